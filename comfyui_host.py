@@ -1,0 +1,608 @@
+"""The only file that touches ComfyUI's internals: turns what happens there into plain events.
+
+Every place where ComfyUI is observed (a *seam*) is wrapped on its class, whatever its signature has become, and
+calls one hook of `Host` under one guard: a hook that fails is counted, told once in the log, shown in health, and
+costs the prompt nothing. What a missing or silent seam would have told stays null.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import importlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .telemetry.contract import CurrentNode, Environment, Seam, Worker
+from .telemetry.environment import gather, nvidia_driver_version
+from .telemetry.events import (
+    ExpandedNode,
+    NodeFinished,
+    NodeStarted,
+    PromptCached,
+    PromptDone,
+    PromptOutcome,
+    PromptQueued,
+    PromptStarted,
+    PromptUnqueued,
+)
+from .telemetry.recording import Host as RecordingHost
+from .telemetry.recording import Recording
+from .telemetry.text import clean, clean_or_none
+from .telemetry.times import Stamp, iso, milliseconds
+
+logger = logging.getLogger("run_recorder")
+
+COSTS = {
+    "on_prompt": "markers that ComfyUI refused are not noted",
+    "put": "the time of queueing, the graph's fingerprints and marker requests are not known before the start",
+    "delete_queue_item": "prompts deleted from the queue are not seen to be cancelled",
+    "wipe_queue": "prompts cleared from the queue are not seen to be cancelled",
+    "add_message": "start, node times, errors and interrupts are not known",
+    "progress": "nodes, their times and steps are not known",
+    "task_done": "outputs are known only from the disk, and prompts end up to 5 s late",
+    "gc": "after a long prompt its end is told up to a second late",
+}
+"""Every seam, and what it costs where it is missing."""
+ERROR_TEXT = 16_000
+REQUESTS_KEPT = 256
+SETTLE_SECONDS = 0.05
+"""How long a garbage collection on the executing thread waits for the ended prompt to be settled."""
+NODE_SECONDS = 10.0
+"""How long a node waits for its own marker to be written."""
+SYSTEM_FOLDER = "run_recorder"
+_OUTCOMES = {"execution_success": "success", "execution_error": "error", "execution_interrupted": "interrupted"}
+_MARK = "__run_recorder__"
+
+
+def is_comfyui() -> bool:
+    """Whether ComfyUI is loading us: its server exists, and it has loaded what we observe."""
+    server = sys.modules.get("server")
+    instance = getattr(getattr(server, "PromptServer", None), "instance", None)
+    return instance is not None and "execution" in sys.modules and "folder_paths" in sys.modules
+
+
+class Host:
+    """The hooks. Each runs on the thread on which ComfyUI does the thing, under `guarded`."""
+
+    HOOKS = (
+        "on_request",
+        "on_put",
+        "on_put_failed",
+        "on_unqueued",
+        "on_message",
+        "on_node_start",
+        "on_node_progress",
+        "on_node_finish",
+        "on_task_done",
+        "on_done",
+        "on_garbage",
+    )
+    """The names of all hooks; a test makes each of them raise."""
+
+    def __init__(self, recording_host: Callable[[Host], RecordingHost]) -> None:
+        self.recording = Recording(recording_host(self))
+        self.inbox = self.recording.inbox
+        self.problems = self.recording.problems
+        self.seams: dict[str, Seam] = {name: Seam(installed=False) for name in COSTS}
+        self.folder = Path(__file__).parent
+        self._seen: dict[str, float] = {}
+        self._worker: threading.Thread | None = None
+        self._executor: Any = None
+        self._requests: deque[tuple[Any, bool]] = deque(maxlen=REQUESTS_KEPT)
+        self._queued: set[str] = set()
+        self._handler_class: type[Any] | None = None
+        self._add_handler: Callable[[Any], None] | None = None
+        self._choices: dict[str, frozenset[str]] = {}
+
+    # ------------------------------------------------------------ the guard
+
+    def guarded(self, seam: str, hook: Callable[..., Any], *args: Any) -> Any:
+        """Call a hook; whatever it raises stays here. Null where it failed."""
+        try:
+            self._seen[seam] = time.time()
+            return hook(*args)
+        except Exception as error:  # noqa: BLE001  law 1: a fault of ours never reaches a prompt
+            self._hook_failed(seam, error)
+            return None
+
+    def _hook_failed(self, seam: str, error: Exception) -> None:
+        with contextlib.suppress(Exception):
+            self.problems.report(
+                f"hook {seam}", f"our hook failed: {COSTS.get(seam, 'some figures are missing')}", error
+            )
+
+    def note_second_copy(self, folder: str) -> None:
+        """Another copy of this package was loaded, and does nothing. Called by that copy."""
+        name = Path(folder).name
+        hint = f"custom_nodes holds this package twice; only {self.folder.name!r} is used, remove {name!r}"
+        self.problems.report("installed twice", hint)
+
+    # ------------------------------------------------------------ the queue
+
+    def on_request(self, data: Any) -> None:
+        """A prompt was posted; nothing is known of it yet but whether it restricts its targets."""
+        if isinstance(data, dict) and isinstance(data.get("prompt"), dict):
+            self._requests.append(
+                (data["prompt"], "partial_execution_targets" in data and bool(data["partial_execution_targets"]))
+            )
+
+    def on_put(self, item: Any) -> None:
+        """A prompt is being put into the queue."""
+        event = self._queued_event(item)
+        self._queued.add(event.prompt_id)
+        self.inbox.urge(event)
+
+    def _queued_event(self, item: Any) -> PromptQueued:
+        number, prompt_id, graph = item[0], item[1], item[2]
+        extra = item[3] if len(item) > 3 and isinstance(item[3], Mapping) else {}
+        accepted = frozenset(str(node_id) for node_id in item[4]) if len(item) > 4 else frozenset()
+        restricted = next((restricted for asked, restricted in reversed(self._requests) if asked is graph), None)
+        batch = extra.get("run_recorder")
+        return PromptQueued(
+            prompt_id=clean(str(prompt_id)),
+            at=_now(),
+            number=number,
+            graph=graph,
+            accepted=accepted,
+            restricted=restricted,
+            client_id=clean_or_none(extra.get("client_id")),
+            workflow_name=_workflow_name(extra),
+            batch=batch if isinstance(batch, Mapping) else None,
+        )
+
+    def on_put_failed(self, item: Any) -> None:
+        """The queue refused a prompt: the client is told 500, and it will never run."""
+        self.inbox.urge(PromptUnqueued(clean(str(item[1])), _now(), item[2], refused=True))
+
+    def on_unqueued(self, queue: Any, before: list[Any]) -> None:
+        """The queue has become shorter by other means than its worker: what is gone was cancelled."""
+        left = {id(item) for item in queue.queue}
+        for item in before:
+            if id(item) not in left:
+                self._queued.discard(clean(str(item[1])))
+                self.inbox.urge(PromptUnqueued(clean(str(item[1])), _now(), item[2]))
+
+    # ------------------------------------------------------------ a prompt's run
+
+    def on_message(self, executor: Any, event: str, data: Mapping[str, Any]) -> None:
+        """The executor said something about the prompt that it runs."""
+        if event == "execution_start":
+            self._started(executor, data)
+        elif event == "execution_cached":
+            self._cached(data)
+        elif event in _OUTCOMES:
+            self._ended(_OUTCOMES[event], data)
+
+    def _started(self, executor: Any, data: Mapping[str, Any]) -> None:
+        self._worker, self._executor = threading.current_thread(), executor
+        prompt_id = clean(str(data["prompt_id"]))
+        item = self._running_item(executor, data["prompt_id"])
+        seen = prompt_id in self._queued
+        self._queued.discard(prompt_id)
+        if not seen:
+            self.problems.report("seam put", f"a prompt started that was not seen to be queued: {COSTS['put']}")
+        found = self._queued_event(item) if item is not None and not seen else None
+        number = item[0] if item is not None else None
+        self.inbox.urge(PromptStarted(prompt_id, _now(), number, found))
+
+    def _running_item(self, executor: Any, prompt_id: Any) -> Any:
+        queue = getattr(getattr(executor, "server", None), "prompt_queue", None)
+        running = getattr(queue, "currently_running", {})
+        return next((item for item in list(running.values()) if item[1] == prompt_id), None)
+
+    def _cached(self, data: Mapping[str, Any]) -> None:
+        prompt_id = clean(str(data["prompt_id"]))
+        self.inbox.append(PromptCached(prompt_id, frozenset(str(node_id) for node_id in data.get("nodes") or ())))
+        if self._handler_class is not None and self._add_handler is not None:
+            self._add_handler(self._handler_class(self, prompt_id))
+
+    def _ended(self, status: str, data: Mapping[str, Any]) -> None:
+        message = data.get("exception_message")
+        outcome = PromptOutcome(
+            clean(str(data["prompt_id"])),
+            _now(),
+            status,
+            node_id=clean_or_none(data.get("node_id")),
+            class_type=clean_or_none(data.get("node_type")),
+            exception_type=clean_or_none(data.get("exception_type"), 200),
+            message=clean(str(message), ERROR_TEXT).strip() if message is not None else None,
+        )
+        if self.seams["task_done"].installed:
+            self.inbox.append(outcome)
+        else:
+            self.inbox.urge(outcome)
+
+    def on_node_start(self, handler: Any, node_id: str) -> None:
+        """A node starts, or is staged again."""
+        self.inbox.append(NodeStarted(handler.prompt_id, node_id, time.perf_counter(), handler.expanded(node_id)))
+
+    def on_node_progress(self, handler: Any, node_id: str | None, value: float, most: float) -> None:
+        """A node told how far it is; from any thread, and without its id where the thread doesn't know it."""
+        if node_id is not None:
+            self.inbox.progress(handler.prompt_id, node_id, value, most)
+
+    def on_node_finish(self, handler: Any, node_id: str) -> None:
+        """A node is done; one that never started was cached."""
+        self.inbox.append(NodeFinished(handler.prompt_id, node_id, time.perf_counter(), handler.expanded(node_id)))
+
+    def on_task_done(self, queue: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> PromptDone | None:
+        """The queue is about to file a prompt; what it made is known."""
+        self._worker = threading.current_thread()
+        item_id = args[0] if args else kwargs["item_id"]
+        result = args[1] if len(args) > 1 else kwargs.get("history_result")
+        status = args[2] if len(args) > 2 else kwargs.get("status")
+        item = queue.currently_running.get(item_id)
+        if item is None:
+            return None
+        outputs = result.get("outputs") if isinstance(result, Mapping) else None
+        outputs = outputs if isinstance(outputs, Mapping) else {}
+        missing = self._cached_outputs(item[2], outputs)
+        self.recording.ending()
+        completed = getattr(status, "completed", None)
+        return PromptDone(clean(str(item[1])), _now(), {**missing, **outputs} if missing else outputs, completed)
+
+    def on_done(self, done: PromptDone) -> None:
+        """The queue has filed a prompt: history has it."""
+        self.inbox.urge(done)
+
+    def _cached_outputs(self, graph: Mapping[str, Any], outputs: Mapping[Any, Any]) -> dict[str, Any]:
+        """What cached savers reported when they ran, where ComfyUI leaves that out of history."""
+        cache = getattr(getattr(self._executor, "caches", None), "outputs", None)
+        if cache is None:
+            return {}
+        found: dict[str, Any] = {}
+        for node_id, node in graph.items():
+            if node_id in outputs or "filename_prefix" not in node.get("inputs", {}):
+                continue
+            entry = _now_or_never(cache.get(node_id))
+            ui = getattr(entry, "ui", None)
+            if isinstance(ui, Mapping) and isinstance(ui.get("output"), Mapping):
+                found[node_id] = ui["output"]
+        return found
+
+    # ------------------------------------------------------------ garbage
+
+    def on_garbage(self, phase: str, info: Mapping[str, Any]) -> None:
+        """Python collects garbage.
+
+        ComfyUI makes a full collection on its worker's thread right after a long prompt's end; it holds the GIL
+        for up to a second, and nobody would hear of that end before it is over. So it waits until the prompt is
+        settled.
+        """
+        if phase != "start" or info.get("generation") != 2 or threading.current_thread() is not self._worker:
+            return
+        self.recording.wait_settled(SETTLE_SECONDS)
+
+    # ------------------------------------------------------------ what is asked of the host
+
+    def worker_alive(self) -> bool | None:
+        """Whether ComfyUI's worker thread lives; null until it has been seen."""
+        return None if self._worker is None else self._worker.is_alive()
+
+    def worker(self) -> Worker:
+        """The worker thread's health."""
+        alive = self.worker_alive()
+        if alive is False:
+            self.note_dead_worker()
+        return Worker(alive=alive, died_in=self._died_in, prompt_id=self._died_with)
+
+    _died_in: CurrentNode | None = None
+    _died_with: str | None = None
+
+    def note_dead_worker(self) -> None:
+        """Say in health that the queue is dead, and what killed it."""
+        if self._died_with is None:
+            self._died_with, self._died_in = self.recording.died_in()
+        hint = "ComfyUI's worker thread has ended, so its queue is dead: restart ComfyUI"
+        self.problems.report("worker died", hint)
+
+    def seam_health(self) -> dict[str, Seam]:
+        """Each seam: whether it is installed, and when it last told something."""
+        for name, at in list(self._seen.items()):
+            if name in self.seams:
+                self.seams[name].last_seen = iso(milliseconds(at))
+        return {name: seam.model_copy() for name, seam in self.seams.items()}
+
+    def check_alive(self) -> bool | None:
+        """As `worker_alive`; and where it is dead, health says so from now on."""
+        alive = self.worker_alive()
+        if alive is False:
+            self.note_dead_worker()
+        return alive
+
+    def is_choice(self, class_type: str, input_name: str) -> bool:
+        """Whether a node's input is a choice from a list."""
+        if class_type not in self._choices:
+            self._choices[class_type] = _choices_of(class_type)
+        return input_name in self._choices[class_type]
+
+    def executing(self, unique_id: object) -> tuple[str, str]:
+        """The prompt and the node that this thread executes."""
+        prompt_id, node_id = None, clean_or_none(unique_id)
+        with contextlib.suppress(ImportError, AttributeError):
+            context = importlib.import_module("comfy_execution.utils").get_executing_context()
+            if context is not None:
+                prompt_id, node_id = context.prompt_id, context.node_id
+        if prompt_id is None:
+            prompt_id = sys.modules["server"].PromptServer.instance.last_prompt_id
+        return clean(str(prompt_id)), str(node_id)
+
+    # ------------------------------------------------------------ installing
+
+    def install(self) -> None:
+        """Wrap every seam that this ComfyUI has; say what the others cost."""
+        execution = sys.modules["execution"]
+        server = sys.modules["server"].PromptServer.instance
+        queue, executor = getattr(execution, "PromptQueue", None), getattr(execution, "PromptExecutor", None)
+        self._try("put", lambda: _wrap(queue, "put", self._wrap_put))
+        for name in ("delete_queue_item", "wipe_queue"):
+            self._try(name, functools.partial(_wrap, queue, name, functools.partial(self._wrap_removal, name)))
+        self._try("task_done", lambda: _wrap(queue, "task_done", self._wrap_task_done))
+        self._try("add_message", lambda: _wrap(executor, "add_message", self._wrap_add_message))
+        self._try("progress", self._prepare_progress)
+        self._try("on_prompt", lambda: server.add_on_prompt_handler(self._on_prompt))
+        self._try("gc", lambda: gc.callbacks.append(self._on_gc))
+        self.recording.start()
+
+    def _try(self, seam: str, install: Callable[[], object]) -> None:
+        try:
+            install()
+        except Exception as error:  # noqa: BLE001  an older or newer ComfyUI may lack it
+            self.problems.report(f"seam {seam}", f"this ComfyUI lacks it: {COSTS[seam]}", error)
+        else:
+            self.seams[seam].installed = True
+
+    def _wrap_put(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def put(*args: Any, **kwargs: Any) -> Any:
+            item = args[1] if len(args) > 1 else kwargs.get("item")
+            self.guarded("put", self.on_put, item)
+            try:
+                return original(*args, **kwargs)
+            except BaseException:
+                self.guarded("put", self.on_put_failed, item)
+                raise
+
+        return put
+
+    def _wrap_removal(self, seam: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def remove(*args: Any, **kwargs: Any) -> Any:
+            queue = args[0]
+            with _held(queue):
+                before = self.guarded(seam, lambda: list(queue.queue))
+                try:
+                    return original(*args, **kwargs)
+                finally:
+                    if before:
+                        self.guarded(seam, self.on_unqueued, queue, before)
+
+        return remove
+
+    def _wrap_add_message(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def add_message(*args: Any, **kwargs: Any) -> Any:
+            event = args[1] if len(args) > 1 else kwargs.get("event")
+            data = args[2] if len(args) > 2 else kwargs.get("data")
+            self.guarded("add_message", self.on_message, args[0], event, data)
+            return original(*args, **kwargs)
+
+        return add_message
+
+    def _wrap_task_done(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def task_done(*args: Any, **kwargs: Any) -> Any:
+            done = self.guarded("task_done", self.on_task_done, args[0], args[1:], kwargs)
+            try:
+                return original(*args, **kwargs)
+            finally:
+                if done is not None:
+                    self.guarded("task_done", self.on_done, done)
+
+        return task_done
+
+    def _prepare_progress(self) -> None:
+        progress = importlib.import_module("comfy_execution.progress")
+        self._handler_class = _handler_class(progress)
+        self._add_handler = progress.add_progress_handler
+
+    def _on_prompt(self, data: Any) -> Any:
+        self.guarded("on_prompt", self.on_request, data)
+        return data
+
+    def _on_gc(self, phase: str, info: dict[str, int]) -> None:
+        try:
+            if phase == "start":
+                self.on_garbage(phase, info)
+        except Exception as error:  # noqa: BLE001  law 1
+            self._hook_failed("gc", error)
+
+
+def _now() -> Stamp:
+    return Stamp(time.time(), time.perf_counter())
+
+
+def _wrap(owner: Any, name: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    original = getattr(owner, name)
+    wrapped = functools.wraps(original)(wrapper(original))
+    setattr(owner, name, wrapped)
+
+
+@contextlib.contextmanager
+def _held(queue: Any) -> Iterator[None]:
+    """Hold the queue's own lock, where it is one that its holder may take again."""
+    mutex = getattr(queue, "mutex", None)
+    with mutex if isinstance(mutex, type(threading.RLock())) else contextlib.nullcontext():
+        yield
+
+
+def _workflow_name(extra: Mapping[str, Any]) -> str | None:
+    """The workflow's name, where the client gives one; nothing else of the workflow is looked at."""
+    png_info = extra.get("extra_pnginfo")
+    workflow = png_info.get("workflow") if isinstance(png_info, Mapping) else None
+    if not isinstance(workflow, Mapping):
+        return None
+    more = workflow.get("extra")
+    places = [workflow, more if isinstance(more, Mapping) else {}]
+    names = (place.get(key) for place in places for key in ("name", "title", "workflow_name"))
+    return next((clean(name, 200) for name in names if isinstance(name, str) and name), None)
+
+
+def _now_or_never(value: Any) -> Any:
+    """The result of a coroutine that doesn't have to wait for anything; null for one that does."""
+    if not hasattr(value, "send"):
+        return value
+    try:
+        value.send(None)
+    except StopIteration as end:
+        return end.value
+    value.close()
+    return None
+
+
+def _choices_of(class_type: str) -> frozenset[str]:
+    """The names of a class' inputs that are choices from a list."""
+    try:
+        mapping: Mapping[str, Any] = sys.modules["nodes"].NODE_CLASS_MAPPINGS
+        groups = mapping[class_type].INPUT_TYPES()
+    except Exception:  # noqa: BLE001  a node pack's own code
+        return frozenset()
+    found = set()
+    for group in ("required", "optional"):
+        for name, declared in (groups.get(group) or {}).items():
+            kind = declared[0] if isinstance(declared, (list, tuple)) and declared else declared
+            if isinstance(kind, (list, tuple)) or kind == "COMBO":
+                found.add(name)
+    return frozenset(found)
+
+
+def _handler_class(progress: ModuleType) -> type[Any]:
+    """Our progress handler; made here because its base class is ComfyUI's."""
+
+    class RecorderHandler(progress.ProgressHandler):  # type: ignore[misc, name-defined]
+        """Tells the host of each node of one prompt."""
+
+        def __init__(self, host: Host, prompt_id: str) -> None:
+            super().__init__("run-recorder")
+            self.host = host
+            self.prompt_id = prompt_id
+            self.dynprompt: Any = None
+            self.graph: Mapping[str, Any] = {}
+
+        def set_registry(self, registry: Any) -> None:
+            self.dynprompt = getattr(registry, "dynprompt", None)
+            self.graph = getattr(self.dynprompt, "original_prompt", None) or {}
+
+        def expanded(self, node_id: str) -> ExpandedNode | None:
+            if node_id in self.graph or self.dynprompt is None:
+                return None
+            node = self.dynprompt.get_node(node_id)
+            meta = node.get("_meta")
+            return ExpandedNode(
+                clean_or_none(node.get("class_type"), 200),
+                clean_or_none(meta.get("title"), 200) if isinstance(meta, Mapping) else None,
+                self.dynprompt.get_display_node_id(node_id),
+                self.dynprompt.get_parent_node_id(node_id),
+            )
+
+        def start_handler(self, node_id: str, *args: Any, **kwargs: Any) -> None:
+            self.host.guarded("progress", self.host.on_node_start, self, node_id)
+
+        def update_handler(
+            self, node_id: str | None, value: float, max_value: float, *args: Any, **kwargs: Any
+        ) -> None:
+            self.host.guarded("progress", self.host.on_node_progress, self, node_id, value, max_value)
+
+        def finish_handler(self, node_id: str, *args: Any, **kwargs: Any) -> None:
+            self.host.guarded("progress", self.host.on_node_finish, self, node_id)
+
+    return RecorderHandler
+
+
+# ---------------------------------------------------------------- what the recorder is told of this process
+
+
+def private_folder() -> Path:
+    """A folder of ours that ComfyUI's own HTTP API never serves."""
+    folder_paths = sys.modules["folder_paths"]
+    named = getattr(folder_paths, "get_system_user_directory", None)
+    if named is not None:
+        return Path(named(SYSTEM_FOLDER))
+    return Path(folder_paths.get_user_directory()) / f"__{SYSTEM_FOLDER}"
+
+
+def roots() -> dict[str, Path]:
+    """The folders of `output`, `temp` and `input`, as they are now."""
+    folder_paths = sys.modules["folder_paths"]
+    return {
+        "output": Path(folder_paths.get_output_directory()),
+        "temp": Path(folder_paths.get_temp_directory()),
+        "input": Path(folder_paths.get_input_directory()),
+    }
+
+
+def port() -> int | None:
+    """The port that the server listens on; null until it does."""
+    value = getattr(sys.modules["server"].PromptServer.instance, "port", None)
+    return value if isinstance(value, int) else None
+
+
+def comfyui_version() -> str | None:
+    """ComfyUI's version; null where it doesn't say."""
+    with contextlib.suppress(ImportError):
+        return clean_or_none(getattr(importlib.import_module("comfyui_version"), "__version__", None), 80)
+    return None
+
+
+def environment() -> Environment:
+    """What prompts of this process run on."""
+    folder_paths = sys.modules["folder_paths"]
+    return gather(
+        comfyui_version=comfyui_version(),
+        arguments=sys.argv[1:],
+        node_folders=[Path(folder) for folder in folder_paths.get_folder_paths("custom_nodes")],
+        devices=_device_names(),
+        driver_version=nvidia_driver_version(),
+    )
+
+
+def _device_names() -> list[str]:
+    management = sys.modules.get("comfy.model_management")
+    try:
+        device = management.get_torch_device()  # type: ignore[union-attr]
+        return [clean(str(management.get_torch_device_name(device)), 200)]  # type: ignore[union-attr]
+    except Exception:  # noqa: BLE001  a driver's or torch's own trouble
+        return []
+
+
+def _recording_host(host: Host) -> RecordingHost:
+    return RecordingHost(
+        private_folder=private_folder(),
+        roots=roots,
+        worker_alive=host.check_alive,
+        is_choice=host.is_choice,
+        port=port,
+        environment=environment,
+        database_url=os.environ.get("RUN_RECORDER_DATABASE_URL") or None,
+    )
+
+
+def install() -> Host | None:
+    """Install the recorder in this ComfyUI; null where another copy of this package has done so."""
+    put = getattr(getattr(sys.modules["execution"], "PromptQueue", None), "put", None)
+    first = getattr(put, _MARK, None)
+    if first is not None:
+        first.note_second_copy(str(Path(__file__).parent))
+        return None
+    host = Host(_recording_host)
+    host.install()
+    wrapped = getattr(sys.modules["execution"].PromptQueue, "put", None)
+    if wrapped is not None:
+        setattr(wrapped, _MARK, host)
+    return host

@@ -1,0 +1,40 @@
+"""What scripts see: thin aiohttp handlers over the core, one file a resource."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from . import documents, environments, health, prompts, waiting
+from .answering import Answering
+from .route import Route
+
+if TYPE_CHECKING:
+    from ..comfyui_host import Host
+
+PREFIX = "/telemetry"
+ROUTES: tuple[Route, ...] = (
+    *health.ROUTES,
+    *prompts.ROUTES,
+    *waiting.ROUTES,
+    *environments.ROUTES,
+    *documents.ROUTES,
+)
+"""Every route, in the order in which the documentation lists them."""
+
+logger = logging.getLogger("run_recorder")
+
+
+def add_routes(table: web.RouteTableDef, host: Host) -> None:
+    """Add our routes to ComfyUI's table; it serves each a second time under `/api`."""
+    answering = Answering(host)
+    for route in ROUTES:
+        path = PREFIX + route.path
+        if any(
+            isinstance(known, web.RouteDef) and known.path == path and known.method == route.method for known in table
+        ):
+            logger.warning("Run Recorder: %s %s is another package's; ours is left out", route.method, path)
+            continue
+        table.route(route.method, path)(answering.handler(route))

@@ -1,0 +1,117 @@
+"""What every route has around it: the check of its parameters, the token, the header, and errors as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiohttp import web
+from multidict import MultiMapping
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..telemetry.recording import NotReadyError
+from ..telemetry.version import VERSION
+from .route import ApiError, Call, Parameters, Route, answer, invalid
+
+if TYPE_CHECKING:
+    from ..comfyui_host import Host
+
+Result = TypeVar("Result")
+HEADER = "X-Run-Recorder-Version"
+TOKEN_VARIABLE = "RUN_RECORDER_TOKEN"
+MAX_PART = 200
+"""Characters of a part of a path: an id or a name."""
+MAX_QUERY = 4096
+READY_SECONDS = 30.0
+_POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="run-recorder-read")
+
+
+async def elsewhere(function: Callable[..., Result], *args: Any) -> Result:
+    """Run something that may touch the disk on a thread of ours, not on the server's event loop."""
+    return await asyncio.get_running_loop().run_in_executor(_POOL, function, *args)
+
+
+class Answering:
+    """Makes aiohttp handlers of routes."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def handler(self, route: Route) -> Callable[[web.Request], Any]:
+        """The handler of a route."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            try:
+                response = await self._answer(route, request)
+            except ApiError as error:
+                response = answer(error.answer, error.status)
+            except (NotReadyError, SQLAlchemyError, TimeoutError) as error:
+                self._host.problems.report("store", "a request could not be answered from the store", error)
+                response = answer(ApiError(503, "unavailable", "the store can't be read now").answer, 503)
+            if not response.prepared:
+                response.headers[HEADER] = VERSION
+                response.headers.setdefault("Cache-Control", "no-store")
+            return response
+
+        handle.__name__ = f"run_recorder_{route.handler.__name__}"
+        return handle
+
+    async def _answer(self, route: Route, request: web.Request) -> web.StreamResponse:
+        if not route.public and not is_authorized(request):
+            raise ApiError(401, "unauthorized", f"give {TOKEN_VARIABLE} as 'Authorization: Bearer <token>'")
+        path = dict(request.match_info)
+        for name, part in path.items():
+            if len(part) > MAX_PART:
+                raise invalid(name, f"{name} has {len(part)} characters; at most {MAX_PART} are accepted")
+        query = parsed(route.parameters, request)
+        if not self._host.recording.ready.is_set() and not route.public:
+            await elsewhere(self._host.recording.ready.wait, READY_SECONDS)
+        return await route.handler(Call(request, self._host, path, query))
+
+
+def is_authorized(request: web.Request) -> bool:
+    """Whether the request bears the token, where one is set. Compared in constant time."""
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    if not token:
+        return True
+    kind, _, given = request.headers.get("Authorization", "").partition(" ")
+    return kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+
+
+def parsed(model: type[Parameters], request: web.Request) -> Parameters:
+    """The query as the route's parameters. Raises ApiError 400 that names the parameter, what was given and why not."""
+    if len(request.query_string) > MAX_QUERY:
+        raise invalid("query", f"the query has more than {MAX_QUERY} characters")
+    try:
+        return model.model_validate(_values(model, request.query))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "query"
+        raise invalid(name, _explain(model, name, first)) from None
+
+
+def _values(model: type[Parameters], query: MultiMapping[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in query:
+        values = query.getall(name)
+        known = model.model_fields.get(name)
+        many = known is not None and "tuple" in str(known.annotation)
+        if len(values) > 1 and not many and known is not None:
+            raise invalid(name, f"{name} was given {len(values)} times; once is accepted")
+        found[name] = tuple(values) if many else values[0]
+    return found
+
+
+def _explain(model: type[Parameters], name: str, error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        accepted = ", ".join(model.model_fields) or "none"
+        return f"{name} is no parameter of this route; accepted: {accepted}"
+    given = str(error["input"])[:100]
+    field = model.model_fields.get(name)
+    accepted = f" Accepted: {field.description}" if field is not None and field.description else ""
+    return f"{name}: {error['msg']}; given: {given!r}.{accepted}"

@@ -1,0 +1,144 @@
+"""GET /telemetry/openapi.json and /telemetry/schema/{model}: made from the routes and models themselves."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from ..telemetry.contract import MODELS, ErrorAnswer, Model
+from ..telemetry.version import VERSION
+from .route import Call, Route, answer_bytes, not_found
+
+_REFERENCE = "#/components/schemas/{model}"
+_SAID = {
+    400: "A parameter is wrong; `field` names it",
+    401: "A token is set and was not given",
+    404: "Not known",
+    409: "Queued or running",
+    503: "The store can't be read now",
+}
+
+
+def schema(model: type[Model]) -> dict[str, Any]:
+    """A model's JSON Schema (2020-12), as it is served."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **model.model_json_schema(mode="serialization"),
+    }
+
+
+@functools.lru_cache(maxsize=1)
+def openapi() -> dict[str, Any]:
+    """The OpenAPI 3.1 document of all routes."""
+    from . import PREFIX, ROUTES
+
+    components: dict[str, Any] = {}
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        paths.setdefault(PREFIX + route.path, {})[route.method.lower()] = _operation(route, components)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Run Recorder", "version": VERSION, "description": "A flight recorder for ComfyUI."},
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"bearer": []}],
+    }
+
+
+def _operation(route: Route, components: dict[str, Any]) -> dict[str, Any]:
+    errors = sorted({400, 401, 503, *route.errors} - ({401, 503} if route.public else set()))
+    responses = {str(status): _response(status, model, components) for status, model in route.answers.items()}
+    responses.update({str(status): _response(status, ErrorAnswer, components) for status in errors})
+    return {
+        "operationId": route.handler.__name__,
+        "summary": route.summary,
+        "description": route.handler.__doc__ or "",
+        "parameters": [*_path_parameters(route), *_query_parameters(route, components)],
+        "responses": responses,
+    }
+
+
+def _response(status: int, model: type[Model] | None, components: dict[str, Any]) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "description": _SAID.get(status, "Done" if model is None else (model.__doc__ or "").strip()),
+        "headers": {"X-Run-Recorder-Version": {"schema": {"type": "string"}}},
+    }
+    if model is not None:
+        said["content"] = {"application/json": {"schema": _component(model, components)}}
+    if status == 200 and model is None:
+        said["content"] = {"application/json": {"schema": {"type": "object"}}}
+    return said
+
+
+def _component(model: type[Model], components: dict[str, Any]) -> dict[str, str]:
+    definition = model.model_json_schema(mode="serialization", ref_template=_REFERENCE)
+    components.update(definition.pop("$defs", {}))
+    components[model.__name__] = definition
+    return {"$ref": _REFERENCE.format(model=model.__name__)}
+
+
+def _path_parameters(route: Route) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+        }
+        for name in re.findall(r"\{(\w+)\}", route.path)
+    ]
+
+
+def _query_parameters(route: Route, components: dict[str, Any]) -> list[dict[str, Any]]:
+    definition = route.parameters.model_json_schema(mode="validation", ref_template=_REFERENCE)
+    components.update(definition.get("$defs", {}))
+    required: list[str] = definition.get("required", [])
+    properties: Mapping[str, dict[str, Any]] = definition.get("properties", {})
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in required,
+            "description": described.get("description", ""),
+            "schema": _plain(described),
+        }
+        for name, described in properties.items()
+    ]
+
+
+def _plain(described: Mapping[str, Any]) -> dict[str, Any]:
+    """A parameter's schema without null: a query has no null, it leaves a parameter out."""
+    found = {key: value for key, value in described.items() if key not in {"title", "description", "default"}}
+    choices = [choice for choice in found.pop("anyOf", []) if choice.get("type") != "null"]
+    for choice in choices:
+        found = {**choice, **found}
+    if described.get("default") not in (None, []):
+        found["default"] = described["default"]
+    return found
+
+
+async def get_openapi(call: Call) -> web.StreamResponse:
+    """This API as an OpenAPI 3.1 document."""
+    return answer_bytes(json.dumps(openapi()).encode("utf-8"))
+
+
+async def get_schema(call: Call) -> web.StreamResponse:
+    """The JSON Schema of one of the models."""
+    model = MODELS.get(call.path["model"])
+    if model is None:
+        raise not_found(f"no model {call.path['model']!r}; there are {', '.join(MODELS)}", "model")
+    return answer_bytes(json.dumps(schema(model)).encode("utf-8"))
+
+
+ROUTES = (
+    Route("GET", "/openapi.json", "This document", get_openapi, answers={200: None}),
+    Route("GET", "/schema/{model}", "A model's JSON Schema", get_schema, answers={200: None}, errors=(404,)),
+)

@@ -1,0 +1,41 @@
+"""GET /telemetry/health."""
+
+from __future__ import annotations
+
+import json
+
+from aiohttp import web
+
+from ..comfyui_host import Host, comfyui_version
+from ..telemetry.contract import Health, SamplerHealth
+from ..telemetry.version import VERSION
+from .answering import elsewhere, is_authorized
+from .route import Call, Route, answer, answer_bytes
+
+
+def health_of(host: Host) -> Health:
+    """How the recorder is."""
+    worker = host.worker()
+    store = host.recording.store_health()
+    problems = host.problems.all()
+    return Health(
+        status="degraded" if problems else "ok",
+        version=VERSION,
+        comfyui_version=comfyui_version(),
+        worker=worker,
+        seams=host.seam_health(),
+        store=store,
+        sampler=SamplerHealth(),
+        problems=problems,
+    )
+
+
+async def health(call: Call) -> web.StreamResponse:
+    """How the recorder is; two words of it where a token is set and not given."""
+    found = await elsewhere(health_of, call.host)
+    if not is_authorized(call.request):
+        return answer_bytes(json.dumps({"status": found.status, "version": found.version}).encode())
+    return answer(found)
+
+
+ROUTES = (Route("GET", "/health", "How the recorder is", health, answers={200: Health}, public=True),)

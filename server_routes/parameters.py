@@ -1,0 +1,99 @@
+"""The query parameters, as models: checked by them, and documented from them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from ..telemetry.contract import PromptStatus
+from ..telemetry.store import Filter, Position
+from ..telemetry.times import parse
+from .route import Parameters
+
+MAX_WAIT_SECONDS = 300
+MAX_PAGE = 500
+
+
+def _milliseconds(value: Any) -> int:
+    try:
+        return parse(str(value))
+    except (ValueError, OverflowError):
+        raise ValueError("this is no ISO 8601 time, such as 2026-08-01T10:20:30.000Z") from None
+
+
+def _finite(value: float) -> float:
+    if value != value or value in (float("inf"), float("-inf")):
+        raise ValueError("this is no finite number")
+    return value
+
+
+def encode_cursor(position: Position) -> str:
+    """Where the next page begins, as text that means nothing to its holder."""
+    plain = json.dumps([position.sort_ms, position.pk]).encode()
+    return base64.urlsafe_b64encode(plain).decode().rstrip("=")
+
+
+def _decode_cursor(value: Any) -> Position:
+    text = str(value)
+    try:
+        plain = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error, RecursionError):
+        plain = None
+    if not isinstance(plain, list) or [type(item) for item in plain] != [int, int] or max(map(abs, plain)) >= 2**63:
+        raise ValueError("this is no cursor that a page gave")
+    return Position(*plain)
+
+
+Moment = Annotated[
+    int,
+    BeforeValidator(_milliseconds, json_schema_input_type=str),
+    Field(json_schema_extra={"type": "string", "format": "date-time"}),
+]
+RunNumber = Annotated[int | None, Field(None, ge=1, le=2**31 - 1, description="The Nth run of this id, from 1.")]
+
+
+class Run(Parameters):
+    """Which run of a prompt id; the newest where it is not given, or the running one."""
+
+    run: RunNumber = None
+
+
+class Wait(Run):
+    """How long to wait."""
+
+    timeout: Annotated[float, AfterValidator(_finite)] = Field(
+        60, ge=0, le=MAX_WAIT_SECONDS, description="Seconds, 0 to 300."
+    )
+
+
+class Listing(Parameters):
+    """Which prompts, newest first."""
+
+    status: tuple[PromptStatus, ...] = Field((), max_length=7, description="May be repeated.")
+    since: Moment | None = Field(None, description="Queued at or after this time, ISO 8601.")
+    until: Moment | None = Field(None, description="Queued before this time, ISO 8601.")
+    q: str | None = Field(
+        None, max_length=200, description="Part of the id, or of the name of a workflow, a class or an output."
+    )
+    class_type: str | None = Field(None, max_length=200, description="A node's class, exactly.")
+    output: str | None = Field(None, max_length=1024, description="A file's name, exactly.")
+    limit: int = Field(50, ge=1, le=MAX_PAGE, description="Prompts a page, 1 to 500.")
+    cursor: Annotated[
+        Position | None,
+        BeforeValidator(_decode_cursor, json_schema_input_type=str),
+        Field(None, json_schema_extra={"type": "string"}, description="`next_cursor` of the page before."),
+    ] = None
+
+    def filter(self) -> Filter:
+        """As the store takes it."""
+        return Filter(self.status, self.since, self.until, self.q, self.class_type, self.output)
+
+
+class Bound(Parameters):
+    """What is to be deleted."""
+
+    until: Moment = Field(description="Everything that was queued before this time, ISO 8601. Required.")

@@ -1,0 +1,66 @@
+"""GET and DELETE /telemetry/prompts and what lies below it."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from ..telemetry.contract import NodeList, Prompt, PromptPage
+from .answering import elsewhere
+from .parameters import Bound, Listing, Run, encode_cursor
+from .route import ApiError, Call, Route, answer, conflict, not_found
+
+
+def unknown(prompt_id: str, run: int | None) -> ApiError:
+    """404 for a prompt, or a run of it, that was never seen."""
+    which = f"prompt {prompt_id!r}" + ("" if run is None else f", run {run},")
+    return not_found(f"{which} was never seen here", "prompt_id")
+
+
+async def list_prompts(call: Call) -> web.StreamResponse:
+    """A page of prompts, newest first."""
+    wanted: Listing = call.query
+    items, after = await elsewhere(call.host.recording.page, wanted.filter(), wanted.limit, wanted.cursor)
+    return answer(PromptPage(items=items, next_cursor=encode_cursor(after) if after is not None else None))
+
+
+async def get_prompt(call: Call) -> web.StreamResponse:
+    """One prompt."""
+    found = await elsewhere(call.host.recording.prompt, call.path["prompt_id"], call.query.run)
+    if found is None:
+        raise unknown(call.path["prompt_id"], call.query.run)
+    return answer(found)
+
+
+async def get_nodes(call: Call) -> web.StreamResponse:
+    """A prompt's nodes, in the order in which they ran."""
+    found = await elsewhere(call.host.recording.nodes, call.path["prompt_id"], call.query.run)
+    if found is None:
+        raise unknown(call.path["prompt_id"], call.query.run)
+    return answer(NodeList(items=found))
+
+
+async def delete_prompt(call: Call) -> web.StreamResponse:
+    """Forget a prompt that has ended: all its runs, or one."""
+    recording, prompt_id, run = call.host.recording, call.path["prompt_id"], call.query.run
+    known = await elsewhere(recording.prompt, prompt_id, run)
+    if known is None:
+        raise unknown(prompt_id, run)
+    if known.status in ("queued", "running") or await elsewhere(recording.is_open, prompt_id, run):
+        raise conflict(f"prompt {prompt_id!r} is queued or running; cancel or interrupt it first")
+    await elsewhere(recording.delete, prompt_id, run)
+    return web.Response(status=204)
+
+
+async def delete_prompts(call: Call) -> web.StreamResponse:
+    """Forget every ended prompt that was queued before a time."""
+    await elsewhere(call.host.recording.delete_until, call.query.until)
+    return web.Response(status=204)
+
+
+ROUTES = (
+    Route("GET", "/prompts", "Prompts, newest first", list_prompts, Listing, {200: PromptPage}),
+    Route("GET", "/prompts/{prompt_id}", "One prompt", get_prompt, Run, {200: Prompt}, (404,)),
+    Route("GET", "/prompts/{prompt_id}/nodes", "A prompt's nodes", get_nodes, Run, {200: NodeList}, (404,)),
+    Route("DELETE", "/prompts/{prompt_id}", "Forget one prompt", delete_prompt, Run, {204: None}, (404, 409)),
+    Route("DELETE", "/prompts", "Forget the prompts before a time", delete_prompts, Bound, {204: None}),
+)

@@ -1,0 +1,90 @@
+"""What a route is: everything that its handler, its checks and its documentation are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict
+
+from ..telemetry.contract import ErrorAnswer, ErrorBody, Model
+
+if TYPE_CHECKING:
+    from ..comfyui_host import Host
+
+
+class Parameters(BaseModel):
+    """Base of the query parameters of a route: an unknown one is an error, so that a misspelt filter is not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NoParameters(Parameters):
+    """For a route that takes none."""
+
+
+class ApiError(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, status: int, kind: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.answer = ErrorAnswer(error=ErrorBody(type=kind, message=message, field=field))  # type: ignore[arg-type]
+
+
+def not_found(what: str, field: str | None = None) -> ApiError:
+    """404."""
+    return ApiError(404, "not_found", what, field)
+
+
+def conflict(why: str) -> ApiError:
+    """409."""
+    return ApiError(409, "conflict", why)
+
+
+def invalid(field: str, why: str) -> ApiError:
+    """400, naming the parameter."""
+    return ApiError(400, "invalid_parameter", why, field)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, checked."""
+
+    request: web.Request
+    host: Host
+    path: Mapping[str, str]
+    query: Any
+    """The route's parameters, an instance of its `parameters`."""
+
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method on one path."""
+
+    method: str
+    path: str
+    """Below `/telemetry`; `{name}` stands for one part."""
+    summary: str
+    handler: Handler
+    parameters: type[Parameters] = NoParameters
+    answers: Mapping[int, type[Model] | None] = field(default_factory=dict)
+    """Status to model; null for an answer without a body."""
+    errors: tuple[int, ...] = ()
+    public: bool = False
+    """True where a token is not asked for."""
+
+
+def answer(model: Model, status: int = 200) -> web.Response:
+    """A model as JSON."""
+    return answer_bytes(model.model_dump_json().encode("utf-8"), status)
+
+
+def answer_bytes(body: bytes, status: int = 200) -> web.Response:
+    """JSON that is made already."""
+    return web.Response(body=body, status=status, content_type="application/json", charset="utf-8")

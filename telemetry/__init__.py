@@ -1,0 +1,1 @@
+"""The core: events in, records and markers out. Imports neither ComfyUI nor torch."""

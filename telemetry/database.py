@@ -1,0 +1,125 @@
+"""Opens the database: where it lies, how it commits, who else may be using it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+
+from . import migrations
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    "nfs nfs3 nfs4 cifs smb smbfs smb2 smb3 afpfs webdav davfs davfs2 9p afs ceph glusterfs lustre gpfs "
+    "fuse.sshfs fuse.rclone fuse.s3fs fuse.glusterfs fuse.ceph fuse.davfs2 ncpfs vboxsf prl_fs vmhgfs".split()
+)
+"""Where SQLite's WAL must not be used: its shared memory doesn't cross machines."""
+BUSY_TIMEOUT_MS = 5000
+FILE_NAME = "run-recorder.sqlite3"
+
+
+def default_url(folder: Path) -> str:
+    """SQLite, in a private folder."""
+    return f"sqlite:///{folder / FILE_NAME}"
+
+
+def file_system_of(folder: Path) -> str | None:
+    """The kind of file system that a folder is on (`ext4`, `nfs4`, ...); null where that can't be told."""
+    where = os.path.realpath(folder)
+    best: tuple[int, str] | None = None
+    try:
+        mounts = psutil.disk_partitions(all=True)
+    except (OSError, psutil.Error):
+        return None
+    for mount in mounts:
+        root = mount.mountpoint.rstrip("/\\") + os.sep
+        if (where + os.sep).lower().startswith(root.lower()) and (best is None or len(root) >= best[0]):
+            best = len(root), "cifs" if "remote" in mount.opts.split(",") else mount.fstype
+    return None if best is None else best[1].lower()
+
+
+def is_on_network(folder: Path) -> bool:
+    """Whether a folder lies on a network file system."""
+    return (sys.platform == "win32" and str(folder).startswith("\\\\")) or (
+        file_system_of(folder) in NETWORK_FILE_SYSTEMS
+    )
+
+
+class Database:
+    """An engine, set up. Not opened before `open`.
+
+    `durable` transactions are on the disk when they return (`synchronous=FULL`); the others survive a death of
+    the process, not a loss of power.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.backend = self.url.get_backend_name()
+        self.on_network = False
+        self.engine: Engine = create_engine(self.url)
+
+    @property
+    def file(self) -> Path | None:
+        """The database's file; null for a server and for a database in memory."""
+        name = self.url.database
+        return Path(name) if self.backend == "sqlite" and name and name != ":memory:" else None
+
+    def open(self) -> list[str]:
+        """Make the file, private to its user, and bring it to the newest schema; the revisions that were run.
+
+        Raises sqlalchemy.exc.DBAPIError and migrations.NewerDatabaseError.
+        """
+        if self.backend == "sqlite":
+            if self.file is not None:
+                self._make_file(self.file)
+            event.listen(self.engine, "connect", self._on_connect)
+            event.listen(self.engine, "begin", _begin_immediate)
+        with self.engine.begin() as connection:
+            return migrations.upgrade(connection)
+
+    def _make_file(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if sys.platform != "win32":
+            file.parent.chmod(0o700)
+        self.on_network = is_on_network(file.parent)
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+
+    def _on_connect(self, connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        cursor.execute(f"PRAGMA journal_mode={'DELETE' if self.on_network else 'WAL'}")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    def set_durable(self, connection: Connection, durable: bool) -> None:
+        """Say how the connection's next transaction is to commit; to be called outside of one."""
+        if self.backend == "sqlite":
+            raw = connection.connection.dbapi_connection
+            if raw is not None:
+                raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+
+    def bytes(self) -> int | None:
+        """How large the database is on the disk; null where that can't be told."""
+        if self.file is None:
+            return None
+        total = 0
+        for suffix in ("", "-wal"):
+            path = self.file.with_name(self.file.name + suffix)
+            if path.exists():
+                total += path.stat().st_size
+        return total
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.engine.dispose()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    readonly = connection.get_execution_options().get("run_recorder_reads", False)
+    connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")

@@ -1,0 +1,100 @@
+"""Who waits for what: long-polls are woken here by the recorder, never by a timer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+
+from .contract import Prompt
+
+Key = tuple[str, int]
+"""A prompt id and a run number."""
+
+
+class Waiter:
+    """One reader that waits for the end of one run. `answer` is awaited on the reader's own event loop."""
+
+    def __init__(self, key: Key, loop: asyncio.AbstractEventLoop) -> None:
+        self.key = key
+        self.loop = loop
+        self.answer: asyncio.Future[bytes] = loop.create_future()
+        self._answered: Callable[[], None] | None = None
+
+    def give(self, answer: bytes, answered: Callable[[], None]) -> None:
+        """Wake the reader; from any thread. `answered` is called once it has sent its answer, or gave up."""
+        self._answered = answered
+        self.loop.call_soon_threadsafe(self._give, answer)
+
+    def _give(self, answer: bytes) -> None:
+        if self.answer.done():
+            self.done()
+        else:
+            self.answer.set_result(answer)
+
+    def done(self) -> None:
+        """Say that the answer is on its way to the client. May be called twice."""
+        answered, self._answered = self._answered, None
+        if answered is not None:
+            answered()
+
+
+class Feed:
+    """The waiters of all runs. Any thread may publish."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiters: dict[Key, list[Waiter]] = defaultdict(list)
+
+    def wait_for(self, key: Key, loop: asyncio.AbstractEventLoop) -> Waiter:
+        """A new waiter. Register it while the run is known to be open, or it waits for ever."""
+        waiter = Waiter(key, loop)
+        with self._lock:
+            self._waiters[key].append(waiter)
+        return waiter
+
+    def forget(self, waiter: Waiter) -> None:
+        """Take a waiter back that has been answered or whose time is up."""
+        with self._lock:
+            waiters = self._waiters.get(waiter.key, [])
+            if waiter in waiters:
+                waiters.remove(waiter)
+            if not waiters:
+                self._waiters.pop(waiter.key, None)
+
+    def publish(self, prompt: Prompt, all_answered: Callable[[], None]) -> int:
+        """Answer everyone who waits for this run; how many there were.
+
+        `all_answered` is called when the last of them has sent its answer; at once where there is none.
+        """
+        key = prompt.prompt_id, prompt.run_number
+        with self._lock:
+            waiters = self._waiters.pop(key, [])
+        if not waiters:
+            all_answered()
+            return 0
+        answer = prompt.model_dump_json().encode("utf-8")
+        countdown = _Countdown(len(waiters), all_answered)
+        for waiter in waiters:
+            try:
+                waiter.give(answer, countdown)
+            except RuntimeError:  # its event loop is closed: nobody is there any more
+                countdown()
+        return len(waiters)
+
+
+class _Countdown:
+    """Calls `then` when it has been called so many times."""
+
+    def __init__(self, left: int, then: Callable[[], None]) -> None:
+        self._left = left
+        self._then = then
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            self._then()

@@ -1,0 +1,85 @@
+"""What lies in a folder, what has changed there since, and what time the folder thinks it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from .prefix import counts_as_output
+from .temporaries import temporary_name
+
+
+class FileStamp(NamedTuple):
+    """What tells one version of a file from another."""
+
+    bytes: int
+    modified_ns: int
+    inode: str
+    """As text: some file systems count further than a database's integers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of one folder at one moment."""
+
+    files: dict[str, FileStamp]
+    finished: float
+    """When the listing was finished, on `time.perf_counter`."""
+
+
+def stamp_of(path: Path) -> FileStamp | None:
+    """Size, time and inode of a regular file; null where there is none or it can't be read."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return FileStamp(status.st_size, status.st_mtime_ns, str(status.st_ino))
+
+
+def list_folder(folder: Path) -> dict[str, FileStamp]:
+    """The regular files in a folder that count as output, by name. A folder that isn't there is empty."""
+    found: dict[str, FileStamp] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not counts_as_output(entry.name):
+                    continue
+                with contextlib.suppress(OSError):
+                    if entry.is_file():
+                        status = entry.stat()
+                        found[entry.name] = FileStamp(status.st_size, status.st_mtime_ns, _inode(entry, status))
+    except OSError:
+        return found
+    return found
+
+
+def _inode(entry: os.DirEntry[str], status: os.stat_result) -> str:
+    return str(status.st_ino or entry.inode())
+
+
+def changed(now: dict[str, FileStamp], before: dict[str, FileStamp]) -> dict[str, FileStamp]:
+    """What is new or differs in size, time or inode."""
+    return {name: stamp for name, stamp in now.items() if before.get(name) != stamp}
+
+
+def folder_clock(folder: Path) -> float | None:
+    """The time, in seconds since 1970, that the folder's file system gives to a file written now.
+
+    Null where nothing can be written there.
+    """
+    probe = folder / temporary_name()
+    try:
+        with probe.open("xb"):
+            pass
+        return probe.stat().st_mtime
+    except OSError:
+        return None
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()

@@ -1,0 +1,68 @@
+"""The identity of this process, and how another process can tell that it is dead.
+
+Each process holds an OS lock on a file of its own for as long as it lives. A lock that can be taken belongs to a
+dead process: no heartbeat, no clock, no process number that someone else may have by now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import uuid
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .contract import Instance
+
+FOLDER = "instances"
+
+
+class InstanceLocks:
+    """The lock files of all processes that share one private folder."""
+
+    def __init__(self, folder: Path, *, shared_with_all: bool = True) -> None:
+        """`shared_with_all`: every process of the same database keeps its lock here, as beside an SQLite file."""
+        self.folder = folder / FOLDER
+        self._shared_with_all = shared_with_all
+        self._own: FileLock | None = None
+
+    def begin(self, port: int | None) -> Instance:
+        """Take a new identity and hold its lock until `end` or death. Raises OSError."""
+        instance = Instance(id=str(uuid.uuid4()), hostname=socket.gethostname()[:255], port=port)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._own = FileLock(self._file(instance.id), thread_local=False)
+        self._own.acquire(timeout=0)
+        return instance
+
+    def _file(self, instance_id: str) -> str:
+        return str(self.folder / f"{uuid.UUID(instance_id)}.lock")
+
+    def is_dead(self, instance_id: str) -> bool:
+        """True where the process that had this identity is gone. Never true of this process."""
+        try:
+            name = self._file(instance_id)
+        except ValueError:
+            return True
+        if self._own is not None and name == self._own.lock_file:
+            return False
+        if not Path(name).exists():
+            return self._shared_with_all
+        try:
+            with FileLock(name, timeout=0):
+                return True
+        except (Timeout, OSError):
+            return False
+
+    def forget(self, instance_id: str) -> None:
+        """Remove a dead process' lock file."""
+        with contextlib.suppress(OSError, ValueError):
+            Path(self._file(instance_id)).unlink()
+
+    def end(self) -> None:
+        """Give the lock back and remove its file."""
+        if self._own is not None:
+            self._own.release()
+            with contextlib.suppress(OSError):
+                Path(self._own.lock_file).unlink()
+            self._own = None

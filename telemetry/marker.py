@@ -1,0 +1,265 @@
+"""Reads and writes `.done` and `.failed` markers; the only writer of them.
+
+A marker is either absent or whole: it is written beside its place under a name that nobody else uses, flushed
+to the disk, and moved into place by one rename. The two halves are separate calls, so that the recorder can
+commit its record between them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .contract import DoneMarker, MarkerFile, MarkerProducer, MarkerStatus
+from .folder import FileStamp
+from .prefix import PrefixPath, confine
+from .temporaries import temporary_name
+from .times import iso, milliseconds
+
+SCHEMA_VERSION = 1
+SHARING_RETRY_SECONDS = 2.0
+"""How long a file that another Windows process holds open is waited for."""
+MAX_MARKER_BYTES = 64 * 1024 * 1024
+_HASH_CHUNK = 1024 * 1024
+
+
+class MarkerError(RuntimeError):
+    """A marker that could not be written or read. The message names it, relative to the output folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkerPlace:
+    """Where the markers of one prefix stand."""
+
+    prefix: PrefixPath
+    folder: Path
+
+    @classmethod
+    def of(cls, output_folder: Path, prefix: PrefixPath) -> MarkerPlace:
+        """The place below an output folder. Raises PrefixError where a link leads out of it."""
+        return cls(prefix, confine(output_folder, prefix))
+
+    def path(self, status: MarkerStatus) -> Path:
+        """Where a marker of this status stands: `.done` for success and running, else `.failed`."""
+        return self.folder / (self.prefix.name + suffix_of(status))
+
+    def relative(self, status: MarkerStatus) -> str:
+        """The same, relative to the output folder, forward slashes."""
+        return str(self.prefix) + suffix_of(status)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedFile:
+    """A file that goes into a marker."""
+
+    name: str
+    """In the marker's folder."""
+    stamp: FileStamp
+    node_id: str | None = None
+
+
+def suffix_of(status: MarkerStatus) -> str:
+    """`.done` for success and running, `.failed` for everything else."""
+    return ".done" if status in ("success", "running") else ".failed"
+
+
+def make_marker(
+    place: MarkerPlace,
+    files: Iterable[MarkedFile],
+    *,
+    status: MarkerStatus,
+    producer: MarkerProducer,
+    prompt_id: str | None,
+    cached: bool = False,
+    hash_files: bool = False,
+    notes: Iterable[str] = (),
+) -> DoneMarker:
+    """The marker of some files, in the order of their names with numbers counted as numbers.
+
+    With `hash_files` each file is read for its SHA-256; one that can't be read is listed without, with a note.
+    """
+    ordered = sorted(files, key=lambda file: _natural(file.name))
+    said = list(notes)
+    listed = []
+    for file in ordered:
+        digest = _sha256(place.folder / file.name, said) if hash_files else None
+        modified = iso(file.stamp.modified_ns // 1_000_000)
+        listed.append(
+            MarkerFile(Name=file.name, Bytes=file.stamp.bytes, Modified=modified, NodeId=file.node_id, Sha256=digest)
+        )
+    newest = max((file.stamp.modified_ns for file in ordered), default=None)
+    return DoneMarker(
+        Timestamp=iso(milliseconds(time.time())),
+        FrameCount=len(listed),
+        Latest=None if newest is None else iso(newest // 1_000_000),
+        SchemaVersion=SCHEMA_VERSION,
+        Status=status,
+        PromptId=prompt_id,
+        Producer=producer,
+        Cached=cached,
+        Files=listed,
+        Notes=said,
+    )
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    parts: list[tuple[int, int, str]] = []
+    digits = ""
+    for character in name + "\0":
+        if character.isascii() and character.isdigit():
+            digits += character
+            continue
+        if digits:
+            parts.append((0, int(digits), digits))
+            digits = ""
+        parts.append((1, 0, character))
+    return parts
+
+
+def _sha256(path: Path, notes: list[str]) -> str | None:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_HASH_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        notes.append(f"{path.name} could not be read for its hash ({error.strerror})")
+        return None
+    return digest.hexdigest()
+
+
+def encode(marker: DoneMarker) -> bytes:
+    """The marker as it stands in its file. Names that are no valid Unicode are escaped, not lost."""
+    data = marker.model_dump()
+    for file in data["Files"]:
+        if file["Sha256"] is None:
+            del file["Sha256"]
+    return (json.dumps(data, ensure_ascii=False, indent=2) + "\n").encode("utf-8", "backslashreplace")
+
+
+def write_temporary(place: MarkerPlace, marker: DoneMarker) -> Path:
+    """Write a marker beside its place and flush it to the disk; `put_in_place` makes it visible.
+
+    The folder is made where it is missing. Raises MarkerError, and then leaves nothing behind.
+    """
+    temporary = place.folder / temporary_name()
+    try:
+        place.folder.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(encode(marker))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        remove(temporary)
+        raise MarkerError(f"marker {place.prefix} could not be written: {_why(error)}") from error
+    return temporary
+
+
+def put_in_place(temporary: Path, place: MarkerPlace, status: MarkerStatus) -> None:
+    """Rename a written temporary to its marker, and remove the other kind. Atomic for every reader.
+
+    Where the file system refuses to replace an existing file, the stale marker is removed first. Raises
+    MarkerError when nothing works; then neither a marker of this status nor the temporary is there.
+    """
+    target = place.path(status)
+    try:
+        _patiently(lambda: _replace(temporary, target))
+    except OSError as error:
+        remove(temporary)
+        raise MarkerError(f"marker {place.relative(status)} could not be put in place: {_why(error)}") from error
+    remove(place.path("error" if suffix_of(status) == ".done" else "success"))
+    sync_folder(place.folder)
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    try:
+        temporary.replace(target)
+    except OSError:
+        if sys.platform == "win32" or not os.path.lexists(target) or not temporary.exists():
+            raise
+        target.unlink()
+        _move_to_free_name(temporary, target)
+
+
+def _move_to_free_name(temporary: Path, target: Path) -> None:
+    try:
+        temporary.rename(target)
+    except OSError:
+        os.link(temporary, target)
+        temporary.unlink()
+
+
+def _patiently(action: Callable[[], None]) -> None:
+    """Do it, and on Windows again for up to two seconds while another process holds the file."""
+    deadline = time.monotonic() + (SHARING_RETRY_SECONDS if sys.platform == "win32" else 0)
+    while True:
+        try:
+            return action()
+        except PermissionError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
+
+
+def write_marker(place: MarkerPlace, marker: DoneMarker) -> Path:
+    """Write a marker and put it in place; its path. Raises MarkerError."""
+    status: MarkerStatus = marker.Status or "success"
+    put_in_place(write_temporary(place, marker), place, status)
+    return place.path(status)
+
+
+def remove(path: Path) -> bool:
+    """Remove a marker or a temporary; false where there was none or it can't be removed."""
+    try:
+        _patiently(path.unlink)
+    except OSError:
+        return False
+    return True
+
+
+def remove_stale(place: MarkerPlace) -> bool:
+    """Remove both kinds of marker of one prefix; true where there was one."""
+    return any([remove(place.path("success")), remove(place.path("error"))])
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in a folder survive a loss of power, where the platform can."""
+    if sys.platform == "win32":
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or type(error).__name__
+
+
+def read_marker(path: Path) -> DoneMarker:
+    """Read a marker, an older one with only `Timestamp` too; fields that we don't know are dropped.
+
+    Raises FileNotFoundError where there is none, MarkerError where it is no marker.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_MARKER_BYTES + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise MarkerError(f"{path.name} can't be read: {_why(error)}") from error
+    if len(data) > MAX_MARKER_BYTES:
+        raise MarkerError(f"{path.name} is larger than any marker ({MAX_MARKER_BYTES} bytes)")
+    try:
+        return DoneMarker.model_validate(json.loads(data.decode("utf-8-sig")))
+    except (ValueError, RecursionError) as error:
+        raise MarkerError(f"{path.name} is no marker: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,190 @@
+"""The writer's hands: turns decisions into marker files, in the two halves between which a record is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from .contract import MarkerStatus, PromptMarker
+from .marker import (
+    MarkedFile,
+    MarkerError,
+    MarkerPlace,
+    make_marker,
+    put_in_place,
+    remove,
+    remove_stale,
+    write_temporary,
+)
+from .prefix import PrefixError, PrefixPath, parse_prefix
+from .problems import Problems
+from .record import PromptRecord
+from .requests import INPUTS_READY, MarkerPlan, MarkerRequest
+from .settle import Decision
+from .temporaries import is_temporary
+
+OVERTAKEN = "a newer prompt with the same prefix had started"
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A marker that is written beside its place, and may be put there once its record is committed."""
+
+    place: MarkerPlace
+    status: MarkerStatus
+    temporary: Path
+    entry: PromptMarker
+
+
+class Marking:
+    """Writes the markers of prompts. Nothing that goes wrong here is raised: it is noted and counted."""
+
+    def __init__(self, output_folder: Callable[[], Path], problems: Problems) -> None:
+        self._output_folder = output_folder
+        self._problems = problems
+
+    def remove_stale(self, prefixes: Iterable[PrefixPath]) -> None:
+        """Remove the markers that earlier prompts left under these prefixes."""
+        for prefix in prefixes:
+            try:
+                remove_stale(MarkerPlace.of(self._output_folder(), prefix))
+            except PrefixError:
+                continue
+
+    def failed(self, record: PromptRecord, error: BaseException) -> None:
+        """Note that a marker could not be written."""
+        known = isinstance(error, (MarkerError, PrefixError))
+        record.note(str(error) if known else f"a marker was not written: {type(error).__name__}")
+        self._problems.report("marker", "a marker could not be written; the prompt's notes say which", error)
+
+    def prepare(
+        self,
+        record: PromptRecord,
+        plan: MarkerPlan,
+        decisions: list[Decision],
+        overtaken: Callable[[PrefixPath], bool],
+    ) -> list[Prepared]:
+        """Write the temporaries of an ended prompt, and say in its record what becomes of each marker.
+
+        `record` has its final status. What is returned goes into its `pending`, too.
+        """
+        prepared: list[Prepared] = []
+        served: set[str] = set()
+        entries = [entry for entry in record.markers if entry.status == "refused"]
+        for decision in decisions:
+            served.update(request.node_id for request in decision.requests)
+            item = None
+            if overtaken(decision.prefix):
+                record.note(f"no marker {decision.prefix}: {OVERTAKEN}")
+            elif not decision.wanted(record.status):
+                record.note(f"no marker {decision.prefix}: the prompt failed, and none was wanted for that")
+            else:
+                item = self._try(record, decision, cast("MarkerStatus", record.status))
+            if item is not None:
+                prepared.append(item)
+            entries.append(item.entry if item is not None else PromptMarker(path=None, status="not written"))
+        for request in plan.requests:
+            if not request.refused and request.node_id not in served:
+                entries.append(_unserved(request, record))
+        record.markers = entries
+        record.pending = [(str(item.place.prefix), item.status, item.temporary.name) for item in prepared]
+        return prepared
+
+    def _try(self, record: PromptRecord, decision: Decision, status: MarkerStatus) -> Prepared | None:
+        try:
+            return self._prepare(record, decision, status)
+        except (MarkerError, PrefixError, OSError) as error:
+            self.failed(record, error)
+            return None
+
+    def _prepare(self, record: PromptRecord, decision: Decision, status: MarkerStatus) -> Prepared:
+        place = MarkerPlace.of(self._output_folder(), decision.prefix)
+        files = [MarkedFile(file.filename, file.stamp, file.node_id) for file in decision.files if file.stamp]
+        marker = make_marker(
+            place,
+            files,
+            status=status,
+            producer="node",
+            prompt_id=record.prompt_id,
+            cached=decision.cached,
+            hash_files=any(request.hash_files for request in decision.requests),
+            notes=decision.notes,
+        )
+        temporary = write_temporary(place, marker)
+        entry = PromptMarker(path=place.relative(status), status=status, written_at=marker.Timestamp)
+        return Prepared(place, status, temporary, entry)
+
+    def place(self, record: PromptRecord, prepared: list[Prepared]) -> bool:
+        """Put committed markers in place; false where the record had to be changed, because one could not be."""
+        good = True
+        for item in prepared:
+            try:
+                put_in_place(item.temporary, item.place, item.status)
+            except MarkerError as error:
+                good = False
+                item.entry.status, item.entry.path, item.entry.written_at = "not written", None, None
+                self.failed(record, error)
+        return good
+
+    def drop(self, prepared: list[Prepared]) -> None:
+        """Remove the temporaries of markers whose record could not be committed."""
+        for item in prepared:
+            remove(item.temporary)
+
+    def write_now(self, record: PromptRecord, decisions: list[Decision]) -> str:
+        """Write markers while their prompt runs; the relative path of the last, empty where there is none."""
+        path = ""
+        for decision in decisions:
+            item = self._prepare(record, decision, "running")
+            put_in_place(item.temporary, item.place, "running")
+            path = item.entry.path or ""
+            for request in decision.requests:
+                request.written = item.entry.written_at
+            _take_the_place_of_a_due_one(record.markers, item.entry)
+        return path
+
+    def finish_pending(self, record: PromptRecord) -> None:
+        """Finish or drop the renames that a dead process had committed but may not have done."""
+        for prefix, status, name in record.pending:
+            try:
+                place = MarkerPlace.of(self._output_folder(), parse_prefix(prefix))
+            except PrefixError:
+                continue
+            temporary = place.folder / name
+            if not is_temporary(name) or not temporary.exists():
+                continue
+            try:
+                if _is_newer(place, temporary):
+                    remove(temporary)
+                else:
+                    put_in_place(temporary, place, cast("MarkerStatus", status))
+            except (MarkerError, OSError) as error:
+                self.failed(record, error)
+
+
+def _is_newer(place: MarkerPlace, temporary: Path) -> bool:
+    """Whether a marker that stands there was written after a temporary was."""
+    written = temporary.stat().st_mtime_ns
+    paths = [place.path("success"), place.path("error")]
+    return any(path.exists() and path.stat().st_mtime_ns > written for path in paths)
+
+
+def _take_the_place_of_a_due_one(entries: list[PromptMarker], entry: PromptMarker) -> None:
+    for index, other in enumerate(entries):
+        if other.path == entry.path or (other.status == "due" and other.path is None):
+            entries[index] = entry
+            return
+    entries.append(entry)
+
+
+def _unserved(request: MarkerRequest, record: PromptRecord) -> PromptMarker:
+    """What became of a request that the end of its prompt did not serve."""
+    if request.when == INPUTS_READY and request.written is not None:
+        written = [entry for entry in record.markers if entry.written_at == request.written]
+        if written:
+            return written[0]
+    if request.when == INPUTS_READY:
+        record.note(f"no marker from node {request.node_id}: it did not run, so its inputs never were ready")
+    return PromptMarker(path=None, status="not written")

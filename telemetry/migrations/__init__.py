@@ -1,0 +1,59 @@
+"""Brings a database to the newest schema, by Alembic's operations.
+
+Never by `alembic.command`: its `op` and `context` are process-wide, and ComfyUI runs its own upgrade in the same
+process right after custom nodes are loaded. So a revision is given its `op`, and this file walks the revisions.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import Column, Connection, String, column, select, table
+
+from . import r0001_first
+
+REVISIONS: tuple[ModuleType, ...] = (r0001_first,)
+"""In their order; each has `revision`, `down_revision` and `upgrade(op)`."""
+VERSION_TABLE = "run_recorder_version"
+HEAD: str = REVISIONS[-1].revision
+_version = table(VERSION_TABLE, column("version_num"))
+
+
+class NewerDatabaseError(RuntimeError):
+    """The database was made by a newer version of this package."""
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The revision that a database is at; null for an empty one."""
+    if not connection.dialect.has_table(connection, VERSION_TABLE):
+        return None
+    return connection.execute(select(_version.c.version_num)).scalar()
+
+
+def upgrade(connection: Connection) -> list[str]:
+    """Run the revisions that a database lacks, in the caller's transaction; their names.
+
+    Raises NewerDatabaseError for one that is at a revision that we don't know.
+    """
+    known = [revision.revision for revision in REVISIONS]
+    at = current_revision(connection)
+    if at is not None and at not in known:
+        raise NewerDatabaseError(f"the database is at revision {at}; this version knows only up to {HEAD}")
+    missing = REVISIONS[0 if at is None else known.index(at) + 1 :]
+    if not missing:
+        return []
+    op = Operations(MigrationContext.configure(connection))
+    for revision in missing:
+        revision.upgrade(op)
+    if at is None:
+        if not connection.dialect.has_table(connection, VERSION_TABLE):
+            op.create_table(VERSION_TABLE, Column("version_num", String(32), primary_key=True))
+        connection.execute(_version.insert().values(version_num=HEAD))
+    else:
+        connection.execute(_version.update().values(version_num=HEAD))
+    return [revision.revision for revision in missing]
+
+
+__all__ = ["HEAD", "REVISIONS", "VERSION_TABLE", "NewerDatabaseError", "current_revision", "upgrade"]

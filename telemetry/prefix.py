@@ -1,0 +1,182 @@
+"""Prefixes: where a marker may stand, what tokens mean, and which prefix a file name is of."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_COMPONENT_BYTES = 255
+LONGEST_SUFFIX = ".failed"
+
+RESERVED_NAMES = frozenset(
+    ["con", "prn", "aux", "nul", "conin$", "conout$"]
+    + [f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"]
+)
+"""Names that Windows gives to devices, with any extension."""
+
+GROUPING = re.compile(r"^(?P<prefix>.+?)(?:(?:[_-]|(?<!\d))(?P<n>\d{5,})|\.(?P<frame>\d{4,}))_?(?:-audio)?$", re.DOTALL)
+"""The contract's rule for a stem whose saver is not known."""
+
+SIZE_TOKENS = ("%width%", "%height%")
+_TIME_TOKENS = {
+    "%year%": "%Y",
+    "%month%": "%m",
+    "%day%": "%d",
+    "%hour%": "%H",
+    "%minute%": "%M",
+    "%second%": "%S",
+}
+_TOKEN_PATTERNS = {
+    **dict.fromkeys([*SIZE_TOKENS, "%batch_num%", "%year%"], r"\d+"),
+    **dict.fromkeys([token for token in _TIME_TOKENS if token != "%year%"], r"\d\d"),
+}
+_COUNTER = r"(?:(?:[_-]?|\.)\d+_?)?(?:-audio)?"
+_TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp", ".lock", "~")
+MARKER_SUFFIXES = (".done", ".failed")
+
+
+class PrefixError(ValueError):
+    """A prefix that a marker must not be written under. The message names the prefix and why."""
+
+    def __init__(self, prefix: str, why: str) -> None:
+        shown = prefix if len(prefix) <= 80 else prefix[:77] + "..."
+        super().__init__(f"filename_prefix {shown!r} {why}")
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixPath:
+    """A prefix that has been checked: a folder below the output folder, and the beginning of file names."""
+
+    folder: str
+    """Relative to the output folder, forward slashes, empty for the output folder itself."""
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
+
+def parse_prefix(prefix: str) -> PrefixPath:
+    """Check a prefix and take it apart: no file is touched.
+
+    Accepts what ComfyUI's savers accept below the output folder (`a//b`, `./a`, `a/`), and refuses absolute
+    paths, drive letters, `..`, NUL and other control characters, names that Windows reserves, components that
+    end in a dot or a space, and names that leave no room for the marker's suffix in 255 bytes.
+
+    Raises PrefixError.
+    """
+    if not prefix:
+        raise PrefixError(prefix, "is empty")
+    if any(ord(character) < 32 or ord(character) == 127 for character in prefix):
+        raise PrefixError(prefix, "holds a control character")
+    if prefix[0] in "/\\":
+        raise PrefixError(prefix, "is an absolute path; give one that is relative to the output folder")
+    if re.match(r"[A-Za-z]:", prefix):
+        raise PrefixError(prefix, "begins with a drive letter; give one that is relative to the output folder")
+    for part in re.split(r"[/\\]", prefix):
+        _check_component(prefix, part)
+    separators = r"[/\\]" if sys.platform == "win32" else "/"
+    parts = [part for part in re.split(separators, prefix) if part not in {"", "."}]
+    if not parts:
+        raise PrefixError(prefix, "names no file")
+    if sys.platform == "win32" and re.search(r'[<>:"|?*]', prefix):
+        raise PrefixError(prefix, "holds a character that Windows does not allow in names")
+    return PrefixPath("/".join(parts[:-1]), parts[-1])
+
+
+def _check_component(prefix: str, part: str) -> None:
+    if part in {"", "."}:
+        return
+    if part == "..":
+        raise PrefixError(prefix, "leads upwards by '..'; markers stay inside the output folder")
+    if part[-1] in ". ":
+        raise PrefixError(prefix, "has a part that ends in a dot or a space")
+    if part.split(".")[0].rstrip(" ").lower() in RESERVED_NAMES:
+        raise PrefixError(prefix, f"holds {part!r}, a name that Windows reserves")
+    try:
+        size = len((part + LONGEST_SUFFIX).encode("utf-8"))
+    except UnicodeEncodeError:
+        raise PrefixError(prefix, "holds a character that no file name can hold") from None
+    if size > MAX_COMPONENT_BYTES:
+        raise PrefixError(prefix, f"is too long: a part and {LONGEST_SUFFIX!r} must fit in 255 bytes")
+
+
+def confine(output_folder: Path, prefix: PrefixPath, *, shown: str | None = None) -> Path:
+    """The folder of a checked prefix, with every symlink and junction followed.
+
+    Raises PrefixError where it leads out of the output folder or stands where a file is.
+    """
+    shown = str(prefix) if shown is None else shown
+    try:
+        root = os.path.realpath(output_folder)
+        folder = os.path.realpath(os.path.join(root, prefix.folder))  # noqa: PTH118
+        inside = os.path.commonpath([os.path.normcase(root), os.path.normcase(folder)]) == os.path.normcase(root)
+    except (OSError, ValueError):
+        inside = False
+    if not inside:
+        raise PrefixError(shown, "leads out of the output folder by a link")
+    if os.path.lexists(folder) and not Path(folder).is_dir():
+        raise PrefixError(shown, "stands in a folder that is a file")
+    return Path(folder)
+
+
+def check_prefix(prefix: str, output_folder: Path) -> None:
+    """Everything that can be said of a literal prefix before its prompt runs. Raises PrefixError."""
+    sample = resolve_tokens(prefix, 0.0, "0" * 36)
+    for token in SIZE_TOKENS:
+        sample = sample.replace(token, "10000")
+    confine(output_folder, parse_prefix(sample), shown=prefix)
+
+
+def resolve_tokens(prefix: str, started: float, prompt_id: str) -> str:
+    """Replace the server's time tokens (local time, zero-padded) and `%prompt_id%`.
+
+    `started` is in seconds since 1970. `%width%`, `%height%` and the front end's `%date:...%` stay as they are.
+    """
+    if "%" not in prefix:
+        return prefix
+    moment = time.localtime(started)
+    for token, directive in _TIME_TOKENS.items():
+        prefix = prefix.replace(token, time.strftime(directive, moment))
+    return prefix.replace("%prompt_id%", prompt_id)
+
+
+def has_tokens(prefix: str) -> bool:
+    """True where the saver's own prefix can't be known before it has saved."""
+    return any(token in prefix for token in _TOKEN_PATTERNS)
+
+
+def _resolved_pattern(literal: str) -> str:
+    """The last part of a literal prefix, with what its tokens can come to."""
+    name = re.split(r"[/\\]" if sys.platform == "win32" else "/", literal.rstrip("/"))[-1]
+    pieces = re.split("(%[a-z_]+%)", name)
+    return "".join(_TOKEN_PATTERNS.get(piece, re.escape(piece)) for piece in pieces)
+
+
+def is_resolved_from(name: str, literal: str) -> bool:
+    """Whether the last part of a prefix is what a saver can have made of its literal one."""
+    return re.fullmatch(_resolved_pattern(literal), name) is not None
+
+
+def group_of(filename: str, saver_literal: str | None = None) -> str:
+    """The prefix that a file name (without folder) is of.
+
+    Where the literal prefix of its saver is known and fits, that prefix wins; else the contract's rule; else
+    the whole stem.
+    """
+    stem = filename.rpartition(".")[0] or filename
+    if saver_literal:
+        match = re.fullmatch(f"(?P<prefix>{_resolved_pattern(saver_literal)}){_COUNTER}", stem, re.DOTALL)
+        if match:
+            return match["prefix"]
+    match = GROUPING.match(stem)
+    return match["prefix"] if match else stem
+
+
+def counts_as_output(filename: str) -> bool:
+    """False for hidden and temporary names and for markers, which are never anybody's output."""
+    lower = filename.lower()
+    return not (filename.startswith(".") or lower.endswith(_TEMPORARY_SUFFIXES) or lower.endswith(MARKER_SUFFIXES))

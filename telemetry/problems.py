@@ -1,0 +1,42 @@
+"""What went wrong: counted, told once in the log, and shown in health until the process ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from .contract import Problem
+from .redact import redact
+from .times import iso, milliseconds
+
+logger = logging.getLogger("run_recorder")
+
+
+class Problems:
+    """Everything that health has to say. Any thread may report."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[str, Problem] = {}
+
+    def report(self, what: str, hint: str, error: BaseException | None = None) -> None:
+        """Count a problem. Its first time goes to the log; `hint` says what it costs or what to do."""
+        with self._lock:
+            known = self._known.get(what)
+            if known is not None:
+                known.count += 1
+                return
+            said = f"{hint} ({type(error).__name__}: {redact(error)})" if error is not None else hint
+            self._known[what] = Problem(what=what, since=iso(milliseconds(time.time())), count=1, hint=said)
+        logger.warning("Run Recorder: %s: %s", what, said)
+
+    def solved(self, what: str) -> None:
+        """Take a problem back that is over."""
+        with self._lock:
+            self._known.pop(what, None)
+
+    def all(self) -> list[Problem]:
+        """The problems so far, in the order in which they first came."""
+        with self._lock:
+            return [problem.model_copy() for problem in self._known.values()]

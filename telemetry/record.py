@@ -1,0 +1,71 @@
+"""The records themselves, as they lie in memory and go into the store; `view.py` makes what is served of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .contract import Batch, CurrentNode, PromptError, PromptMarker, PromptStatus
+from .outputs import ReportedFile
+from .requests import MarkerPlan
+
+
+@dataclass(slots=True)
+class NodeRecord:
+    """One node of one run."""
+
+    seq: int
+    """Its place in the order in which nodes ran, from 0."""
+    node_id: str
+    class_type: str | None = None
+    title: str | None = None
+    display_node_id: str | None = None
+    parent_node_id: str | None = None
+    started_ms: int | None = None
+    duration_seconds: float | None = None
+    cached: bool = False
+    value: float | None = None
+    progress_max: float | None = None
+    error: PromptError | None = None
+
+
+@dataclass(slots=True)
+class PromptRecord:
+    """One run of one prompt. Times in milliseconds since 1970, durations in seconds."""
+
+    prompt_id: str
+    run_number: int
+    instance_id: str
+    status: PromptStatus = "queued"
+    pk: int | None = None
+    """The store's key; null until it is there."""
+    queued_ms: int | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    queue_wait_seconds: float | None = None
+    duration_seconds: float | None = None
+    client_id: str | None = None
+    queue_number: float | None = None
+    workflow_name: str | None = None
+    workflow_fingerprint: str | None = None
+    settings_fingerprint: str | None = None
+    graph_digest: str | None = None
+    """Keyed, stored, never served."""
+    environment_id: str | None = None
+    node_total: int = 0
+    node_executed: int = 0
+    node_cached: int = 0
+    current_node: CurrentNode | None = None
+    error: PromptError | None = None
+    markers: list[PromptMarker] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    batch: Batch | None = None
+    plan: MarkerPlan | None = None
+    """Null once the markers are settled, and where none was asked for."""
+    pending: list[tuple[str, str, str]] = field(default_factory=list)
+    """Markers that are committed and may not yet be in place: prefix, status, the temporary's name."""
+    outputs: list[ReportedFile] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Add a note, once."""
+        if text not in self.notes:
+            self.notes.append(text)

@@ -1,0 +1,342 @@
+"""The recorder as a whole: one object that the border feeds and the routes ask.
+
+Its thread opens the store, settles what dead processes left, and then serves the writer until the process ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .contract import CurrentNode, Environment, Instance, Node, Prompt, StoreHealth
+from .database import Database, default_url
+from .events import MarkerRun
+from .feed import Feed, Waiter
+from .fingerprint import IsChoice
+from .inbox import Inbox
+from .instance import InstanceLocks
+from .prefix import SIZE_TOKENS, PrefixError, parse_prefix, resolve_tokens
+from .problems import Problems
+from .recorder import Run, current_node, refresh
+from .redact import redact
+from .store import Filter, Position, Store
+from .temporaries import sweep
+from .view import node_of, prompt_of
+from .writer import Surroundings, Writer
+
+KEY_FILE = "digest.key"
+FLUSH_SECONDS = 2.0
+
+
+class NotReadyError(RuntimeError):
+    """The store is not open, or can't be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the border tells the recorder of the process that it lives in."""
+
+    private_folder: Path
+    roots: Callable[[], dict[str, Path]]
+    worker_alive: Callable[[], bool | None]
+    is_choice: IsChoice
+    port: Callable[[], int | None]
+    environment: Callable[[], Environment]
+    database_url: str | None = None
+
+
+class Recording:
+    """Start it once; feed `inbox` from any thread; ask it from any thread but ComfyUI's executing one."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.inbox = Inbox()
+        self.feed = Feed()
+        self.problems = Problems()
+        self.ready = threading.Event()
+        """Set once the store is open and what dead processes left is settled, or the store has failed."""
+        self._writer: Writer | None = None
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="run-recorder", daemon=True)
+        self._locks: InstanceLocks | None = None
+        self._flushed = threading.Condition()
+        self._steps = 0
+
+    def start(self) -> None:
+        """Start the recorder's thread."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Take in what has come, save it, and end the thread. Open prompts stay open."""
+        self._stopping = True
+        self.inbox.ring()
+        self._thread.join(timeout)
+
+    @property
+    def writer(self) -> Writer:
+        """The writer. Raises NotReadyError where the store is not open."""
+        if self._writer is None:
+            raise NotReadyError("the store is not open; /telemetry/health says why")
+        return self._writer
+
+    # ------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        try:
+            writer = self._open()
+        except Exception as error:  # noqa: BLE001  ComfyUI goes on without records, and health says so
+            hint = "the store can't be opened, so nothing is recorded and no markers are written"
+            self.problems.report("store", hint, error)
+            self.ready.set()
+            return
+        self._writer = writer
+        self.ready.set()
+        threading.Thread(target=self._look_around, args=(writer,), name="run-recorder-start", daemon=True).start()
+        while not self._stopping:
+            self.inbox.wait(writer.timeout())
+            self._step(writer)
+        writer.store.database.close()
+        if self._locks is not None:
+            self._locks.end()
+
+    def _step(self, writer: Writer) -> None:
+        try:
+            writer.step()
+        except Exception as error:  # noqa: BLE001  the thread must live; the next step tries again
+            self.problems.report("writer", "the recorder stumbled; it goes on with the next event", error)
+            time.sleep(0.05)
+        with self._flushed:
+            self._steps += 1
+            self._flushed.notify_all()
+
+    def _open(self) -> Writer:
+        folder = self.host.private_folder
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            folder.chmod(0o700)
+        database = Database(self.host.database_url or default_url(folder))
+        beside = database.file.parent if database.file is not None else folder
+        self._locks = InstanceLocks(beside, shared_with_all=database.file is not None)
+        instance = self._locks.begin(self.host.port())
+        database.open()
+        if database.on_network:
+            hint = "the database is on a network file system: slower, and without WAL; set RUN_RECORDER_DATABASE_URL"
+            self.problems.report("store on a network file system", hint)
+        store = Store(database)
+        store.add_instance(instance)
+        host = self.host
+        surroundings = Surroundings(
+            host.roots, host.worker_alive, host.is_choice, host.port, self._redact, digest_key(folder)
+        )
+        writer = Writer(self.inbox, store, self.feed, self.problems, surroundings, instance)
+        self._settle_dead(writer, self._locks)
+        return writer
+
+    def _redact(self, text: str) -> str:
+        return redact(text, [str(folder) for folder in self.host.roots().values()])
+
+    def _settle_dead(self, writer: Writer, locks: InstanceLocks) -> None:
+        dead: dict[str, bool] = {writer.instance.id: False}
+        for record in writer.store.unsettled():
+            if record.instance_id not in dead:
+                dead[record.instance_id] = locks.is_dead(record.instance_id)
+            if dead[record.instance_id]:
+                try:
+                    writer.settle_dead(record)
+                except Exception as error:  # noqa: BLE001  one record must not keep the others from being settled
+                    self.problems.report("recovery", "a prompt of a dead process could not be settled", error)
+        for instance_id, gone in dead.items():
+            if gone:
+                locks.forget(instance_id)
+
+    def _look_around(self, writer: Writer) -> None:
+        """What takes its time: the environment, and temporaries that a killed process left."""
+        try:
+            environment = self.host.environment()
+            writer.store.add_environment(environment)
+            writer.environment = environment
+        except Exception as error:  # noqa: BLE001
+            self.problems.report("environment", "what prompts run on is not known", error)
+        with contextlib.suppress(OSError):
+            sweep(self.host.roots()["output"], recursive=True)
+
+    # ------------------------------------------------------------ questions
+
+    def flush(self) -> None:
+        """Wait until everything that has happened is in the store, as far as it can be written."""
+        writer = self.writer
+        with self._flushed:
+            if not self.inbox and not any(run.urgent for run in writer.recorder.runs):
+                return
+            target = self._steps + 2
+            self.inbox.ring()
+            deadline = time.monotonic() + FLUSH_SECONDS
+            while self._steps < target and time.monotonic() < deadline:
+                self.inbox.ring()
+                self._flushed.wait(0.1)
+
+    def prompt(self, prompt_id: str, run_number: int | None = None) -> Prompt | None:
+        """A prompt as it is now; null where it was never seen."""
+        writer = self.writer
+        writer.drain()
+        with writer.lock:
+            run = writer.recorder.find(prompt_id, run_number)
+            if run is not None:
+                return self._view(run)
+        record = writer.store.record(prompt_id, run_number)
+        if record is None:
+            return None
+        return prompt_of(record, self._instances([record.instance_id]))
+
+    def _view(self, run: Run) -> Prompt:
+        refresh(run)
+        instance = self.writer.instance
+        return prompt_of(replace(run.record, current_node=run.record.current_node), {instance.id: instance})
+
+    def _instances(self, ids: list[str]) -> dict[str, Instance]:
+        return self.writer.store.instances(ids)
+
+    def wait(
+        self, prompt_id: str, run_number: int | None, loop: asyncio.AbstractEventLoop
+    ) -> tuple[Prompt | None, Waiter | None]:
+        """A prompt as it is now, and, where it has not ended, a waiter that will be told its end."""
+        writer = self.writer
+        writer.drain()
+        with writer.lock:
+            run = writer.recorder.find(prompt_id, run_number)
+            if run is not None:
+                key = run.record.prompt_id, run.record.run_number
+                return self._view(run), self.feed.wait_for(key, loop)
+        return self.prompt(prompt_id, run_number), None
+
+    def nodes(self, prompt_id: str, run_number: int | None = None) -> list[Node] | None:
+        """A prompt's nodes in the order in which they ran; null where the prompt was never seen."""
+        writer = self.writer
+        writer.drain()
+        with writer.lock:
+            run = writer.recorder.find(prompt_id, run_number)
+            if run is not None:
+                return [node_of(node) for node in run.nodes.values()]
+        record = writer.store.record(prompt_id, run_number)
+        if record is None or record.pk is None:
+            return None
+        return [node_of(node) for node in writer.store.nodes(record.pk)]
+
+    def page(self, wanted: Filter, limit: int, after: Position | None) -> tuple[list[Prompt], Position | None]:
+        """At most `limit` prompts, newest first, and where the next page begins; null on the last."""
+        self.flush()
+        store = self.writer.store
+        records = store.page(wanted, limit + 1, after)
+        more = len(records) > limit
+        records = records[:limit]
+        instances = self._instances([record.instance_id for record in records])
+        items = [self._current(prompt_of(record, instances)) for record in records]
+        last = records[-1].pk if records and more else None
+        return items, store.position(last) if last is not None else None
+
+    def _current(self, prompt: Prompt) -> Prompt:
+        if prompt.status not in ("queued", "running"):
+            return prompt
+        writer = self.writer
+        with writer.lock:
+            run = writer.recorder.find(prompt.prompt_id, prompt.run_number)
+            return self._view(run) if run is not None else prompt
+
+    def environment(self, environment_id: str) -> Environment | None:
+        """What prompts ran on; null where it is not known."""
+        return self.writer.store.environment(environment_id)
+
+    def is_open(self, prompt_id: str, run_number: int | None = None) -> bool:
+        """True where a run (that one, or any) of this id is queued or running here."""
+        writer = self.writer
+        writer.drain()
+        with writer.lock:
+            runs = [run.record for run in writer.recorder.runs if run.record.prompt_id == prompt_id]
+        return any(run_number in (None, record.run_number) for record in runs)
+
+    def delete(self, prompt_id: str, run_number: int | None = None) -> int:
+        """Forget an ended prompt; how many runs were there."""
+        return self.writer.store.delete_prompt(prompt_id, run_number)
+
+    def delete_until(self, until_ms: int) -> int:
+        """Forget all ended prompts that were queued before a time; how many there were."""
+        self.flush()
+        return self.writer.store.delete_until(until_ms)
+
+    def ending(self) -> None:
+        """A prompt is about to end: from now on `wait_settled` waits, until its marker and its waiters are served."""
+        if self._writer is not None:
+            self._writer.settled.clear()
+
+    def wait_settled(self, timeout: float) -> bool:
+        """Wait, at most `timeout` seconds, until no ended prompt is unsettled; true where there is none."""
+        return self._writer is None or self._writer.settled.wait(timeout)
+
+    def store_health(self) -> StoreHealth:
+        """How the store is."""
+        writer = self._writer
+        depth = len(self.inbox)
+        if writer is None:
+            return StoreHealth(backend=None, prompts=None, bytes=None, queue_depth=depth, dropped=0)
+        prompts = size = None
+        try:
+            prompts, size = writer.store.count(), writer.store.database.bytes()
+        except Exception as error:  # noqa: BLE001  health answers whatever is broken
+            self.problems.report("store", "the store can't be read", error)
+        backend = writer.store.database.backend
+        return StoreHealth(backend=backend, prompts=prompts, bytes=size, queue_depth=depth, dropped=0)
+
+    def died_in(self) -> tuple[str | None, CurrentNode | None]:
+        """The running prompt and its node, for a worker that is found dead."""
+        writer = self._writer
+        if writer is None:
+            return None, None
+        writer.drain()
+        with writer.lock:
+            run = writer.recorder.running()
+            return (run.record.prompt_id, current_node(run)) if run is not None else (None, None)
+
+    # ------------------------------------------------------------ what the node asks
+
+    def marker_path(self, prompt_id: str, filename_prefix: str) -> str:
+        """Where a running prompt's marker will be, relative to the output folder; empty where that can't be told."""
+        if not filename_prefix or any(token in filename_prefix for token in SIZE_TOKENS):
+            return ""
+        writer = self._writer
+        started = time.time()
+        if writer is not None:
+            writer.drain()
+            with writer.lock:
+                run = writer.recorder.running(prompt_id)
+                if run is not None and run.started is not None:
+                    started = run.started.wall
+        try:
+            return f"{parse_prefix(resolve_tokens(filename_prefix, started, prompt_id))}.done"
+        except PrefixError:
+            return ""
+
+    def marker_ran(self, event: MarkerRun) -> None:
+        """Take note that a marker node ran; wakes the writer only where the node waits for it."""
+        if event.settled is not None:
+            self.inbox.urge(event)
+        else:
+            self.inbox.append(event)
+
+
+def digest_key(folder: Path) -> bytes:
+    """The key of graph digests, made on the first start; kept beside the database, readable by its user alone."""
+    path = folder / KEY_FILE
+    with contextlib.suppress(OSError):
+        key = path.read_bytes()
+        if len(key) == 32:
+            return key
+    key = secrets.token_bytes(32)
+    path.touch(mode=0o600)
+    path.write_bytes(key)
+    return key

@@ -1,0 +1,45 @@
+"""Makes foreign text fit to be stored and served: no absolute paths, nothing that looks like a key, not too long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+MAX_TEXT = 2000
+PATH, KEY = "<path>", "<key>"
+
+_NAMED_KEY = re.compile(
+    r"(?i)(\b[\w-]*(?:api[_-]?key|token|passw(?:or)?d|passwd|secret|authorization|credential)s?[\"']?\s*[:=]\s*[\"']?)"
+    r"(?:(?:bearer|basic)\s+)?[^\s\"',;&)}\]]+"
+)
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
+_IN_URL = re.compile(r"(://)[^/\s:@]+(?::[^/\s@]*)?@")
+_WELL_KNOWN = re.compile(
+    r"\b(?:sk|pk|rk|hf|gh[pousr]|xox[abprs]|glpat|AKIA|AIza|comfyui)[-_]?[A-Za-z0-9_-]{16,}\b"
+    r"|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*)?"
+)
+_LONG = re.compile(r"(?<![\w/+\\.-])(?=[A-Za-z0-9_+=-]*\d)(?=[A-Za-z0-9_+=-]*[A-Za-z])[A-Za-z0-9_+=-]{40,}(?![\w/\\])")
+
+_START = r"(?:/(?!/)|[A-Za-z]:[\\/]|\\\\|~[\\/]|file://)"
+_QUOTED_PATH = re.compile(rf"([\"'`]){_START}[^\"'`\n]*\1")
+_BARE_PATH = re.compile(rf"(?<![\w:/<>.\\~]){_START}[^\s\"'`<>|*?,;()\[\]{{}}]+")
+
+
+def redact(text: object, roots: Sequence[str] = ()) -> str:
+    """At most 2,000 characters of `text`, safe to store.
+
+    A path below one of `roots` becomes relative to it; any other absolute path becomes `<path>`; what looks like
+    a key or a password becomes `<key>`.
+    """
+    said = str(text).replace("\0", "")[: MAX_TEXT * 8].strip()
+    said = _NAMED_KEY.sub(rf"\g<1>{KEY}", said)
+    said = _BEARER.sub(rf"\g<1> {KEY}", said)
+    said = _IN_URL.sub(rf"\g<1>{KEY}@", said)
+    said = _WELL_KNOWN.sub(KEY, said)
+    said = _LONG.sub(KEY, said)
+    for root in sorted(filter(None, roots), key=len, reverse=True):
+        if len(root) > 1:
+            said = re.sub(re.escape(root) + r"(?:[\\/]+|(?![\w.-]))", "", said)
+    said = _QUOTED_PATH.sub(rf"\g<1>{PATH}\g<1>", said)
+    said = _BARE_PATH.sub(PATH, said)
+    return said if len(said) <= MAX_TEXT else said[: MAX_TEXT - 3] + "..."

@@ -1,0 +1,88 @@
+"""What a queued graph asks of markers, and what its savers say of their prefixes. Read from the graph alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .events import Graph, MarkerRun
+
+MARKER_CLASS = "WriteDoneMarker"
+PROMPT_COMPLETES, INPUTS_READY = "prompt completes", "inputs ready"
+WRITE_FAILED, NOTHING = "write .failed", "nothing"
+
+
+@dataclass(slots=True)
+class MarkerRequest:
+    """What one Write Done Marker node asks for."""
+
+    node_id: str
+    filename_prefix: str | None = ""
+    """Empty: one marker for each prefix that this prompt's savers wrote. Null: wired, and not known yet."""
+    when: str = PROMPT_COMPLETES
+    on_failure: str = WRITE_FAILED
+    hash_files: bool = False
+    refused: bool = False
+    """True where ComfyUI left the node out because its inputs were no good."""
+    written: str | None = None
+    """Relative path of the marker that was written when the node's inputs were ready."""
+
+    def learn(self, run: MarkerRun) -> None:
+        """Take over what the node itself was given."""
+        self.filename_prefix = run.filename_prefix
+        self.when, self.on_failure, self.hash_files = run.when, run.on_failure, run.hash_files
+
+
+@dataclass(slots=True)
+class MarkerPlan:
+    """Everything about a prompt's markers that must survive a restart."""
+
+    requests: list[MarkerRequest] = field(default_factory=list)
+    savers: dict[str, str] = field(default_factory=dict)
+    """Node id to literal prefix of each node that has one and is no marker."""
+
+    def __bool__(self) -> bool:
+        return any(not request.refused for request in self.requests)
+
+    def dump(self) -> dict[str, Any]:
+        """As plain data, for the store."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any]) -> MarkerPlan:
+        """From what `dump` made."""
+        return cls([MarkerRequest(**request) for request in data["requests"]], dict(data["savers"]))
+
+
+def plan_of(graph: Graph, accepted: frozenset[str], restricted: bool | None) -> MarkerPlan:
+    """The plan of a queued graph.
+
+    A marker that is not among the accepted outputs was refused, unless the request restricted its targets: then
+    it just wasn't asked for.
+    """
+    plan = MarkerPlan()
+    for node_id, node in graph.items():
+        if not isinstance(node, Mapping):
+            continue
+        inputs = node.get("inputs")
+        inputs = inputs if isinstance(inputs, Mapping) else {}
+        if node.get("class_type") == MARKER_CLASS:
+            refused = node_id not in accepted
+            if not refused or restricted is False:
+                plan.requests.append(_request(str(node_id), inputs, refused))
+        elif isinstance(inputs.get("filename_prefix"), str):
+            plan.savers[str(node_id)] = inputs["filename_prefix"]
+    return plan
+
+
+def _request(node_id: str, inputs: Mapping[Any, Any], refused: bool) -> MarkerRequest:
+    request = MarkerRequest(node_id, refused=refused)
+    prefix = inputs.get("filename_prefix", "")
+    request.filename_prefix = prefix if isinstance(prefix, str) else None
+    if inputs.get("when") == INPUTS_READY:
+        request.when = INPUTS_READY
+    if inputs.get("on_failure") == NOTHING:
+        request.on_failure = NOTHING
+    request.hash_files = inputs.get("hash_files") is True
+    return request

@@ -1,0 +1,105 @@
+"""Between records and the database's rows: nothing here touches a database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .contract import Batch, CurrentNode, Model, PromptError, PromptMarker
+from .folder import FileStamp
+from .outputs import ReportedFile
+from .record import NodeRecord, PromptRecord
+from .requests import MarkerPlan
+from .text import clean
+
+Row = dict[str, Any]
+_SAME = (
+    "prompt_id run_number instance_id status queued_ms started_ms ended_ms queue_wait_seconds duration_seconds "
+    "client_id queue_number workflow_name workflow_fingerprint settings_fingerprint graph_digest environment_id "
+    "node_total node_executed node_cached"
+).split()
+"""Columns that are the record's own fields."""
+_NODE = (
+    "seq node_id class_type title display_node_id parent_node_id started_ms duration_seconds cached progress_max"
+).split()
+MAX_SEARCH = 4000
+
+
+def _dump(model: Model | None) -> Row | None:
+    return None if model is None else model.model_dump()
+
+
+def prompt_row(record: PromptRecord, classes: set[str], now_ms: int) -> Row:
+    """A record as a row of `prompts`. `classes` are its nodes' classes, for the search."""
+    row: Row = {name: getattr(record, name) for name in _SAME}
+    known = record.queued_ms if record.queued_ms is not None else record.started_ms
+    row.update(
+        sort_ms=now_ms if known is None else known,
+        current_node=_dump(record.current_node),
+        error=_dump(record.error),
+        markers=[marker.model_dump() for marker in record.markers] or None,
+        notes=record.notes or None,
+        batch=_dump(record.batch),
+        plan=record.plan.dump() if record.plan is not None else None,
+        pending=[list(item) for item in record.pending] or None,
+        search=search_text(record, classes),
+    )
+    return row
+
+
+def search_text(record: PromptRecord, classes: set[str]) -> str:
+    """What `q` looks in: the id, the workflow's name, classes and the names of outputs, in lower case."""
+    names = dict.fromkeys(file.filename for file in record.outputs)
+    words = [record.prompt_id, record.workflow_name or "", *sorted(classes), *names]
+    return clean("\n".join(words).lower(), MAX_SEARCH)
+
+
+def prompt_record(row: Mapping[str, Any]) -> PromptRecord:
+    """The record of a row of `prompts`; its outputs are in rows of their own."""
+    return PromptRecord(
+        pk=row["pk"],
+        **{name: row[name] for name in _SAME},
+        current_node=CurrentNode.model_validate(row["current_node"]) if row["current_node"] else None,
+        error=PromptError.model_validate(row["error"]) if row["error"] else None,
+        markers=[PromptMarker.model_validate(marker) for marker in row["markers"] or ()],
+        notes=list(row["notes"] or ()),
+        batch=Batch.model_validate(row["batch"]) if row["batch"] else None,
+        plan=MarkerPlan.load(row["plan"]) if row["plan"] else None,
+        pending=[(prefix, status, name) for prefix, status, name in row["pending"] or ()],
+    )
+
+
+def output_row(pk: int, seq: int, file: ReportedFile) -> Row:
+    """A file as a row of `outputs`."""
+    stamp = file.stamp
+    return {
+        "prompt_pk": pk,
+        "seq": seq,
+        "node_id": file.node_id,
+        "filename": clean(file.filename),
+        "subfolder": clean(file.subfolder),
+        "type": file.type,
+        "bytes": stamp.bytes if stamp else None,
+        "modified_ns": stamp.modified_ns if stamp else None,
+        "inode": stamp.inode if stamp else None,
+        "cached": file.cached,
+    }
+
+
+def output_file(row: Mapping[str, Any]) -> ReportedFile:
+    """The file of a row of `outputs`."""
+    stamp = None
+    if row["bytes"] is not None:
+        stamp = FileStamp(row["bytes"], row["modified_ns"] or 0, row["inode"] or "")
+    return ReportedFile(row["node_id"], row["filename"], row["subfolder"], row["type"], row["cached"], stamp)
+
+
+def node_row(pk: int, node: NodeRecord) -> Row:
+    """A node as a row of `nodes`."""
+    return {"prompt_pk": pk, "error": _dump(node.error), **{name: getattr(node, name) for name in _NODE}}
+
+
+def node_record(row: Mapping[str, Any]) -> NodeRecord:
+    """The node of a row of `nodes`."""
+    error = PromptError.model_validate(row["error"]) if row["error"] else None
+    return NodeRecord(error=error, **{name: row[name] for name in _NODE})

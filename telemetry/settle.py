@@ -1,0 +1,313 @@
+"""Which files does each marker of an ended prompt speak of? Decides; `writer.py` writes.
+
+The rules are those of `docs/done-marker.md`: what nodes reported under exactly a prefix, and what is new or
+changed on the disk under it since the folder was listed before the prompt's first node.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .contract import PromptStatus
+from .folder import FileStamp, Listing, changed, folder_clock, list_folder
+from .outputs import ReportedFile, inside, look_at
+from .prefix import (
+    SIZE_TOKENS,
+    PrefixError,
+    PrefixPath,
+    confine,
+    group_of,
+    is_resolved_from,
+    parse_prefix,
+    resolve_tokens,
+)
+from .requests import INPUTS_READY, NOTHING, MarkerPlan, MarkerRequest
+from .times import Stamp
+
+SLACK_SECONDS = 2.0
+"""How much older than the prompt's start a file of it may look where its folder was listed too late."""
+QUIET_SECONDS = 1.0
+"""A file that was written after the prompt's end is taken once it has not changed for so long."""
+CLOCK_GRAIN_SECONDS = 0.02
+"""How far a file's time and the process' may be apart on one machine."""
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What is known of a prompt when its markers are decided."""
+
+    prompt_id: str
+    plan: MarkerPlan
+    roots: Mapping[str, Path]
+    """The folders of `output`, `temp` and `input`."""
+    started: Stamp
+    ended: Stamp | None = None
+    first_node_mono: float | None = None
+    reported: list[ReportedFile] = field(default_factory=list)
+    queued_listings: dict[str, Listing] = field(default_factory=dict)
+    """By folder, relative to the output folder."""
+    started_listings: dict[str, Listing] = field(default_factory=dict)
+    listed: Callable[[str, Iterable[str]], set[tuple[str, FileStamp]]] = lambda _folder, _names: set()
+    """Which versions of these files in this folder earlier records list."""
+    this_process: bool = True
+    """False after a restart: then only the wall clock tells what is older."""
+
+    @property
+    def output_folder(self) -> Path:
+        """ComfyUI's output folder."""
+        return self.roots["output"]
+
+
+@dataclass(slots=True)
+class Decision:
+    """One marker: where, asked for by whom, with which files."""
+
+    prefix: PrefixPath
+    requests: list[MarkerRequest]
+    files: list[ReportedFile]
+    notes: list[str]
+
+    @property
+    def cached(self) -> bool:
+        """True where the prompt wrote nothing new under this prefix."""
+        return bool(self.files) and all(file.cached for file in self.files)
+
+    def wanted(self, status: PromptStatus) -> bool:
+        """False where the prompt failed and nobody wants to be told by a file."""
+        return status == "success" or any(request.on_failure != NOTHING for request in self.requests)
+
+
+def folders_of(plan: MarkerPlan, started: float, prompt_id: str) -> set[str]:
+    """The folders, relative to the output folder, in which this plan's files can be expected."""
+    folders = set()
+    for literal in _literals(plan):
+        try:
+            folders.add(parse_prefix(resolve_tokens(literal, started, prompt_id)).folder)
+        except PrefixError:
+            continue
+    return folders
+
+
+def _literals(plan: MarkerPlan) -> list[str]:
+    asked = [request.filename_prefix for request in plan.requests if not request.refused]
+    own = [prefix for prefix in asked if prefix]
+    return own + (list(plan.savers.values()) if "" in asked or None in asked else [])
+
+
+def take_listings(plan: MarkerPlan, output_folder: Path, started: float, prompt_id: str) -> dict[str, Listing]:
+    """What lies in those folders now."""
+    listings = {}
+    for folder in folders_of(plan, started, prompt_id):
+        files = list_folder(output_folder / folder)
+        listings[folder] = Listing(files, time.perf_counter())
+    return listings
+
+
+def stale_prefixes(plan: MarkerPlan, started: float, prompt_id: str) -> list[PrefixPath]:
+    """The prefixes whose earlier markers are to go when the prompt starts, as far as they are known by then."""
+    found = []
+    for literal in _literals(plan):
+        if any(token in literal for token in SIZE_TOKENS):
+            continue
+        try:
+            found.append(parse_prefix(resolve_tokens(literal, started, prompt_id)))
+        except PrefixError:
+            continue
+    return found
+
+
+def decide(evidence: Evidence, requests: list[MarkerRequest], status: PromptStatus) -> tuple[list[Decision], list[str]]:
+    """The markers that some requests come to, and notes for the prompt's record on those that come to none."""
+    case = _Case(evidence)
+    by_prefix: dict[PrefixPath, list[MarkerRequest]] = {}
+    notes: list[str] = []
+    for request in requests:
+        try:
+            prefixes = case.prefixes_of(request, failed=status != "success")
+        except PrefixError as error:
+            notes.append(f"no marker from node {request.node_id}: {error}")
+            continue
+        if not prefixes:
+            notes.append(f"no marker from node {request.node_id}: no file was saved, so there is no prefix")
+        for prefix in prefixes:
+            by_prefix.setdefault(prefix, []).append(request)
+    decisions = [Decision(prefix, asked, *case.files_of(prefix)) for prefix, asked in by_prefix.items()]
+    if status == "success":
+        for decision in decisions:
+            if not decision.files:
+                decision.notes.append("no file was found under this prefix")
+    return decisions, notes
+
+
+class _Case:
+    """One prompt's evidence, with what was found on the disk kept while it is looked at."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self._fresh: dict[str, dict[str, FileStamp]] = {}
+        self.saved: list[tuple[PrefixPath, ReportedFile]] = []
+        for file in evidence.reported:
+            if file.type == "output" and inside(evidence.output_folder, file) is not None:
+                literal = evidence.plan.savers.get(file.node_id or "")
+                self.saved.append((PrefixPath(file.subfolder, group_of(file.filename, literal)), file))
+
+    # ---- which prefixes
+
+    def prefixes_of(self, request: MarkerRequest, *, failed: bool) -> list[PrefixPath]:
+        if request.filename_prefix is None:
+            raise PrefixError("(wired)", "was not known: the node did not run")
+        if request.filename_prefix == "":
+            return self._savers_prefixes(list(self.evidence.plan.savers.values()), failed=failed, anything=True)
+        same = [literal for literal in self.evidence.plan.savers.values() if literal == request.filename_prefix]
+        if same:
+            found = self._savers_prefixes(same, failed=failed, anything=False)
+            if found:
+                return found
+        return [self._resolved(request.filename_prefix)]
+
+    def _resolved(self, literal: str) -> PrefixPath:
+        for token in SIZE_TOKENS:
+            if token in literal:
+                raise PrefixError(literal, f"holds {token}, which only a saver can fill in")
+        prefix = resolve_tokens(literal, self.evidence.started.wall, self.evidence.prompt_id)
+        path = parse_prefix(prefix)
+        confine(self.evidence.output_folder, path, shown=literal)
+        return path
+
+    def _savers_prefixes(self, literals: list[str], *, failed: bool, anything: bool) -> list[PrefixPath]:
+        """The prefixes under which savers wrote; of those with one of these literals, or of all (`anything`)."""
+        savers = self.evidence.plan.savers
+        found = dict.fromkeys(
+            prefix for prefix, file in self.saved if anything or savers.get(file.node_id or "") in literals
+        )
+        reporting = {file.node_id for _, file in self.saved}
+        for node_id, literal in savers.items():
+            if literal in literals and node_id not in reporting:
+                silent = self._unreported(literal) or (self._resolvable(literal) if failed else [])
+                found.update(dict.fromkeys(silent))
+        return list(found)
+
+    def _unreported(self, literal: str) -> list[PrefixPath]:
+        """Prefixes of new files that a saver with this literal prefix wrote without saying so."""
+        try:
+            resolved = parse_prefix(resolve_tokens(literal, self.evidence.started.wall, self.evidence.prompt_id))
+        except PrefixError:
+            return []
+        claimed = {(prefix.folder, file.filename) for prefix, file in self.saved}
+        names = [name for name in self.fresh(resolved.folder) if (resolved.folder, name) not in claimed]
+        groups = dict.fromkeys(group_of(name) for name in names)
+        return [PrefixPath(resolved.folder, group) for group in groups if is_resolved_from(group, literal)]
+
+    def _resolvable(self, literal: str) -> list[PrefixPath]:
+        try:
+            return [self._resolved(literal)]
+        except PrefixError:
+            return []
+
+    # ---- which files
+
+    def files_of(self, prefix: PrefixPath) -> tuple[list[ReportedFile], list[str]]:
+        files: dict[str, ReportedFile] = {}
+        notes: list[str] = []
+        for where, file in self.saved:
+            if where != prefix:
+                continue
+            if file.stamp is None:
+                notes.append(f"node {file.node_id} reported {file.filename}, which isn't there")
+                continue
+            if file.stamp.bytes == 0:
+                notes.append(f"node {file.node_id} reported {file.filename}, which is empty")
+            files.setdefault(file.filename, file)
+        for name, stamp in self._found_on_disk(prefix, files).items():
+            files[name] = ReportedFile(None, name, prefix.folder, "output", stamp=stamp)
+        cached = sum(file.cached for file in files.values())
+        if 0 < cached < len(files):
+            notes.append(f"{cached} of the {len(files)} files are an earlier prompt's")
+        return list(files.values()), notes
+
+    def _found_on_disk(self, prefix: PrefixPath, reported: Mapping[str, ReportedFile]) -> dict[str, FileStamp]:
+        claimed = {file.filename for where, file in self.saved if where.folder == prefix.folder}
+        return {
+            name: stamp
+            for name, stamp in self.fresh(prefix.folder).items()
+            if name not in claimed and name not in reported and group_of(name) == prefix.name
+        }
+
+    def fresh(self, folder: str) -> dict[str, FileStamp]:
+        """What this prompt wrote in a folder, as far as the disk can tell."""
+        if folder not in self._fresh:
+            self._fresh[folder] = self._look(folder)
+        return self._fresh[folder]
+
+    def _look(self, folder: str) -> dict[str, FileStamp]:
+        evidence = self.evidence
+        try:
+            path = confine(evidence.output_folder, PrefixPath(folder, ""))
+        except PrefixError:
+            return {}
+        now = list_folder(path)
+        before = evidence.started_listings.get(folder)
+        if before is not None and self._in_time(before):
+            return changed(now, before.files)
+        before = evidence.queued_listings.get(folder)
+        if before is not None and self._in_time(before):
+            now = changed(now, before.files)
+        oldest = (self._start_by_clock_of(path) - SLACK_SECONDS) * 1e9
+        recent = {name: stamp for name, stamp in now.items() if stamp.modified_ns >= oldest}
+        known = evidence.listed(folder, recent) if recent else set()
+        return {name: stamp for name, stamp in recent.items() if (name, stamp) not in known}
+
+    def _in_time(self, listing: Listing) -> bool:
+        first = self.evidence.first_node_mono
+        return first is None or listing.finished <= first
+
+    def _start_by_clock_of(self, path: Path) -> float:
+        started = self.evidence.started
+        clock = folder_clock(path) if self.evidence.this_process else None
+        return started.wall if clock is None else clock - (time.perf_counter() - started.mono)
+
+
+def unready(evidence: Evidence) -> list[str]:
+    """What is still to be waited for: reported files that are missing, empty, or still being written."""
+    waiting = []
+    for file in evidence.reported:
+        if file.cached or file.guessed or file.type not in ("output", None):
+            continue
+        if file.stamp is None or file.stamp.bytes == 0:
+            look_at(file, evidence.roots)
+        if file.stamp is None:
+            if file.type == "output":
+                waiting.append(f"node {file.node_id} reported {file.filename}, which isn't there")
+        elif file.stamp.bytes == 0:
+            waiting.append(f"node {file.node_id} reported {file.filename}, which is empty")
+        elif _still_written(evidence, file):
+            waiting.append(f"{file.filename} was still being written after the prompt had ended")
+    return waiting
+
+
+def _still_written(evidence: Evidence, file: ReportedFile) -> bool:
+    ended = evidence.ended
+    path = inside(evidence.output_folder, file)
+    if ended is None or path is None or file.stamp is None:
+        return False
+    if file.stamp.modified_ns / 1e9 <= ended.wall + CLOCK_GRAIN_SECONDS:
+        return False
+    clock = folder_clock(path.parent)
+    if clock is None:
+        return False
+    since_end = time.perf_counter() - ended.mono
+    look_at(file, evidence.roots)
+    age = clock - file.stamp.modified_ns / 1e9
+    return age < min(QUIET_SECONDS, since_end - CLOCK_GRAIN_SECONDS)
+
+
+def due_requests(plan: MarkerPlan, status: PromptStatus) -> list[MarkerRequest]:
+    """The requests that the end of a prompt is to serve."""
+    return [
+        request
+        for request in plan.requests
+        if not request.refused and not (status == "success" and request.when == INPUTS_READY)
+    ]

@@ -1,0 +1,296 @@
+"""The durable half of the recorder: what is kept, and every question that is asked of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    null,
+    or_,
+    select,
+    update,
+)
+
+from .contract import OPEN_STATUSES, Environment, Instance
+from .database import Database
+from .folder import FileStamp
+from .outputs import ReportedFile
+from .record import NodeRecord, PromptRecord
+from .rows import node_record, node_row, output_file, output_row, prompt_record, prompt_row
+from .tables import environments, instances, nodes, outputs, prompts
+from .text import clean
+from .times import milliseconds
+
+NAMES_A_QUERY = 500
+
+
+@dataclass(slots=True)
+class Change:
+    """What is to be saved of one run."""
+
+    record: PromptRecord
+    new_nodes: list[NodeRecord] = field(default_factory=list)
+    changed_nodes: list[NodeRecord] = field(default_factory=list)
+    classes: set[str] = field(default_factory=set)
+    outputs: bool = False
+    """True where the outputs are final and are to be saved, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page begins: after this prompt, going back in time."""
+
+    sort_ms: int
+    pk: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which prompts are asked for; null and empty ask for all."""
+
+    statuses: tuple[str, ...] = ()
+    since_ms: int | None = None
+    until_ms: int | None = None
+    q: str | None = None
+    class_type: str | None = None
+    output: str | None = None
+
+
+class Store:
+    """Prompts, nodes, outputs, environments and instances in one database.
+
+    One thread writes; any thread may read. Every method may raise sqlalchemy.exc.DBAPIError.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        engine = self.database.engine.execution_options(run_recorder_reads=True)
+        with engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self, durable: bool = False) -> Iterator[Connection]:
+        with self.database.engine.connect() as connection:
+            self.database.set_durable(connection, durable)
+            with connection.begin():
+                yield connection
+
+    # ------------------------------------------------------------ writing
+
+    def save(self, changes: Sequence[Change], *, durable: bool = False) -> None:
+        """Save some runs in one transaction; with `durable` it is on the disk when this returns."""
+        inserted: list[PromptRecord] = []
+        try:
+            with self._writing(durable) as connection:
+                for change in changes:
+                    if change.record.pk is None:
+                        inserted.append(change.record)
+                    _save(connection, change)
+        except BaseException:
+            for record in inserted:
+                record.pk = None
+            raise
+
+    def add_instance(self, instance: Instance) -> None:
+        """Enter this process."""
+        now = milliseconds(time.time())
+        with self._writing() as connection:
+            row = {"id": instance.id, "hostname": instance.hostname, "port": instance.port, "started_ms": now}
+            connection.execute(insert(instances).values(row))
+
+    def set_port(self, instance_id: str, port: int) -> None:
+        """Say which port a process listens on, which is known only after it has started."""
+        with self._writing() as connection:
+            connection.execute(update(instances).where(instances.c.id == instance_id).values(port=port))
+
+    def add_environment(self, environment: Environment) -> None:
+        """Keep an environment, unless it is there."""
+        with self._writing() as connection:
+            known = select(environments.c.id).where(environments.c.id == environment.id)
+            if connection.execute(known).first() is None:
+                now = milliseconds(time.time())
+                row = {"id": environment.id, "first_seen_ms": now, "data": environment.model_dump()}
+                connection.execute(insert(environments).values(row))
+
+    def clear_pending(self, keys: Sequence[int]) -> None:
+        """Note that the markers of these runs are in place."""
+        with self._writing() as connection:
+            connection.execute(update(prompts).where(prompts.c.pk.in_(keys)).values(pending=null()))
+
+    def delete_prompt(self, prompt_id: str, run_number: int | None = None) -> int:
+        """Forget an ended prompt (all its runs, or one); how many runs were there."""
+        which = [prompts.c.prompt_id == prompt_id, prompts.c.status.not_in(OPEN_STATUSES)]
+        if run_number is not None:
+            which.append(prompts.c.run_number == run_number)
+        with self._writing() as connection:
+            return connection.execute(delete(prompts).where(*which)).rowcount
+
+    def delete_until(self, until_ms: int) -> int:
+        """Forget every ended prompt that was queued before a time; how many there were."""
+        which = and_(prompts.c.sort_ms < until_ms, prompts.c.status.not_in(OPEN_STATUSES))
+        with self._writing() as connection:
+            return connection.execute(delete(prompts).where(which)).rowcount
+
+    # ------------------------------------------------------------ reading
+
+    def record(self, prompt_id: str, run_number: int | None = None) -> PromptRecord | None:
+        """A prompt with its outputs: that run, else the newest; null where it is not known."""
+        query = select(prompts).where(prompts.c.prompt_id == prompt_id)
+        if run_number is not None:
+            query = query.where(prompts.c.run_number == run_number)
+        with self._reading() as connection:
+            found = _records(connection, query.order_by(prompts.c.run_number.desc()).limit(1))
+        return found[0] if found else None
+
+    def page(self, wanted: Filter, limit: int, after: Position | None = None) -> list[PromptRecord]:
+        """At most `limit` prompts, newest first."""
+        query = select(prompts).where(*_conditions(wanted))
+        if after is not None:
+            earlier = prompts.c.sort_ms < after.sort_ms
+            query = query.where(or_(earlier, and_(prompts.c.sort_ms == after.sort_ms, prompts.c.pk < after.pk)))
+        query = query.order_by(prompts.c.sort_ms.desc(), prompts.c.pk.desc()).limit(limit)
+        with self._reading() as connection:
+            return _records(connection, query)
+
+    def position(self, pk: int) -> Position | None:
+        """Where a prompt stands in the list."""
+        with self._reading() as connection:
+            row = connection.execute(select(prompts.c.sort_ms).where(prompts.c.pk == pk)).first()
+        return None if row is None else Position(row[0], pk)
+
+    def nodes(self, pk: int) -> list[NodeRecord]:
+        """A prompt's nodes in the order in which they ran."""
+        query = select(nodes).where(nodes.c.prompt_pk == pk).order_by(nodes.c.seq)
+        with self._reading() as connection:
+            return [node_record(row._asdict()) for row in connection.execute(query)]
+
+    def environment(self, environment_id: str) -> Environment | None:
+        """An environment; null where it is not known."""
+        with self._reading() as connection:
+            row = connection.execute(select(environments.c.data).where(environments.c.id == environment_id)).first()
+        return None if row is None else Environment.model_validate(row[0])
+
+    def instances(self, ids: Iterable[str]) -> dict[str, Instance]:
+        """The processes with these ids."""
+        query = select(instances).where(instances.c.id.in_(set(ids)))
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+        return {row.id: Instance(id=row.id, hostname=row.hostname, port=row.port) for row in rows}
+
+    def last_run_number(self, prompt_id: str) -> int:
+        """The highest run number of a prompt id; 0 for none."""
+        query = select(func.max(prompts.c.run_number)).where(prompts.c.prompt_id == prompt_id)
+        with self._reading() as connection:
+            return connection.execute(query).scalar() or 0
+
+    def unsettled(self) -> list[PromptRecord]:
+        """Every prompt that is queued or running, or has a marker that may not yet be in place."""
+        query = select(prompts).where(or_(prompts.c.status.in_(OPEN_STATUSES), prompts.c.pending.is_not(None)))
+        with self._reading() as connection:
+            return _records(connection, query.order_by(prompts.c.sort_ms, prompts.c.pk))
+
+    def listed(self, subfolder: str, filenames: Iterable[str]) -> set[tuple[str, FileStamp]]:
+        """Which versions of these files in this folder earlier records list."""
+        found: set[tuple[str, FileStamp]] = set()
+        names = [clean(name) for name in filenames]
+        with self._reading() as connection:
+            for start in range(0, len(names), NAMES_A_QUERY):
+                query = select(outputs).where(
+                    outputs.c.filename.in_(names[start : start + NAMES_A_QUERY]),
+                    outputs.c.subfolder == clean(subfolder),
+                    outputs.c.bytes.is_not(None),
+                )
+                for row in connection.execute(query):
+                    found.add((row.filename, FileStamp(row.bytes, row.modified_ns, row.inode)))
+        return found
+
+    def outputs_of_graph(self, digest: str) -> list[ReportedFile]:
+        """What the last successful run of exactly this graph saved; empty where there is none."""
+        last = (
+            select(prompts.c.pk)
+            .where(prompts.c.graph_digest == digest, prompts.c.status == "success")
+            .order_by(prompts.c.pk.desc())
+            .limit(1)
+        )
+        query = select(outputs).where(outputs.c.prompt_pk == last.scalar_subquery()).order_by(outputs.c.seq)
+        with self._reading() as connection:
+            return [output_file(row._asdict()) for row in connection.execute(query)]
+
+    def count(self) -> int:
+        """How many runs are kept."""
+        with self._reading() as connection:
+            return connection.execute(select(func.count()).select_from(prompts)).scalar() or 0
+
+
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.statuses:
+        found.append(prompts.c.status.in_(wanted.statuses))
+    if wanted.since_ms is not None:
+        found.append(prompts.c.sort_ms >= wanted.since_ms)
+    if wanted.until_ms is not None:
+        found.append(prompts.c.sort_ms < wanted.until_ms)
+    if wanted.q:
+        found.append(prompts.c.search.contains(clean(wanted.q.lower()), autoescape=True))
+    if wanted.class_type:
+        of_class = select(nodes.c.prompt_pk).where(nodes.c.class_type == wanted.class_type)
+        found.append(prompts.c.pk.in_(of_class))
+    if wanted.output:
+        with_file = select(outputs.c.prompt_pk).where(outputs.c.filename == wanted.output)
+        found.append(prompts.c.pk.in_(with_file))
+    return found
+
+
+def _save(connection: Connection, change: Change) -> None:
+    record = change.record
+    row = prompt_row(record, change.classes, milliseconds(time.time()))
+    if record.pk is None:
+        key = connection.execute(insert(prompts).values(row)).inserted_primary_key
+        record.pk = key[0] if key is not None else None
+    else:
+        connection.execute(update(prompts).where(prompts.c.pk == record.pk).values(row))
+    if record.pk is None:
+        raise RuntimeError("the database gave no key to a new prompt")
+    if change.new_nodes:
+        connection.execute(insert(nodes), [node_row(record.pk, node) for node in change.new_nodes])
+    if change.changed_nodes:
+        connection.execute(_UPDATE_NODE, [_node_change(record.pk, node) for node in change.changed_nodes])
+    if change.outputs and record.outputs:
+        rows = [output_row(record.pk, seq, file) for seq, file in enumerate(record.outputs)]
+        connection.execute(insert(outputs), rows)
+
+
+_CHANGING = ("started_ms", "duration_seconds", "cached", "progress_max", "error")
+_UPDATE_NODE = (
+    update(nodes)
+    .where(nodes.c.prompt_pk == bindparam("the_pk"), nodes.c.seq == bindparam("the_seq"))
+    .values({name: bindparam(f"new_{name}") for name in _CHANGING})
+)
+
+
+def _node_change(pk: int, node: NodeRecord) -> dict[str, object]:
+    row = node_row(pk, node)
+    return {"the_pk": pk, "the_seq": node.seq, **{f"new_{name}": row[name] for name in _CHANGING}}
+
+
+def _records(connection: Connection, query: Select[tuple[object, ...]]) -> list[PromptRecord]:
+    found = {row.pk: prompt_record(row._asdict()) for row in connection.execute(query)}
+    files = select(outputs).where(outputs.c.prompt_pk.in_(found)).order_by(outputs.c.prompt_pk, outputs.c.seq)
+    if found:
+        for row in connection.execute(files):
+            found[row.prompt_pk].outputs.append(output_file(row._asdict()))
+    return list(found.values())

@@ -1,0 +1,103 @@
+"""The tables, as the newest migration leaves them. Times are milliseconds since 1970."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+_Key = BigInteger().with_variant(Integer, "sqlite")
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("hostname", String(255)),
+    Column("port", Integer),
+    Column("started_ms", BigInteger, nullable=False),
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("first_seen_ms", BigInteger, nullable=False),
+    Column("data", JSON, nullable=False),
+)
+
+prompts = Table(
+    "prompts",
+    metadata,
+    Column("pk", _Key, primary_key=True, autoincrement=True),
+    Column("prompt_id", String(200), nullable=False),
+    Column("run_number", Integer, nullable=False),
+    Column("instance_id", String(36), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("sort_ms", BigInteger, nullable=False),
+    Column("queued_ms", BigInteger),
+    Column("started_ms", BigInteger),
+    Column("ended_ms", BigInteger),
+    Column("queue_wait_seconds", Float),
+    Column("duration_seconds", Float),
+    Column("client_id", Text),
+    Column("queue_number", Float),
+    Column("workflow_name", Text),
+    Column("workflow_fingerprint", String(80)),
+    Column("settings_fingerprint", String(80)),
+    Column("graph_digest", String(64)),
+    Column("environment_id", String(64)),
+    Column("node_total", Integer, nullable=False),
+    Column("node_executed", Integer, nullable=False),
+    Column("node_cached", Integer, nullable=False),
+    Column("current_node", JSON(none_as_null=True)),
+    Column("error", JSON(none_as_null=True)),
+    Column("markers", JSON(none_as_null=True)),
+    Column("notes", JSON(none_as_null=True)),
+    Column("batch", JSON(none_as_null=True)),
+    Column("plan", JSON(none_as_null=True)),
+    Column("pending", JSON(none_as_null=True)),
+    Column("search", Text, nullable=False),
+)
+
+outputs = Table(
+    "outputs",
+    metadata,
+    Column("prompt_pk", _Key, ForeignKey("prompts.pk", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("node_id", Text),
+    Column("filename", Text, nullable=False),
+    Column("subfolder", Text, nullable=False),
+    Column("type", String(32)),
+    Column("bytes", BigInteger),
+    Column("modified_ns", BigInteger),
+    Column("inode", String(40)),
+    Column("cached", Boolean, nullable=False),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("prompt_pk", _Key, ForeignKey("prompts.pk", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("node_id", Text, nullable=False),
+    Column("class_type", Text),
+    Column("title", Text),
+    Column("display_node_id", Text),
+    Column("parent_node_id", Text),
+    Column("started_ms", BigInteger),
+    Column("duration_seconds", Float),
+    Column("cached", Boolean, nullable=False),
+    Column("progress_max", Float),
+    Column("error", JSON(none_as_null=True)),
+)

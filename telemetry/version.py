@@ -1,0 +1,3 @@
+"""This package's version, the one in `pyproject.toml`."""
+
+VERSION = "0.1.0"

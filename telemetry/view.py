@@ -1,0 +1,83 @@
+"""From records to the contract's models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath, PureWindowsPath
+
+from .contract import Instance, Node, NodeCounts, Output, Prompt
+from .outputs import ReportedFile
+from .record import NodeRecord, PromptRecord
+from .redact import PATH
+from .times import iso, iso_or_none
+
+NO_FIGURES = "no figures of GPU and memory: this version does not sample them"
+
+
+def prompt_of(record: PromptRecord, instances: Mapping[str, Instance]) -> Prompt:
+    """What the routes serve of a record."""
+    return Prompt(
+        prompt_id=record.prompt_id,
+        run_number=record.run_number,
+        status=record.status,
+        queued_at=iso_or_none(record.queued_ms),
+        started_at=iso_or_none(record.started_ms),
+        ended_at=iso_or_none(record.ended_ms),
+        queue_wait_seconds=record.queue_wait_seconds,
+        duration_seconds=record.duration_seconds,
+        client_id=record.client_id,
+        queue_number=record.queue_number,
+        workflow_name=record.workflow_name,
+        workflow_fingerprint=record.workflow_fingerprint,
+        settings_fingerprint=record.settings_fingerprint,
+        environment_id=record.environment_id,
+        node_counts=NodeCounts(total=record.node_total, executed=record.node_executed, cached=record.node_cached),
+        current_node=record.current_node if record.status in ("running", "abandoned") else None,
+        error=record.error,
+        outputs=[output_of(file) for file in record.outputs],
+        markers=record.markers,
+        fallback_notes=[NO_FIGURES] if record.started_ms is not None else [],
+        notes=record.notes,
+        instance=instances.get(record.instance_id) or Instance(id=record.instance_id),
+        batch=record.batch,
+    )
+
+
+def output_of(file: ReportedFile) -> Output:
+    """What is served of a file; a folder that is no part of the server's own is not told."""
+    known = file.stamp
+    return Output(
+        node_id=file.node_id,
+        filename=_last_part(file.filename),
+        subfolder=PATH if _leads_out(file.subfolder) else file.subfolder,
+        type=file.type,
+        bytes=known.bytes if known else None,
+        modified=iso(known.modified_ns // 1_000_000) if known else None,
+        cached=file.cached,
+    )
+
+
+def _leads_out(subfolder: str) -> bool:
+    return (
+        PurePosixPath(subfolder).is_absolute() or PureWindowsPath(subfolder).drive != "" or ".." in subfolder.split("/")
+    )
+
+
+def _last_part(filename: str) -> str:
+    return filename.replace("\\", "/").rpartition("/")[2] if ("/" in filename or ":\\" in filename) else filename
+
+
+def node_of(record: NodeRecord) -> Node:
+    """What the routes serve of a node."""
+    return Node(
+        node_id=record.node_id,
+        class_type=record.class_type,
+        title=record.title,
+        display_node_id=record.display_node_id,
+        parent_node_id=record.parent_node_id,
+        started_at=iso_or_none(record.started_ms),
+        duration_seconds=record.duration_seconds,
+        cached=record.cached,
+        progress_max=record.progress_max,
+        error=record.error,
+    )

@@ -1,0 +1,501 @@
+"""The recorder's own thread: takes events in, keeps the store up to date, settles ended prompts.
+
+It sleeps while nothing runs, wakes at once when a prompt is queued, started, ended or cancelled, and otherwise at
+most every 200 ms while one runs: a writer that commits whenever it is free slows ComfyUI by half.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from .contract import Environment, Instance, PromptStatus
+from .events import MarkerRun, WorkerDied
+from .feed import Feed
+from .fingerprint import IsChoice, graph_digest, settings_fingerprint, workflow_fingerprint
+from .folder import Listing
+from .inbox import Inbox
+from .marking import Marking
+from .outputs import ReportedFile, look_at, reported_files
+from .prefix import PrefixPath, group_of, is_resolved_from
+from .problems import Problems
+from .record import NodeRecord, PromptRecord
+from .recorder import UNTOLD, Recorder, Run, refresh
+from .requests import MarkerPlan
+from .settle import Decision, Evidence, decide, due_requests, stale_prefixes, take_listings, unready
+from .store import Change, Store
+from .times import Stamp
+from .view import prompt_of
+
+COMMIT_INTERVAL_SECONDS = 0.2
+QUEUED_INTERVAL_SECONDS = 1.0
+RETRY_SECONDS = 0.05
+FILE_PATIENCE_SECONDS = 5.0
+STORE_RETRY_SECONDS = 1.0
+NO_PLAN = MarkerPlan()
+DIED = "ComfyUI's process ended before this prompt did; when is not known"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the recorder is told of the process that it lives in."""
+
+    roots: Callable[[], dict[str, Path]]
+    """The folders of `output`, `temp` and `input`."""
+    worker_alive: Callable[[], bool | None]
+    is_choice: IsChoice
+    port: Callable[[], int | None]
+    redact: Callable[[str], str]
+    digest_key: bytes
+
+
+@dataclass(slots=True)
+class Attendance:
+    """What the writer itself has to remember of a run."""
+
+    listed: bool = False
+    begun: bool = False
+    fingerprinted: bool = False
+    saved_nodes: dict[int, tuple[object, ...]] = field(default_factory=dict)
+    evidence: Evidence | None = None
+    waiting_since: float | None = None
+
+
+class Writer:
+    """Owns the recorder, and is the only one to write the store and the markers of prompts."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        store: Store,
+        feed: Feed,
+        problems: Problems,
+        surroundings: Surroundings,
+        instance: Instance,
+    ) -> None:
+        self.inbox = inbox
+        self.store = store
+        self.feed = feed
+        self.problems = problems
+        self.surroundings = surroundings
+        self.instance = instance
+        self.lock = threading.RLock()
+        """Around `recorder`: the writer's thread and readers both take events in."""
+        self.recorder = Recorder(instance.id, store.last_run_number, surroundings.redact)
+        self.settled = threading.Event()
+        """Clear from the end of a prompt until its marker is written and those who wait for it are answered."""
+        self.settled.set()
+        self.environment: Environment | None = None
+        self._attending: dict[int, Attendance] = {}
+        self._failing_until = 0.0
+        self._marking = Marking(lambda: surroundings.roots()["output"], problems)
+        self._placed: list[int] = []
+        """Records whose markers are in place, which the store doesn't know yet."""
+        self._answers = Outstanding(self.settled)
+
+    # ------------------------------------------------------------ the loop
+
+    def timeout(self) -> float | None:
+        """How long to sleep if nobody rings; null while there is nothing to look after."""
+        with self.lock:
+            runs = list(self.recorder.runs)
+        if self._failing_until:
+            return STORE_RETRY_SECONDS
+        if any(run.final is not None for run in runs):
+            return RETRY_SECONDS
+        if any(run.started is not None for run in runs):
+            return COMMIT_INTERVAL_SECONDS
+        return QUEUED_INTERVAL_SECONDS if runs else None
+
+    def drain(self) -> None:
+        """Take in what has happened; any thread."""
+        with self.lock:
+            for event in self.inbox.take():
+                try:
+                    self.recorder.apply(event)
+                except Exception as error:  # noqa: BLE001  one event that we misread must not cost the others
+                    self.problems.report("recorder", f"an event was not understood: {type(event).__name__}", error)
+
+    def step(self) -> None:
+        """Everything that is to be done now."""
+        self._watch_worker()
+        self.drain()
+        with self.lock:
+            self.recorder.give_up_waiting(time.perf_counter())
+            runs = list(self.recorder.runs)
+        for run in runs:
+            if run.final is not None:
+                self._settle(run)
+            else:
+                self._attend(run)
+        self._save([run for run in runs if run.dirty and run.final is None])
+        for run in runs:
+            if run.ready_markers:
+                self._serve_ready(run)
+        for run in runs:
+            self._fingerprint(run)
+        if self._placed:
+            self._forget_pending()
+        if self.instance.port is None:
+            self._learn_port()
+        self._answers.writer_is(idle=not self.inbox and not self._ending())
+
+    def _learn_port(self) -> None:
+        """ComfyUI listens only after custom nodes have been loaded."""
+        self.instance.port = self.surroundings.port()
+        if self.instance.port is not None:
+            self.store.set_port(self.instance.id, self.instance.port)
+
+    def _ending(self) -> list[Run]:
+        """Ended runs that are not waiting for a file."""
+        with self.lock:
+            return [run for run in self.recorder.runs if run.final is not None and self._of(run).waiting_since is None]
+
+    def _of(self, run: Run) -> Attendance:
+        return self._attending.setdefault(id(run), Attendance())
+
+    def _watch_worker(self) -> None:
+        with self.lock:
+            run = self.recorder.running()
+        if run is not None and self.surroundings.worker_alive() is False:
+            self.drain()
+            at = Stamp(time.time(), time.perf_counter())
+            with self.lock:
+                self.recorder.apply(WorkerDied(at, run.record.prompt_id))
+
+    # ------------------------------------------------------------ open runs
+
+    def _attend(self, run: Run) -> None:
+        """What a run needs when it has been queued, and when it has started."""
+        attendance = self._of(run)
+        plan = run.record.plan
+        if not attendance.listed:
+            attendance.listed = True
+            if plan and run.started is None and run.queued is not None:
+                evidence = self._evidence(run)
+                evidence.queued_listings = self._listings(run, run.queued.wall)
+        if not attendance.begun and run.started is not None:
+            attendance.begun = True
+            run.record.environment_id = self.environment.id if self.environment else None
+            if plan:
+                self._marking.remove_stale(stale_prefixes(plan, run.started.wall, run.record.prompt_id))
+                self._evidence(run).started_listings = self._listings(run, run.started.wall)
+
+    def _listings(self, run: Run, started: float) -> dict[str, Listing]:
+        plan = run.record.plan
+        output_folder = self.surroundings.roots()["output"]
+        return {} if plan is None else take_listings(plan, output_folder, started, run.record.prompt_id)
+
+    def _evidence(self, run: Run) -> Evidence:
+        attendance = self._of(run)
+        if attendance.evidence is None:
+            attendance.evidence = Evidence(
+                run.record.prompt_id,
+                run.record.plan or NO_PLAN,
+                self.surroundings.roots(),
+                run.started or run.queued or Stamp(time.time(), time.perf_counter()),
+                listed=self.store.listed,
+            )
+        evidence = attendance.evidence
+        evidence.plan = run.record.plan or NO_PLAN
+        if run.started is not None:
+            evidence.started = run.started
+        evidence.first_node_mono = run.first_node_mono
+        evidence.ended = run.ended
+        return evidence
+
+    def _fingerprint(self, run: Run) -> None:
+        attendance = self._of(run)
+        if attendance.fingerprinted or not run.graph:
+            return
+        attendance.fingerprinted = True
+        try:
+            run.record.workflow_fingerprint = workflow_fingerprint(run.graph)
+            run.record.settings_fingerprint = settings_fingerprint(run.graph, self.surroundings.is_choice)
+            run.record.graph_digest = graph_digest(run.graph, self.surroundings.digest_key)
+        except Exception as error:  # noqa: BLE001  a graph may hold anything
+            self.problems.report("fingerprint", "a graph has no fingerprint", error)
+        run.dirty = True
+
+    # ------------------------------------------------------------ the store
+
+    def _change(self, run: Run) -> Change:
+        refresh(run)
+        attendance = self._of(run)
+        change = Change(run.record, classes={node.class_type for node in run.nodes.values() if node.class_type})
+        for node in run.nodes.values():
+            now = _changing(node)
+            before = attendance.saved_nodes.get(node.seq)
+            if before is None:
+                change.new_nodes.append(node)
+            elif before != now:
+                change.changed_nodes.append(node)
+        return change
+
+    def _saved(self, run: Run, change: Change) -> None:
+        attendance = self._of(run)
+        for node in [*change.new_nodes, *change.changed_nodes]:
+            attendance.saved_nodes[node.seq] = _changing(node)
+
+    def _save(self, runs: list[Run]) -> None:
+        if not runs or time.monotonic() < self._failing_until:
+            return
+        with self.lock:
+            changes = [self._change(run) for run in runs]
+            for run in runs:
+                run.dirty = run.urgent = False
+        if not self._commit(changes, durable=False):
+            for run in runs:
+                run.dirty = run.urgent = True
+            return
+        for run, change in zip(runs, changes, strict=True):
+            self._saved(run, change)
+
+    def _commit(self, changes: list[Change], *, durable: bool) -> bool:
+        try:
+            self.store.save(changes, durable=durable)
+        except Exception as error:  # noqa: BLE001  whatever the database does, ComfyUI goes on
+            self._failing_until = time.monotonic() + STORE_RETRY_SECONDS
+            hint = "records can't be written now; they are kept in memory and tried again every second"
+            self.problems.report("store", hint, error)
+            return False
+        if self._failing_until:
+            self._failing_until = 0.0
+            self.problems.solved("store")
+        return True
+
+    def _forget_pending(self) -> None:
+        placed, self._placed = self._placed, []
+        try:
+            self.store.clear_pending(placed)
+        except Exception as error:  # noqa: BLE001  looked at again when the next process starts
+            self.problems.report("store", "it could not be noted that markers are in place", error)
+
+    # ------------------------------------------------------------ markers of nodes that wait
+
+    def _serve_ready(self, run: Run) -> None:
+        with self.lock:
+            waiting, run.ready_markers = run.ready_markers, []
+        for event in waiting:
+            path = ""
+            try:
+                path = self._write_ready(run, event)
+            except Exception as error:  # noqa: BLE001  the node must be answered
+                self._marking.failed(run.record, error)
+            if event.settled is not None:
+                event.settled.set_result(path)
+        run.dirty = True
+
+    def _write_ready(self, run: Run, event: MarkerRun) -> str:
+        plan = run.record.plan or NO_PLAN
+        requests = [request for request in plan.requests if request.node_id == event.node_id]
+        decisions, notes = decide(self._evidence(run), requests, "success")
+        for note in notes:
+            run.record.note(note)
+        return self._marking.write_now(run.record, decisions)
+
+    # ------------------------------------------------------------ the end of a prompt
+
+    def _settle(self, run: Run) -> None:
+        """Decide, write, commit, put in place, answer; or come back later for files that are not there yet."""
+        if time.monotonic() < self._failing_until:
+            return
+        decisions: list[Decision] = []
+        notes: list[str] = []
+        if run.started is not None and run.final is not None:
+            if not self._of(run).begun:
+                self._attend(run)
+            evidence = self._evidence(run)
+            if self._of(run).waiting_since is None:
+                self._look(run, evidence)
+            if run.final == "success" and run.wants_marker() and self._must_wait(run, evidence):
+                return
+            if run.record.plan is not None:
+                decisions, notes = decide(evidence, due_requests(run.record.plan, run.final), run.final)
+        if self._finish(run, decisions, notes):
+            self._serve_ready(run)
+
+    def _look(self, run: Run, evidence: Evidence) -> None:
+        """Find what the nodes reported; and, of nodes that were cached and said nothing, what they saved last."""
+        evidence.reported = reported_files(run.reported or {})
+        for file in evidence.reported:
+            file.cached = file.node_id is not None and run.is_cached(file.node_id)
+            look_at(file, evidence.roots)
+        self._fingerprint(run)
+        if run.wants_marker() and run.final == "success" and any(node.cached for node in run.nodes.values()):
+            evidence.reported += self._earlier(run, evidence)
+        evidence.reported = [file for file in evidence.reported if file.stamp is not None or not file.guessed]
+
+    def _earlier(self, run: Run, evidence: Evidence) -> list[ReportedFile]:
+        found: list[ReportedFile] = []
+        if run.record.graph_digest is None:
+            return found
+        said = {file.node_id for file in evidence.reported}
+        for file in self.store.outputs_of_graph(run.record.graph_digest):
+            if file.node_id in said or file.type != "output" or not _was_cached(run, file):
+                continue
+            before, file.cached = file.stamp, True
+            look_at(file, evidence.roots)
+            if file.stamp is None or file.stamp != before:
+                run.record.note(f"{file.filename} of an earlier prompt is no longer what it was")
+                continue
+            found.append(file)
+        return found
+
+    def _must_wait(self, run: Run, evidence: Evidence) -> bool:
+        attendance = self._of(run)
+        waiting = unready(evidence)
+        if not waiting:
+            return False
+        now = time.monotonic()
+        if attendance.waiting_since is None:
+            attendance.waiting_since = now
+        if now - attendance.waiting_since < FILE_PATIENCE_SECONDS:
+            return True
+        for note in waiting:
+            run.record.note(note)
+        return False
+
+    def _finish(self, run: Run, decisions: list[Decision], notes: list[str]) -> bool:
+        """Commit the end of a run, put its markers in place and answer; false where the store can't take it."""
+        final: PromptStatus = run.final or "abandoned"
+        with self.lock:
+            change = self._change(run)
+            record = replace(run.record, status=final, notes=list(run.record.notes), plan=None)
+        record.environment_id = record.environment_id or (self.environment.id if self.environment else None)
+        record.outputs = _outputs(self._of(run).evidence, decisions)
+        if not self._write(run, record, change, decisions, notes):
+            return False
+        with self.lock:
+            self.recorder.drop(run)
+            del self._attending[id(run)]
+            self._answers.add()
+            self.feed.publish(prompt_of(record, {self.instance.id: self.instance}), self._answers.done)
+        return True
+
+    def _write(
+        self, run: Run, record: PromptRecord, change: Change, decisions: list[Decision], notes: list[str]
+    ) -> bool:
+        for note in notes:
+            record.note(note)
+        for note in set(record.notes).intersection(UNTOLD):
+            self.problems.report("a silent seam", f"{note}; those figures are null")
+        plan = run.record.plan or NO_PLAN
+        prepared = self._marking.prepare(record, plan, decisions, lambda prefix: self._overtaken(run, prefix))
+        if not self._commit([replace(change, record=record, outputs=True)], durable=True):
+            self._marking.drop(prepared)
+            return False
+        if prepared and not self._marking.place(record, prepared):
+            self._commit([replace(change, record=record, new_nodes=[], changed_nodes=[])], durable=False)
+        if prepared and record.pk is not None:
+            self._placed.append(record.pk)
+        return True
+
+    def _overtaken(self, run: Run, prefix: PrefixPath) -> bool:
+        """Whether a prompt that started later has already cleared this prefix for itself."""
+        with self.lock:
+            others = [other for other in self.recorder.runs if other is not run and self._of(other).begun]
+        for other in others:
+            if other.started is None or run.started is None or other.started.mono <= run.started.mono:
+                continue
+            plan = other.record.plan or NO_PLAN
+            if prefix in stale_prefixes(plan, other.started.wall, other.record.prompt_id):
+                return True
+        return False
+
+    # ------------------------------------------------------------ what a dead process left
+
+    def settle_dead(self, record: PromptRecord) -> None:
+        """Settle a prompt of a process that has died: finish or drop its markers, and call it abandoned."""
+        if record.status not in ("queued", "running"):
+            self._marking.finish_pending(record)
+            if record.pk is not None:
+                self._placed.append(record.pk)
+            return
+        run = Run(record, {}, started=_restored(record.started_ms), final="abandoned")
+        attendance = self._of(run)
+        attendance.listed = attendance.begun = attendance.fingerprinted = True
+        decisions: list[Decision] = []
+        notes: list[str] = []
+        if record.plan is not None and run.started is not None:
+            evidence = self._evidence(run)
+            evidence.this_process = False
+            decisions, notes = decide(evidence, due_requests(record.plan, "abandoned"), "abandoned")
+        final = replace(record, status="abandoned", plan=None, notes=[*record.notes, DIED])
+        final.outputs = _outputs(attendance.evidence, decisions)
+        nodes = self.store.nodes(record.pk) if record.pk is not None else []
+        change = Change(final, classes={node.class_type for node in nodes if node.class_type})
+        self._write(run, final, change, decisions, notes)
+        del self._attending[id(run)]
+
+
+class Outstanding:
+    """Sets an event once the writer is idle and everyone whom it has answered has his answer. Any thread."""
+
+    def __init__(self, event: threading.Event) -> None:
+        self._event = event
+        self._lock = threading.Lock()
+        self._count = 0
+        self._idle = True
+
+    def add(self) -> None:
+        """One more publication whose readers are to be answered."""
+        with self._lock:
+            self._count += 1
+
+    def done(self) -> None:
+        """The readers of one publication have their answers."""
+        with self._lock:
+            self._count -= 1
+            self._settle()
+
+    def writer_is(self, *, idle: bool) -> None:
+        """Whether the writer has nothing more to settle."""
+        with self._lock:
+            self._idle = idle
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._idle and self._count == 0:
+            self._event.set()
+
+
+def _changing(node: NodeRecord) -> tuple[object, ...]:
+    return node.started_ms, node.duration_seconds, node.cached, node.progress_max, node.error
+
+
+def _was_cached(run: Run, file: ReportedFile) -> bool:
+    """Whether a file of an earlier run of this graph is what this run's cached nodes stand for.
+
+    The node may have been one that a cached node of this graph expanded into, or unknown.
+    """
+    if file.node_id is None:
+        savers = (run.record.plan or NO_PLAN).savers
+        literals = [literal for node_id, literal in savers.items() if run.is_cached(node_id)]
+        return any(is_resolved_from(group_of(file.filename, literal), literal) for literal in literals)
+    if file.node_id in run.graph:
+        return run.is_cached(file.node_id)
+    roots = [node_id for node_id in run.graph if file.node_id.startswith(f"{node_id}.")]
+    return bool(roots) and run.is_cached(max(roots, key=len))
+
+
+def _outputs(evidence: Evidence | None, decisions: list[Decision]) -> list[ReportedFile]:
+    """Everything that was reported, then what the markers found besides; a file of one node once."""
+    if evidence is None:
+        return []
+    found = {(*file.key, file.type): file for file in evidence.reported}
+    for decision in decisions:
+        for file in decision.files:
+            found.setdefault((*file.key, file.type), file)
+    return list(found.values())
+
+
+def _restored(started_ms: int | None) -> Stamp | None:
+    """A start of another process on this one's clocks; its monotonic half is only good for comparing."""
+    if started_ms is None:
+        return None
+    now = Stamp(time.time(), time.perf_counter())
+    return Stamp(started_ms / 1000, now.mono - (now.wall - started_ms / 1000))
