@@ -1,0 +1,83 @@
+"""`run-recorder`: the command line.
+
+Exit codes: 0 done, 1 the work failed, 2 bad use or nothing to work on or with, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .commands import demo, mark, prompts
+from .commands.output import BAD_USE, DONE, INTERRUPTED, CommandError, err, print_json
+from .telemetry.version import VERSION
+
+app = typer.Typer(
+    name="run-recorder",
+    help="A flight recorder for ComfyUI. Everything stays on this machine: nothing is sent anywhere.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.add_typer(prompts.app, name="prompts")
+app.command("mark")(mark.mark)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"run-recorder {VERSION}\n")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """The options that stand before any sub-command."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line; the exit code. Standard output gets nothing but the command's own."""
+    given = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in given
+    try:
+        result = app(args=given, prog_name="run-recorder", standalone_mode=False)
+    except CommandError as error:
+        return _failed(error.kind, str(error), error.exit_code, as_json=as_json)
+    except (KeyboardInterrupt, EOFError):
+        return _failed("interrupted", "interrupted", INTERRUPTED, as_json=as_json)
+    except Exception as error:  # noqa: BLE001  typer's own errors have no public base; others are raised again
+        return _not_ours(error, as_json=as_json)
+    return result if isinstance(result, int) else DONE
+
+
+def _not_ours(error: Exception, *, as_json: bool) -> int:
+    """What typer raises for bad use and for an abort; anything else is a fault, and goes on."""
+    kind = type(error).__name__
+    if kind == "Abort":
+        return _failed("interrupted", "interrupted", INTERRUPTED, as_json=as_json)
+    if kind == "NoArgsIsHelpError":
+        err.print(getattr(error, "message", ""), markup=False)
+        return BAD_USE
+    message = getattr(error, "format_message", None)
+    if message is None:
+        raise error
+    return _failed("usage", str(message()), BAD_USE, as_json=as_json)
+
+
+def _failed(kind: str, message: str, exit_code: int, *, as_json: bool) -> int:
+    if as_json:
+        print_json({"error": {"type": kind, "message": message}})
+    else:
+        err.print(f"run-recorder: {message}", markup=False)
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

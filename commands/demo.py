@@ -1,0 +1,186 @@
+"""`run-recorder demo`: the whole thing on this machine, with nothing else installed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .output import FAILED, err, fail, out, print_json, status_exit_code, table
+from .prompts import print_prompt
+from .server import Server
+
+PACKAGE = Path(__file__).parent.parent
+WORKFLOW = PACKAGE / "example_workflows" / "api" / "done_marker.json"
+START_SECONDS = 180.0
+PROMPT_SECONDS = 120.0
+STOP_SECONDS = 10.0
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the run, instead of serving on.")] = False,
+    comfyui_path: Annotated[
+        Path | None, typer.Option(help="Use the real ComfyUI in this folder instead of the embedded host.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option("--dir", help="Keep everything here; else a new folder.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The server's port; 0 takes a free one.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> int:
+    """Start a host, run an example graph in it, and show its record and its marker."""
+    base = (folder or Path(tempfile.mkdtemp(prefix="run-recorder-demo-"))).resolve()
+    _make_base(base)
+    port = port or _free_port()
+    command = _embedded(base, port) if comfyui_path is None else _real(comfyui_path, base, port)
+    server = Server(f"http://127.0.0.1:{port}")
+    with _running(command, base) as process:
+        _wait_until_up(server, process, base)
+        err.print(f"Serving at {server.url}, files in {base}", markup=False)
+        prompt, nodes = _run_example(server)
+        marker = _marker(base, prompt)
+        _show(server, base, prompt, nodes, marker, as_json=as_json)
+        if not once:
+            err.print("Serving until Ctrl-C.")
+            process.wait()
+            fail("unavailable", f"the host ended by itself; see {base / 'server.log'}", FAILED)
+    return status_exit_code(prompt["status"]) if marker is not None else FAILED
+
+
+def _make_base(base: Path) -> None:
+    """The folders of a ComfyUI, with this package in `custom_nodes` as a user would have put it there."""
+    for name in ("custom_nodes", "input", "output", "temp", "user", "models"):
+        (base / name).mkdir(parents=True, exist_ok=True)
+    ours = base / "custom_nodes" / "run-recorder"
+    if ours.exists():
+        return
+    try:
+        ours.symlink_to(PACKAGE, target_is_directory=True)
+    except OSError:  # Windows without the right to make links
+        skipped = shutil.ignore_patterns(".*", "__pycache__", "tests", "benchmarks", "*.egg-info")
+        shutil.copytree(PACKAGE, ours, ignore=skipped)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _flags(base: Path, port: int) -> list[str]:
+    return ["--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base), "--disable-auto-launch"]
+
+
+def _embedded(base: Path, port: int) -> list[str]:
+    try:
+        import PIL  # noqa: F401
+    except ImportError:
+        fail("unavailable", "the embedded host saves pictures with Pillow: pip install 'run-recorder[runner]'")
+    return [sys.executable, "-m", f"{__package__.rpartition('.')[0]}.embedded_host", *_flags(base, port)]
+
+
+def _real(comfyui: Path, base: Path, port: int) -> list[str]:
+    """The command that starts a real ComfyUI with another base folder, on the CPU, beside one that may be running."""
+    main = comfyui / "main.py"
+    if not main.is_file():
+        fail("not_found", f"--comfyui-path: {comfyui} holds no ComfyUI (no main.py)")
+    venv = [comfyui / ".venv" / "bin" / "python", comfyui / ".venv" / "Scripts" / "python.exe"]
+    python = os.environ.get("COMFYUI_PYTHON") or next((str(path) for path in venv if path.exists()), sys.executable)
+    flags = [*_flags(base, port), "--cpu"]
+    options = comfyui / "comfy" / "cli_args.py"
+    if options.is_file() and "--database-url" in options.read_text("utf-8", errors="replace"):
+        flags += ["--database-url", f"sqlite:///{base / 'user' / 'comfyui.db'}"]
+    return [python, str(main), *flags]
+
+
+@contextlib.contextmanager
+def _running(command: list[str], base: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with (base / "server.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=base)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the host would outlive us
+    try:
+        yield process
+    finally:
+        _stop(process)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGINT)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait_until_up(server: Server, process: subprocess.Popen[bytes], base: Path) -> None:
+    from .output import CommandError
+
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            server.get("telemetry", "health", seconds=5)
+        except CommandError:
+            time.sleep(0.1)
+        else:
+            return
+    fail("unavailable", f"the host did not come up; see {base / 'server.log'}", FAILED)
+
+
+def _run_example(server: Server) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    graph = json.loads(WORKFLOW.read_text("utf-8"))
+    graph["1"]["inputs"]["color"] = int(time.time()) % 0xFFFFFF  # another picture each time, so that nothing is cached
+    _, queued = server.post("prompt", {"prompt": graph})
+    ended, prompt = server.wait(queued["prompt_id"], PROMPT_SECONDS)
+    if not ended:
+        fail("unavailable", f"the example did not end in {PROMPT_SECONDS:g} s", FAILED)
+    _, nodes = server.get("telemetry", "prompts", prompt["prompt_id"], "nodes")
+    return prompt, nodes["items"]
+
+
+def _marker(base: Path, prompt: dict[str, Any]) -> dict[str, Any] | None:
+    for marker in prompt["markers"]:
+        if marker["path"]:
+            found: dict[str, Any] = json.loads((base / "output" / marker["path"]).read_text("utf-8"))
+            return found
+    return None
+
+
+def _show(
+    server: Server,
+    base: Path,
+    prompt: dict[str, Any],
+    nodes: list[dict[str, Any]],
+    marker: dict[str, Any] | None,
+    *,
+    as_json: bool,
+) -> None:
+    links = {
+        "record": f"{server.url}/telemetry/prompts/{prompt['prompt_id']}",
+        "health": f"{server.url}/telemetry/health",
+        "openapi": f"{server.url}/telemetry/openapi.json",
+    }
+    if as_json:
+        print_json({"prompt": prompt, "nodes": nodes, "marker": marker, "links": links, "directory": str(base)})
+        return
+    print_prompt(prompt, nodes)
+    if marker is not None:
+        shown = {"Name": "file", "Bytes": "bytes", "Modified": "modified", "NodeId": "node"}
+        table(
+            f"{prompt['markers'][0]['path']}: {marker['Status']}, {marker['FrameCount']} files", marker["Files"], shown
+        )
+    for name, link in links.items():
+        out.print(f"{name}: {link}", markup=False)

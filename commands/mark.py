@@ -1,0 +1,65 @@
+"""`run-recorder mark`: a marker by hand, or from another tool."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..telemetry.contract import MarkerStatus
+from ..telemetry.folder import list_folder
+from ..telemetry.marker import MarkedFile, MarkerError, MarkerPlace, make_marker, write_marker
+from ..telemetry.prefix import PrefixError, PrefixPath, group_of, parse_prefix
+from ..telemetry.temporaries import sweep
+from .output import DONE, FAILED, fail, out, print_json
+
+
+class Status(str, Enum):
+    """What the marker is to say."""
+
+    success = "success"
+    running = "running"
+    error = "error"
+    interrupted = "interrupted"
+    abandoned = "abandoned"
+
+
+def mark(
+    target: Annotated[Path, typer.Argument(metavar="DIR/PREFIX", help="The folder, and the prefix of its files.")],
+    frames: Annotated[int | None, typer.Option(min=0, help="Write it only if there are exactly so many.")] = None,
+    status: Annotated[Status, typer.Option(help="What the marker is to say.")] = Status.success,
+    prompt_id: Annotated[str | None, typer.Option(help="The prompt that saved the files.")] = None,
+    hash_files: Annotated[bool, typer.Option("--hash-files", help="Also write each file's SHA-256.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> int:
+    """Write a .done (or .failed) marker for the files of a prefix."""
+    folder, prefix = target.parent, _checked(target.name)
+    if not folder.is_dir():
+        fail("not_found", f"{folder} is no folder")
+    files = [MarkedFile(name, stamp) for name, stamp in list_folder(folder).items() if group_of(name) == prefix.name]
+    if frames is not None and len(files) != frames:
+        fail("conflict", f"{len(files)} files have the prefix {prefix}, not {frames}; no marker written", FAILED)
+    if not files and frames is None and status in (Status.success, Status.running):
+        fail("not_found", f"no file in {folder} has the prefix {prefix}; give --frames 0 if that is right")
+    place = MarkerPlace(prefix, folder)
+    kind: MarkerStatus = status.value
+    marker = make_marker(place, files, status=kind, producer="cli", prompt_id=prompt_id, hash_files=hash_files)
+    sweep(folder)
+    try:
+        path = write_marker(place, marker)
+    except MarkerError as error:
+        fail("unavailable", str(error), FAILED)
+    if as_json:
+        print_json({"Path": str(path), **marker.model_dump(exclude_none=False)})
+    else:
+        out.print(f"{path}: {len(files)} files, {kind}", markup=False)
+    return DONE
+
+
+def _checked(name: str) -> PrefixPath:
+    try:
+        return parse_prefix(name)
+    except PrefixError as error:
+        fail("invalid_parameter", str(error))

@@ -1,0 +1,134 @@
+"""`run-recorder prompts`: the HTTP API for people."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from .output import DONE, FAILED, err, facts, out, print_json, status_exit_code, table
+from .server import DEFAULT_URL, Server
+
+app = typer.Typer(help="What became of prompts, from a ComfyUI server's records.", no_args_is_help=True)
+
+Comfyui = Annotated[str, typer.Option("--comfyui", envvar="COMFYUI_URL", help="The ComfyUI server's URL.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+PromptId = Annotated[str, typer.Argument(metavar="ID", help="The prompt's id.")]
+WhichRun = Annotated[int | None, typer.Option("--run", min=1, help="The Nth run of this id; else the newest.")]
+
+COLUMNS = {
+    "prompt_id": "prompt",
+    "status": "status",
+    "queued_at": "queued",
+    "duration_seconds": "seconds",
+    "nodes": "nodes",
+    "files": "files",
+    "markers": "markers",
+}
+NODE_COLUMNS = {
+    "node_id": "node",
+    "class_type": "class",
+    "title": "title",
+    "duration_seconds": "seconds",
+    "cached": "cached",
+}
+
+
+@app.command("list")
+def list_prompts(
+    comfyui: Comfyui = DEFAULT_URL,
+    status: Annotated[list[str] | None, typer.Option(help="Only this status; may be repeated.")] = None,
+    since: Annotated[str | None, typer.Option(help="Queued at or after this time, ISO 8601.")] = None,
+    until: Annotated[str | None, typer.Option(help="Queued before this time, ISO 8601.")] = None,
+    q: Annotated[str | None, typer.Option(help="Part of an id, a workflow's, class' or output's name.")] = None,
+    class_type: Annotated[str | None, typer.Option(help="A node's class.")] = None,
+    output: Annotated[str | None, typer.Option(help="An output's file name.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many, at most.")] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """List prompts, newest first."""
+    query = {
+        "status": status,
+        "since": since,
+        "until": until,
+        "q": q,
+        "class_type": class_type,
+        "output": output,
+        "limit": limit,
+        "cursor": cursor,
+    }
+    _, page = Server(comfyui).get("telemetry", "prompts", query=query)
+    if as_json:
+        print_json(page)
+        return DONE
+    table("Prompts", [_row(prompt) for prompt in page["items"]], COLUMNS)
+    if page["next_cursor"]:
+        err.print(f"More: --cursor {page['next_cursor']}")
+    return DONE
+
+
+def _row(prompt: dict[str, Any]) -> dict[str, object]:
+    counts = prompt["node_counts"]
+    return {
+        **prompt,
+        "nodes": f"{counts['executed']} run, {counts['cached']} cached",
+        "files": len(prompt["outputs"]),
+        "markers": ", ".join(marker["path"] or marker["status"] for marker in prompt["markers"]),
+    }
+
+
+@app.command("show")
+def show_prompt(
+    prompt_id: PromptId, comfyui: Comfyui = DEFAULT_URL, run: WhichRun = None, as_json: AsJson = False
+) -> int:
+    """Show one prompt and its nodes."""
+    server = Server(comfyui)
+    _, prompt = server.get("telemetry", "prompts", prompt_id, query={"run": run})
+    if as_json:
+        print_json(prompt)
+        return DONE
+    _, nodes = server.get("telemetry", "prompts", prompt_id, "nodes", query={"run": run})
+    print_prompt(prompt, nodes["items"])
+    return DONE
+
+
+def print_prompt(prompt: dict[str, Any], nodes: list[dict[str, Any]]) -> None:
+    """A prompt's record as tables."""
+    simple = {
+        name: value for name, value in prompt.items() if not isinstance(value, (dict, list)) and value is not None
+    }
+    facts("Prompt", simple)
+    current = prompt["current_node"]
+    if current:
+        out.print(f"At node {current['node_id']} ({current['class_type']}): {current['value']} of {current['max']}")
+    if prompt["error"]:
+        facts("Error", prompt["error"])
+    table("Nodes", nodes, NODE_COLUMNS)
+    table(
+        "Outputs",
+        prompt["outputs"],
+        {"filename": "file", "subfolder": "folder", "type": "type", "bytes": "bytes", "node_id": "node"},
+    )
+    table("Markers", prompt["markers"], {"path": "path", "status": "status", "written_at": "written"})
+    for note in [*prompt["notes"], *prompt["fallback_notes"]]:
+        out.print(f"Note: {note}", markup=False)
+
+
+@app.command("wait")
+def wait_prompt(
+    prompt_id: PromptId,
+    comfyui: Comfyui = DEFAULT_URL,
+    timeout: Annotated[float, typer.Option(min=0, max=30 * 86400, help="Seconds.")] = 3600.0,
+    run: WhichRun = None,
+    as_json: AsJson = False,
+) -> int:
+    """Wait until a prompt has ended and its markers are written; exit 0 if it succeeded, else 1."""
+    ended, prompt = Server(comfyui).wait(prompt_id, timeout, run)
+    if as_json:
+        print_json(prompt)
+    elif ended:
+        out.print(f"{prompt_id}: {prompt['status']}", markup=False)
+    else:
+        err.print(f"{prompt_id}: still {prompt['status']} after {timeout:g} s", markup=False)
+    return status_exit_code(prompt["status"]) if ended else FAILED

@@ -1,0 +1,83 @@
+"""Talks to a ComfyUI server that has our routes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import Request, urlopen
+
+from .output import BAD_USE, FAILED, CommandError
+
+DEFAULT_URL = "http://127.0.0.1:8188"
+LONGEST_POLL_SECONDS = 60.0
+MAX_ANSWER = 256 * 1024 * 1024
+
+
+class Server:
+    """One server, by its URL. `RUN_RECORDER_TOKEN` is sent as bearer."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise CommandError("invalid_parameter", f"--comfyui: {url!r} is no http(s) URL, such as {DEFAULT_URL}")
+        self.url = parts.geturl().rstrip("/")
+
+    def get(self, *parts: str, query: Mapping[str, Any] | None = None, seconds: float = 30.0) -> tuple[int, Any]:
+        """GET a path made of parts; status and JSON. Raises CommandError where nobody answers, or an error does."""
+        path = "/".join(quote(part, safe="") for part in parts)
+        given = {name: value for name, value in (query or {}).items() if value not in (None, [], ())}
+        tail = f"?{urlencode(given, doseq=True)}" if given else ""
+        return self._ask(Request(f"{self.url}/{path}{tail}"), seconds)
+
+    def post(self, path: str, data: Any, seconds: float = 30.0) -> tuple[int, Any]:
+        """POST JSON; status and JSON."""
+        body = json.dumps(data).encode()
+        headers = {"Content-Type": "application/json"}
+        return self._ask(Request(f"{self.url}/{path}", data=body, headers=headers, method="POST"), seconds)
+
+    def _ask(self, request: Request, seconds: float) -> tuple[int, Any]:
+        token = os.environ.get("RUN_RECORDER_TOKEN")
+        if token:
+            request.add_unredirected_header("Authorization", f"Bearer {token}")
+        try:
+            with urlopen(request, timeout=seconds) as response:
+                return response.status, _json(response.read(MAX_ANSWER))
+        except HTTPError as error:
+            raise _refusal(error, self.url) from None
+        except (URLError, OSError, http.client.HTTPException) as error:
+            why = getattr(error, "reason", None) or error
+            raise CommandError("unavailable", f"no ComfyUI answers at {self.url} ({why})") from None
+
+    def wait(self, prompt_id: str, timeout: float, run: int | None = None) -> tuple[bool, Any]:
+        """Wait for a prompt's end, by long polls; whether it has ended, and the prompt."""
+        deadline = time.monotonic() + timeout
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            poll = min(left, LONGEST_POLL_SECONDS)
+            query = {"timeout": poll, "run": run}
+            status, prompt = self.get("telemetry", "prompts", prompt_id, "wait", query=query, seconds=poll + 30)
+            if status == 200 or left <= poll:
+                return status == 200, prompt
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else None
+    except ValueError:
+        raise CommandError("unavailable", "the answer is no JSON; is this a ComfyUI server?") from None
+
+
+def _refusal(error: HTTPError, url: str) -> CommandError:
+    try:
+        told = json.loads(error.read(1_000_000))["error"]
+        kind, message = str(told["type"]), str(told["message"])
+    except (ValueError, KeyError, TypeError, OSError):
+        hint = "; is Run Recorder installed there?" if error.code == 404 else ""
+        return CommandError("unavailable", f"{url} answered {error.code}{hint}")
+    return CommandError(kind, message, FAILED if error.code >= 500 else BAD_USE)
