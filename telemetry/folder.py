@@ -29,6 +29,8 @@ class Listing:
     files: dict[str, FileStamp]
     finished: float
     """When the listing was finished, on `time.perf_counter`."""
+    heads: tuple[str, ...] = ("",)
+    """Only names that begin with one of these were looked at."""
 
 
 def stamp_of(path: Path) -> FileStamp | None:
@@ -42,13 +44,16 @@ def stamp_of(path: Path) -> FileStamp | None:
     return FileStamp(status.st_size, status.st_mtime_ns, str(status.st_ino))
 
 
-def list_folder(folder: Path) -> dict[str, FileStamp]:
-    """The regular files in a folder that count as output, by name. A folder that isn't there is empty."""
+def list_folder(folder: Path, heads: tuple[str, ...] = ("",)) -> dict[str, FileStamp]:
+    """The regular files in a folder that count as output and begin with one of `heads`, by name.
+
+    A folder that isn't there is empty.
+    """
     found: dict[str, FileStamp] = {}
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if not counts_as_output(entry.name):
+                if not entry.name.startswith(heads) or not counts_as_output(entry.name):
                     continue
                 with contextlib.suppress(OSError):
                     if entry.is_file():

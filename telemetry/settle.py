@@ -6,6 +6,7 @@ changed on the disk under it since the folder was listed before the prompt's fir
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -80,15 +81,22 @@ class Decision:
         return status == "success" or any(request.on_failure != NOTHING for request in self.requests)
 
 
-def folders_of(plan: MarkerPlan, started: float, prompt_id: str) -> set[str]:
-    """The folders, relative to the output folder, in which this plan's files can be expected."""
-    folders = set()
+def heads_of(plan: MarkerPlan, started: float, prompt_id: str) -> dict[str, tuple[str, ...]]:
+    """The folders, relative to the output folder, in which this plan's files can be expected, each with what their
+    names begin with, as far as that is known before they are saved.
+    """
+    heads: dict[str, tuple[str, ...]] = {}
     for literal in _literals(plan):
         try:
-            folders.add(parse_prefix(resolve_tokens(literal, started, prompt_id)).folder)
+            prefix = parse_prefix(resolve_tokens(literal, started, prompt_id))
         except PrefixError:
             continue
-    return folders
+        heads[prefix.folder] = (*heads.get(prefix.folder, ()), _head(prefix.name))
+    return heads
+
+
+def _head(name: str) -> str:
+    return "" if sys.platform == "win32" else name.partition("%")[0]
 
 
 def _literals(plan: MarkerPlan) -> list[str]:
@@ -100,9 +108,9 @@ def _literals(plan: MarkerPlan) -> list[str]:
 def take_listings(plan: MarkerPlan, output_folder: Path, started: float, prompt_id: str) -> dict[str, Listing]:
     """What lies in those folders now."""
     listings = {}
-    for folder in folders_of(plan, started, prompt_id):
-        files = list_folder(output_folder / folder)
-        listings[folder] = Listing(files, time.perf_counter())
+    for folder, heads in heads_of(plan, started, prompt_id).items():
+        files = list_folder(output_folder / folder, heads)
+        listings[folder] = Listing(files, time.perf_counter(), heads)
     return listings
 
 
@@ -248,13 +256,26 @@ class _Case:
             path = confine(evidence.output_folder, PrefixPath(folder, ""))
         except PrefixError:
             return {}
-        now = list_folder(path)
+        now = list_folder(path, self._heads(folder))
+        found: dict[str, FileStamp] = {}
         before = evidence.started_listings.get(folder)
         if before is not None and self._in_time(before):
-            return changed(now, before.files)
+            found = changed(_beginning(now, before.heads), before.files)
+            now = {name: stamp for name, stamp in now.items() if not name.startswith(before.heads)}
+        return {**found, **self._by_time(folder, path, now)} if now else found
+
+    def _heads(self, folder: str) -> tuple[str, ...]:
+        """What the names begin with that can matter in a folder."""
+        evidence = self.evidence
+        known = heads_of(evidence.plan, evidence.started.wall, evidence.prompt_id).get(folder, ())
+        return (*known, *(prefix.name for prefix, _ in self.saved if prefix.folder == folder))
+
+    def _by_time(self, folder: str, path: Path, now: dict[str, FileStamp]) -> dict[str, FileStamp]:
+        """The files among `now` that can only be this prompt's by their time, where no listing can tell."""
+        evidence = self.evidence
         before = evidence.queued_listings.get(folder)
         if before is not None and self._in_time(before):
-            now = changed(now, before.files)
+            now = {name: stamp for name, stamp in now.items() if before.files.get(name) != stamp}
         oldest = (self._start_by_clock_of(path) - SLACK_SECONDS) * 1e9
         recent = {name: stamp for name, stamp in now.items() if stamp.modified_ns >= oldest}
         known = evidence.listed(folder, recent) if recent else set()
@@ -268,6 +289,10 @@ class _Case:
         started = self.evidence.started
         clock = folder_clock(path) if self.evidence.this_process else None
         return started.wall if clock is None else clock - (time.perf_counter() - started.mono)
+
+
+def _beginning(files: dict[str, FileStamp], heads: tuple[str, ...]) -> dict[str, FileStamp]:
+    return {name: stamp for name, stamp in files.items() if name.startswith(heads)}
 
 
 def unready(evidence: Evidence) -> list[str]:

@@ -259,10 +259,10 @@ def _save(connection: Connection, change: Change) -> None:
     record = change.record
     row = prompt_row(record, change.classes, milliseconds(time.time()))
     if record.pk is None:
-        key = connection.execute(insert(prompts).values(row)).inserted_primary_key
+        key = connection.execute(insert(prompts), row).inserted_primary_key
         record.pk = key[0] if key is not None else None
     else:
-        connection.execute(update(prompts).where(prompts.c.pk == record.pk).values(row))
+        connection.execute(_UPDATE_PROMPT, {**row, "the_pk": record.pk})
     if record.pk is None:
         raise RuntimeError("the database gave no key to a new prompt")
     if change.new_nodes:
@@ -275,6 +275,7 @@ def _save(connection: Connection, change: Change) -> None:
 
 
 _CHANGING = ("started_ms", "duration_seconds", "cached", "progress_max", "error")
+_UPDATE_PROMPT = update(prompts).where(prompts.c.pk == bindparam("the_pk"))
 _UPDATE_NODE = (
     update(nodes)
     .where(nodes.c.prompt_pk == bindparam("the_pk"), nodes.c.seq == bindparam("the_seq"))
