@@ -160,8 +160,15 @@ class Host:
             batch=batch if isinstance(batch, Mapping) else None,
         )
 
-    def on_put_failed(self, item: Any) -> None:
-        """The queue refused a prompt: the client is told 500, and it will never run."""
+    def on_put_failed(self, queue: Any, item: Any) -> None:
+        """The queue refused a prompt, and the client is told 500.
+
+        Where two entries can't be ordered (same number, same id) the heap has taken the second all the same: then
+        it will run, and its record stands.
+        """
+        if any(other is item for other in queue.queue):
+            return
+        self._queued.discard(clean(str(item[1])))
         self.inbox.urge(PromptUnqueued(clean(str(item[1])), _now(), item[2], refused=True))
 
     def on_unqueued(self, queue: Any, before: list[Any]) -> None:
@@ -369,7 +376,7 @@ class Host:
             try:
                 return original(*args, **kwargs)
             except BaseException:
-                self.guarded("put", self.on_put_failed, item)
+                self.guarded("put", self.on_put_failed, args[0], item)
                 raise
 
         return put

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 
 from .events import Event, NodeProgress
 
+ROUNDS = 16
+"""How often `take` looks again: ends even if events come as fast as they are taken."""
+
 
 class Inbox:
     """An unbounded queue of events.
@@ -42,17 +45,21 @@ class Inbox:
             self._bell.clear()
 
     def take(self) -> Iterator[Event]:
-        """Everything that has come in, oldest first; then the newest progress of each node.
+        """Everything that has come in, oldest first, each round followed by the newest progress of each node.
 
-        Progress is taken before the events are, so that none overtakes its node's start.
+        Progress is taken before the events of its round are, so that none overtakes its node's start; and rounds go
+        on while there is anything, so that none is left behind by its prompt's end.
         """
-        steps = []
-        while self._progress:
-            steps.append(self._progress.popitem())
-        for _ in range(len(self._events)):
-            yield self._events.popleft()
-        for (prompt_id, node_id), (value, most) in steps:
-            yield NodeProgress(prompt_id, node_id, value, most)
+        for _ in range(ROUNDS):
+            steps = []
+            while self._progress:
+                steps.append(self._progress.popitem())
+            for _ in range(len(self._events)):
+                yield self._events.popleft()
+            for (prompt_id, node_id), (value, most) in steps:
+                yield NodeProgress(prompt_id, node_id, value, most)
+            if not self._progress and not self._events:
+                return
 
     def __len__(self) -> int:
         return len(self._events)

@@ -54,7 +54,7 @@ DONE_PATIENCE_SECONDS = 5.0
 """How long the files of an ended prompt are waited for where ComfyUI stays silent about them."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Run:
     """A prompt's run while it is open: its record, and what only matters until it has ended."""
 
@@ -352,12 +352,12 @@ class Recorder:
         run.dirty = True
 
     def _progress(self, event: NodeProgress) -> None:
-        run = self.running(event.prompt_id)
-        node = run.nodes.get(event.node_id) if run is not None else None
-        if run is None or node is None:
-            return
-        node.value, node.progress_max = _finite(event.value), _finite(event.max)
-        run.dirty = True
+        for run in self.runs:
+            node = run.nodes.get(event.node_id) if run.record.prompt_id == event.prompt_id and run.started else None
+            if node is not None:
+                node.value, node.progress_max = _finite(event.value), _finite(event.max)
+                run.dirty = True
+                return
 
     def _node(self, run: Run, node_id: str, expanded: ExpandedNode | None) -> NodeRecord:
         node = run.nodes.get(node_id)

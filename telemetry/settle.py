@@ -29,7 +29,11 @@ from .requests import INPUTS_READY, NOTHING, MarkerPlan, MarkerRequest
 from .times import Stamp
 
 SLACK_SECONDS = 2.0
-"""How much older than the prompt's start a file of it may look where its folder was listed too late."""
+"""How much older than the prompt's start a file of it may look where its folder was listed too late, and the file
+system may count in steps of two seconds, as FAT does.
+"""
+FINE_SLACK_SECONDS = 0.02
+"""The same for a file system that is seen to count in fractions of a second."""
 QUIET_SECONDS = 1.0
 """A file that was written after the prompt's end is taken once it has not changed for so long."""
 CLOCK_GRAIN_SECONDS = 0.02
@@ -276,8 +280,8 @@ class _Case:
         before = evidence.queued_listings.get(folder)
         if before is not None and self._in_time(before):
             now = {name: stamp for name, stamp in now.items() if before.files.get(name) != stamp}
-        oldest = (self._start_by_clock_of(path) - SLACK_SECONDS) * 1e9
-        recent = {name: stamp for name, stamp in now.items() if stamp.modified_ns >= oldest}
+        started = self._start_by_clock_of(path)
+        recent = {name: stamp for name, stamp in now.items() if stamp.modified_ns >= (started - _slack(stamp)) * 1e9}
         known = evidence.listed(folder, recent) if recent else set()
         return {name: stamp for name, stamp in recent.items() if (name, stamp) not in known}
 
@@ -289,6 +293,10 @@ class _Case:
         started = self.evidence.started
         clock = folder_clock(path) if self.evidence.this_process else None
         return started.wall if clock is None else clock - (time.perf_counter() - started.mono)
+
+
+def _slack(stamp: FileStamp) -> float:
+    return FINE_SLACK_SECONDS if stamp.modified_ns % 1_000_000_000 else SLACK_SECONDS
 
 
 def _beginning(files: dict[str, FileStamp], heads: tuple[str, ...]) -> dict[str, FileStamp]:

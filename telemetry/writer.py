@@ -89,7 +89,7 @@ class Writer:
         """Clear from the end of a prompt until its marker is written and those who wait for it are answered."""
         self.settled.set()
         self.environment: Environment | None = None
-        self._attending: dict[int, Attendance] = {}
+        self._attending: dict[Run, Attendance] = {}
         self._failing_until = 0.0
         self._marking = Marking(lambda: surroundings.roots()["output"], problems)
         self._placed: list[int] = []
@@ -131,11 +131,11 @@ class Writer:
                 self._settle(run)
             else:
                 self._attend(run)
-        self._save([run for run in runs if run.dirty and run.final is None])
+        runs = [run for run in runs if run.final is None]
+        self._save([run for run in runs if run.dirty])
         for run in runs:
             if run.ready_markers:
                 self._serve_ready(run)
-        for run in runs:
             self._fingerprint(run)
         if self._placed:
             self._forget_pending()
@@ -155,7 +155,7 @@ class Writer:
             return [run for run in self.recorder.runs if run.final is not None and self._of(run).waiting_since is None]
 
     def _of(self, run: Run) -> Attendance:
-        return self._attending.setdefault(id(run), Attendance())
+        return self._attending.setdefault(run, Attendance())
 
     def _watch_worker(self) -> None:
         with self.lock:
@@ -316,7 +316,9 @@ class Writer:
             if run.record.plan is not None:
                 decisions, notes = decide(evidence, due_requests(run.record.plan, run.final), run.final)
         if self._finish(run, decisions, notes):
-            self._serve_ready(run)
+            for event in run.ready_markers:
+                if event.settled is not None:
+                    event.settled.set_result("")
 
     def _look(self, run: Run, evidence: Evidence) -> None:
         """Find what the nodes reported; and, of nodes that were cached and said nothing, what they saved last."""
@@ -371,7 +373,7 @@ class Writer:
             return False
         with self.lock:
             self.recorder.drop(run)
-            del self._attending[id(run)]
+            del self._attending[run]
             self._answers.add()
             self.feed.publish(prompt_of(record, {self.instance.id: self.instance}), self._answers.done)
         return True
@@ -429,7 +431,7 @@ class Writer:
         nodes = self.store.nodes(record.pk) if record.pk is not None else []
         change = Change(final, classes={node.class_type for node in nodes if node.class_type})
         self._write(run, final, change, decisions, notes)
-        del self._attending[id(run)]
+        del self._attending[run]
 
 
 class Outstanding:

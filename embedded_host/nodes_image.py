@@ -1,0 +1,123 @@
+"""The nodes that ComfyUI has, too: empty image, invert, save, preview as text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from . import folders
+from .options import args
+from .pictures import ImageBatch, write_png
+
+
+class EmptyImage:
+    """Pictures of one colour."""
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "generate"
+    CATEGORY = "image"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
+        """Size, number, colour."""
+        side = {"default": 512, "min": 1, "max": 16384, "step": 1}
+        color = {"default": 0, "min": 0, "max": 0xFFFFFF, "step": 1, "display": "color"}
+        batch = {"default": 1, "min": 1, "max": 4096}
+        required = {"width": ("INT", side), "height": ("INT", side), "batch_size": ("INT", batch)}
+        return {"required": required | {"color": ("INT", color)}}
+
+    def generate(self, width: int, height: int, batch_size: int = 1, color: int = 0) -> tuple[ImageBatch]:
+        """Make them."""
+        return (ImageBatch.filled(width, height, batch_size, color),)
+
+
+class ImageInvert:
+    """Each colour turned to its opposite."""
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "invert"
+    CATEGORY = "image"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
+        """The pictures."""
+        return {"required": {"image": ("IMAGE",)}}
+
+    def invert(self, image: ImageBatch) -> tuple[ImageBatch]:
+        """Turn them."""
+        return (image.inverted(),)
+
+
+class SaveImage:
+    """Writes pictures into the output folder, numbered on from those already there."""
+
+    RETURN_TYPES = ("IMAGE",)
+    RETURN_NAMES = ("images",)
+    FUNCTION = "save_images"
+    OUTPUT_NODE = True
+    CATEGORY = "image"
+    DESCRIPTION = "Saves the input images to the output folder."
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
+        """The pictures, and where to."""
+        required = {"images": ("IMAGE", {}), "filename_prefix": ("STRING", {"default": "ComfyUI"})}
+        return {"required": required, "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"}}
+
+    def save_images(
+        self, images: ImageBatch, filename_prefix: str = "ComfyUI", prompt: Any = None, extra_pnginfo: Any = None
+    ) -> dict[str, Any]:
+        """Write them and say which files they became."""
+        metadata = {} if args.disable_metadata else {"prompt": prompt, **(extra_pnginfo or {})}
+        return {"ui": {"images": save_batch(images, filename_prefix, metadata)}, "result": (images,)}
+
+
+def save_batch(images: ImageBatch, prefix: str, metadata: dict[str, Any]) -> list[dict[str, str]]:
+    """Write ``P_NNNNN_.png`` for each picture; returns what ComfyUI reports of them."""
+    _, height, width, _ = images.shape
+    place = folders.get_save_image_path(prefix, folders.get_output_directory(), width, height)
+    folder, name, counter, subfolder, _ = place
+    saved = []
+    for number, frame in enumerate(images):
+        file = f"{name.replace('%batch_num%', str(number))}_{counter + number:05}_.png"
+        write_png(frame, Path(folder, file), metadata)
+        saved.append({"filename": file, "subfolder": subfolder, "type": "output"})
+    return saved
+
+
+class PreviewAny:
+    """Shows anything as text."""
+
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "main"
+    OUTPUT_NODE = True
+    CATEGORY = "utilities"
+    DESCRIPTION = "Preview any input value as text."
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
+        """Anything."""
+        return {"required": {"source": ("*", {})}}
+
+    def main(self, source: Any = None) -> dict[str, Any]:
+        """Show it."""
+        text = source if isinstance(source, str) else "None" if source is None else _text(source)
+        return {"ui": {"text": (text,)}, "result": (text,)}
+
+
+def _text(source: Any) -> str:
+    if isinstance(source, (int, float, bool)):
+        return str(source)
+    try:
+        return json.dumps(source, indent=4)
+    except (TypeError, ValueError):
+        return str(source)
+
+
+NODES: dict[str, tuple[type[Any], str]] = {
+    "EmptyImage": (EmptyImage, "Empty Image"),
+    "ImageInvert": (ImageInvert, "Invert Image"),
+    "SaveImage": (SaveImage, "Save Image"),
+    "PreviewAny": (PreviewAny, "Preview as Text"),
+}

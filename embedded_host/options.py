@@ -1,0 +1,52 @@
+"""The command line: ComfyUI's flags by their names, those that mean nothing here accepted and ignored."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+DEFAULT_PORT = 8188
+
+
+class Options(argparse.Namespace):
+    """What the process was started with. Custom nodes see it as ``comfy.cli_args.args``."""
+
+    listen: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    base_directory: str | None = None
+    output_directory: str | None = None
+    input_directory: str | None = None
+    temp_directory: str | None = None
+    user_directory: str | None = None
+    cpu: bool = False
+    disable_auto_launch: bool = False
+    disable_metadata: bool = False
+    disable_all_custom_nodes: bool = False
+    verbose: str = "INFO"
+
+    def base(self) -> Path:
+        """The folder that holds custom_nodes, input, output, temp and user."""
+        return Path(self.base_directory or Path.cwd()).resolve()
+
+
+args = Options()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="embedded_host", description="A small stand-in for ComfyUI.")
+    parser.add_argument("--listen", nargs="?", const="0.0.0.0", default="127.0.0.1", metavar="ADDRESS")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes any free port")
+    for name in ("base", "output", "input", "temp", "user"):
+        parser.add_argument(f"--{name}-directory", default=None)
+    parser.add_argument("--cpu", action="store_true")
+    parser.add_argument("--disable-auto-launch", action="store_true")
+    parser.add_argument("--disable-metadata", action="store_true")
+    parser.add_argument("--disable-all-custom-nodes", action="store_true")
+    parser.add_argument("--verbose", nargs="?", const="DEBUG", default="INFO")
+    return parser
+
+
+def parse(argv: list[str] | None = None) -> tuple[Options, list[str]]:
+    """Fill ``args`` from the command line; returns it and the flags that this host doesn't know."""
+    _, unknown = _parser().parse_known_args(argv, namespace=args)
+    return args, unknown

@@ -1,0 +1,103 @@
+"""Fixtures: every behaviour test runs on the embedded host, and again on a real ComfyUI where there is one."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .hosts import KINDS, Host, comfyui_path
+
+NO_COMFYUI = "no ComfyUI on this machine"
+_numbers = itertools.count(1)
+_figures: list[str] = []
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def host_kind(request: pytest.FixtureRequest) -> str:
+    """`embedded` or `real`; parametrises everything that asks for a host."""
+    if request.param == "real" and comfyui_path() is None:
+        pytest.skip(NO_COMFYUI)
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared_host(host_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    host = Host(host_kind, tmp_path_factory.mktemp(f"shared-{host_kind}"))
+    try:
+        yield host.start()
+    finally:
+        host.stop()
+
+
+@pytest.fixture
+def host(shared_host: Host) -> Iterator[Host]:
+    """The session's server, idle: tests tell themselves apart by their folders."""
+    if not shared_host.alive:
+        shared_host.restart()
+    yield shared_host
+    if not shared_host.alive:
+        return
+    running, pending = shared_host.queued_ids()
+    if pending:
+        shared_host.clear_queue()
+    if running:
+        shared_host.interrupt()
+        try:
+            shared_host.until(lambda: not shared_host.queued_ids()[0], 15)
+        except AssertionError:
+            shared_host.restart()
+
+
+@pytest.fixture
+def start_host(host_kind: str, tmp_path: Path) -> Iterator[Callable[..., Host]]:
+    """A function that starts a server of this test's own; for kills, restarts and faults."""
+    started: list[Host] = []
+
+    def start(**options: Any) -> Host:
+        host = Host(host_kind, tmp_path / f"host{len(started)}", **options)
+        started.append(host)
+        return host.start()
+
+    yield start
+    for host in started:
+        host.stop()
+
+
+@pytest.fixture
+def fresh_host(start_host: Callable[..., Host]) -> Host:
+    return start_host()
+
+
+@pytest.fixture
+def folder() -> str:
+    """A folder name below the output folder that no other test uses."""
+    return f"t{next(_numbers)}"
+
+
+@pytest.fixture(scope="session")
+def figures() -> list[str]:
+    """What a test measured: a line a figure, printed at the end of the session."""
+    return _figures
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    outcome: Any = yield
+    report = outcome.get_result()
+    if report.failed:
+        hosts = {id(v): v for v in getattr(item, "funcargs", {}).values() if isinstance(v, Host)}
+        for host in hosts.values():
+            tail = "\n".join(host.log_text().splitlines()[-30:])
+            report.sections.append((f"log of the {host.kind} host", tail))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for figure in _figures:
+        terminalreporter.write_line(f"measured: {figure}")
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum(NO_COMFYUI in str(report.longrepr) for report in skipped)
+    if count:
+        line = f"NOT RUN for want of a ComfyUI (set COMFYUI_PATH): {count} test(s)"
+        terminalreporter.write_line(line, yellow=True, bold=True)

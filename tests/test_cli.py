@@ -1,0 +1,200 @@
+"""The command line, as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from .graphs import failing, saved, slow_then_saved
+from .hosts import CLI, Host, cli, free_port
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+def error_of(done: subprocess.CompletedProcess) -> dict:
+    """The one JSON document on standard output, which is an error."""
+    body = json.loads(done.stdout)
+    assert set(body) == {"error"}
+    assert {"type", "message"} <= set(body["error"])
+    return body["error"]
+
+
+# --- prompts
+
+
+def test_list_show_and_wait_print_tables_for_people(host: Host, folder: str) -> None:
+    record = host.run(saved(f"{folder}/a", marker={}))
+    for arguments in (("list",), ("show", record["prompt_id"]), ("wait", record["prompt_id"])):
+        done = cli("prompts", *arguments, "--comfyui", host.url)
+        assert done.returncode == 0, done.stderr
+        assert record["prompt_id"][:8] in done.stdout
+        assert "success" in done.stdout
+    assert "a_00001_.png" in cli("prompts", "show", record["prompt_id"], "--comfyui", host.url).stdout
+
+
+def test_json_is_the_record_and_nothing_else(host: Host, folder: str) -> None:
+    record = host.run(saved(f"{folder}/a", marker={}))
+    for command in ("show", "wait"):
+        done = cli("prompts", command, record["prompt_id"], "--json", env={"COMFYUI_URL": host.url})
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == record
+    done = cli("prompts", "list", "--json", "--comfyui", host.url)
+    assert record in json.loads(done.stdout)["items"]
+
+
+def test_wait_waits(host: Host, folder: str) -> None:
+    prompt_id = host.queue(slow_then_saved(f"{folder}/a", 2))
+    done = cli("prompts", "wait", prompt_id, "--json", "--comfyui", host.url)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "success"
+    assert host.path(f"{folder}/a.done").exists()
+
+
+def test_waiting_for_a_prompt_that_fails_is_work_that_failed(host: Host, folder: str) -> None:
+    prompt_id = host.queue(failing(f"{folder}/a"))
+    done = cli("prompts", "wait", prompt_id, "--json", "--comfyui", host.url)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["status"] == "error"
+
+
+def test_an_unknown_prompt_is_nothing_to_work_on(host: Host) -> None:
+    for command in ("show", "wait"):
+        done = cli("prompts", command, "nosuch", "--json", "--comfyui", host.url)
+        assert done.returncode == 2
+        assert error_of(done)["type"] == "not_found"
+        plain = cli("prompts", command, "nosuch", "--comfyui", host.url)
+        assert plain.returncode == 2
+        assert plain.stdout == ""
+        assert "nosuch" in plain.stderr
+
+
+def test_without_a_server_there_is_nothing_to_work_with() -> None:
+    done = cli("prompts", "list", "--json", "--comfyui", NOWHERE)
+    assert done.returncode == 2
+    assert NOWHERE in error_of(done)["message"]
+    plain = cli("prompts", "list", "--comfyui", NOWHERE)
+    assert (plain.returncode, plain.stdout) == (2, "")
+    assert NOWHERE in plain.stderr
+    assert "Traceback" not in plain.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("nosuch",), ("prompts",), ("prompts", "show"), ("prompts", "list", "--nosuch"), ("mark",)],
+)
+def test_bad_use_exits_with_2(arguments: tuple[str, ...]) -> None:
+    done = cli(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_bad_use_with_json_is_an_error_as_json() -> None:
+    done = cli("prompts", "list", "--json", "--limit", "x")
+    assert done.returncode == 2
+    assert error_of(done)
+
+
+def test_help_names_every_command() -> None:
+    done = cli("--help")
+    assert done.returncode == 0
+    for command in ("demo", "prompts", "mark"):
+        assert command in done.stdout
+
+
+# --- mark
+
+
+def files(folder: Path, count: int, prefix: str = "a") -> None:
+    for number in range(1, count + 1):
+        (folder / f"{prefix}_{number:05}_.png").write_bytes(b"x" * number)
+
+
+def test_mark_writes_a_marker(tmp_path: Path) -> None:
+    files(tmp_path, 3)
+    files(tmp_path, 2, "a_b")
+    done = cli("mark", tmp_path / "a", "--frames", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    marker = json.loads((tmp_path / "a.done").read_text("utf-8"))
+    assert json.loads(done.stdout)
+    assert (marker["FrameCount"], marker["Status"], marker["Producer"]) == (3, "success", "cli")
+    assert marker["PromptId"] is None
+    assert [file["Name"] for file in marker["Files"]] == [f"a_{n:05}_.png" for n in (1, 2, 3)]
+    assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".png") == ["a.done"]
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_mark_refuses_any_other_number_of_files(tmp_path: Path, count: int) -> None:
+    files(tmp_path, 3)
+    done = cli("mark", tmp_path / "a", "--frames", str(count), "--json")
+    assert done.returncode == 1
+    assert "3" in error_of(done)["message"]
+    assert not list(tmp_path.glob("*.done"))
+
+
+def test_mark_with_a_status_of_failure_writes_failed_and_takes_the_other_away(tmp_path: Path) -> None:
+    files(tmp_path, 1)
+    assert cli("mark", tmp_path / "a").returncode == 0
+    assert cli("mark", tmp_path / "a", "--status", "error").returncode == 0
+    assert json.loads((tmp_path / "a.failed").read_text("utf-8"))["Status"] == "error"
+    assert not (tmp_path / "a.done").exists()
+    assert cli("mark", tmp_path / "a", "--status", "success").returncode == 0
+    assert not (tmp_path / "a.failed").exists()
+
+
+def test_mark_says_no_to_what_it_cannot_do(tmp_path: Path) -> None:
+    for arguments in (
+        (tmp_path / "a", "--status", "finished"),
+        (tmp_path / "a", "--frames", "x"),
+        (tmp_path / "a", "--frames", "-1"),
+        (tmp_path / "nosuch" / "a",),
+        (tmp_path / "con",),
+        (tmp_path / ("x" * 300),),
+    ):
+        done = cli("mark", *arguments, "--json")
+        assert done.returncode == 2, arguments
+        assert error_of(done)["message"]
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- demo
+
+
+def test_the_demo_records_marks_and_prints(tmp_path: Path) -> None:
+    done = cli("demo", "--once", env={"HOME": str(tmp_path), "TMPDIR": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert ".done" in done.stdout
+    assert "success" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_the_demo_goes_on_until_it_is_interrupted(tmp_path: Path) -> None:
+    if sys.platform == "win32":
+        pytest.skip("Ctrl-C can't be sent to one process here")
+    demo = subprocess.Popen(
+        [*CLI, "demo", "--port", str(free_port())],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    said: list[str] = []
+    assert demo.stdout is not None
+    reader = threading.Thread(target=lambda: said.extend(iter(demo.stdout.readline, "")), daemon=True)
+    reader.start()
+    try:
+        deadline = time.monotonic() + 60
+        while "http://" not in "".join(said) and time.monotonic() < deadline and demo.poll() is None:
+            time.sleep(0.1)
+        time.sleep(1)
+        assert demo.poll() is None, "it ended by itself"
+        demo.send_signal(2)
+        assert demo.wait(20) in (0, 130)
+    finally:
+        demo.kill()
+        demo.wait()
+    assert "Traceback" not in (demo.stderr.read() if demo.stderr else "")
