@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -99,7 +99,8 @@ class Host:
         self._worker: threading.Thread | None = None
         self._executor: Any = None
         self._requests: deque[tuple[Any, bool]] = deque(maxlen=REQUESTS_KEPT)
-        self._queued: set[str] = set()
+        self._queued: Counter[str] = Counter()
+        self._queued_lock = threading.Lock()
         self._handler_class: type[Any] | None = None
         self._add_handler: Callable[[Any], None] | None = None
         self._choices: dict[str, frozenset[str]] = {}
@@ -139,8 +140,17 @@ class Host:
     def on_put(self, item: Any) -> None:
         """A prompt is being put into the queue."""
         event = self._queued_event(item)
-        self._queued.add(event.prompt_id)
+        self._count(event.prompt_id, 1)
         self.inbox.urge(event)
+
+    def _count(self, prompt_id: str, change: int) -> bool:
+        """Keep count of the queued prompts that we saw, by id; false for one that we did not."""
+        with self._queued_lock:
+            known = self._queued[prompt_id] > 0
+            self._queued[prompt_id] = max(0, self._queued[prompt_id] + change)
+            if not self._queued[prompt_id]:
+                del self._queued[prompt_id]
+        return known
 
     def _queued_event(self, item: Any) -> PromptQueued:
         number, prompt_id, graph = item[0], item[1], item[2]
@@ -168,7 +178,7 @@ class Host:
         """
         if any(other is item for other in queue.queue):
             return
-        self._queued.discard(clean(str(item[1])))
+        self._count(clean(str(item[1])), -1)
         self.inbox.urge(PromptUnqueued(clean(str(item[1])), _now(), item[2], refused=True))
 
     def on_unqueued(self, queue: Any, before: list[Any]) -> None:
@@ -176,7 +186,7 @@ class Host:
         left = {id(item) for item in queue.queue}
         for item in before:
             if id(item) not in left:
-                self._queued.discard(clean(str(item[1])))
+                self._count(clean(str(item[1])), -1)
                 self.inbox.urge(PromptUnqueued(clean(str(item[1])), _now(), item[2]))
 
     # ------------------------------------------------------------ a prompt's run
@@ -194,8 +204,7 @@ class Host:
         self._worker, self._executor = threading.current_thread(), executor
         prompt_id = clean(str(data["prompt_id"]))
         item = self._running_item(executor, data["prompt_id"])
-        seen = prompt_id in self._queued
-        self._queued.discard(prompt_id)
+        seen = self._count(prompt_id, -1)
         if not seen:
             self.problems.report("seam put", f"a prompt started that was not seen to be queued: {COSTS['put']}")
         found = self._queued_event(item) if item is not None and not seen else None

@@ -1,0 +1,111 @@
+"""Documentation that can't fall behind: what the code has is in the pages."""
+
+import importlib
+import json
+import re
+
+import pytest
+
+from .hosts import REPO
+
+DOCS = REPO / "docs"
+ENVIRONMENT_VARIABLE = re.compile(r"\b(?:RUN_RECORDER|COMFYUI)_[A-Z][A-Z_]+\b")
+NOT_SETTINGS = {"COMFYUI_VERSION"}
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
+
+
+def source() -> str:
+    folders = ("", "commands", "nodes", "server_routes", "telemetry", "embedded_host")
+    return "\n".join(path.read_text("utf-8") for folder in folders for path in sorted((REPO / folder).glob("*.py")))
+
+
+def routes():
+    return importlib.import_module("run_recorder.server_routes").ROUTES
+
+
+def test_every_route_and_each_of_its_parameters_is_in_the_docs() -> None:
+    text = page("http-api.md")
+    for route in routes():
+        assert f"{route.method} /telemetry{route.path}" in text, (route.method, route.path)
+        for name in route.parameters.model_fields:
+            assert f"`{name}`" in text, (route.path, name)
+
+
+def test_every_route_is_in_the_readme() -> None:
+    readme = (REPO / "README.md").read_text("utf-8")
+    for route in routes():
+        assert f"/telemetry{route.path}" in readme, route.path
+
+
+def test_every_model_and_each_of_its_fields_is_in_the_docs() -> None:
+    contract = importlib.import_module("run_recorder.telemetry.contract")
+    text = page("http-api.md") + page("done-marker.md")
+    for name, model in contract.MODELS.items():
+        assert f"`{name}`" in text, name
+        if name in ("device", "system", "batch"):
+            continue  # named as a whole: their figures are not sampled yet
+        for field in model.model_fields:
+            assert f"`{field}`" in text or f'"{field}"' in text, (name, field)
+
+
+def test_every_command_and_each_of_its_options_is_in_the_docs() -> None:
+    typer = importlib.import_module("typer")
+    cli = importlib.import_module("run_recorder.cli")
+    text = page("cli.md")
+
+    def walk(command, words):
+        children = getattr(command, "commands", None)
+        if children:
+            for name, child in children.items():
+                walk(child, [*words, name])
+            return
+        assert " ".join(words) in text, words
+        for parameter in command.params:
+            for option in [*parameter.opts, *parameter.secondary_opts]:
+                if option.startswith("--") and option != "--help":
+                    assert option in text, (words, option)
+
+    walk(typer.main.get_command(cli.app), ["run-recorder"])
+
+
+def test_every_setting_is_in_the_docs() -> None:
+    settings = set(ENVIRONMENT_VARIABLE.findall(source())) - NOT_SETTINGS
+    assert "RUN_RECORDER_TOKEN" in settings
+    text = page("cli.md")
+    assert not [name for name in sorted(settings) if f"`{name}`" not in text]
+
+
+def test_every_seam_is_in_the_docs() -> None:
+    host = importlib.import_module("run_recorder.comfyui_host")
+    text = page("comfyui-host.md")
+    assert not [seam for seam in host.COSTS if f"`{seam}`" not in text]
+
+
+def test_every_benchmark_is_in_the_docs() -> None:
+    programs = [path.name for path in (REPO / "benchmarks").glob("*.py") if not path.name.startswith("_")]
+    assert programs
+    assert not [name for name in programs if f"benchmarks/{name}" not in page("testing.md")]
+
+
+def test_the_markers_fields_and_inputs_are_those_of_the_node() -> None:
+    text = page("nodes.md")
+    graph = json.loads((REPO / "example_workflows" / "done_marker.json").read_text("utf-8"))
+    (node,) = [node for node in graph["nodes"] if node["type"] == "WriteDoneMarker"]
+    for name in [slot["name"] for slot in node["inputs"]]:
+        assert f"`{name}`" in text, name
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for path in [REPO / "README.md", *DOCS.glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text("utf-8")):
+            assert (path.parent / target).exists(), (path.name, target)
+
+
+@pytest.mark.parametrize("marker", ["demo", "tests"])
+def test_the_readmes_commands_are_one_line_each(marker: str) -> None:
+    readme = (REPO / "README.md").read_text("utf-8")
+    (block,) = re.findall(rf"<!-- {marker} -->\n```sh\n(.*?)```", readme, re.DOTALL)
+    assert len(block.strip().splitlines()) == 1
