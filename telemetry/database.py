@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 """Where SQLite's WAL must not be used: its shared memory doesn't cross machines."""
 BUSY_TIMEOUT_MS = 5000
+_CORRUPT_CODES = (11, 26)
+"""SQLITE_CORRUPT and SQLITE_NOTADB; Python 3.10 doesn't tell the code, only the words."""
 FILE_NAME = "run-recorder.sqlite3"
 
 
@@ -61,6 +64,9 @@ class Database:
         self.backend = self.url.get_backend_name()
         self.on_network = False
         self.engine: Engine = create_engine(self.url)
+        if self.backend == "sqlite":
+            event.listen(self.engine, "connect", self._on_connect)
+            event.listen(self.engine, "begin", _begin_immediate)
 
     @property
     def file(self) -> Path | None:
@@ -73,13 +79,22 @@ class Database:
 
         Raises sqlalchemy.exc.DBAPIError and migrations.NewerDatabaseError.
         """
-        if self.backend == "sqlite":
-            if self.file is not None:
-                self._make_file(self.file)
-            event.listen(self.engine, "connect", self._on_connect)
-            event.listen(self.engine, "begin", _begin_immediate)
+        if self.file is not None:
+            self._make_file(self.file)
         with self.engine.begin() as connection:
             return migrations.upgrade(connection)
+
+    def set_aside(self) -> Path | None:
+        """Give a corrupt file, and what belongs to it, a name with the date, and make room; null for a server."""
+        if self.file is None:
+            return None
+        self.engine.dispose()
+        aside = self.file.with_name(f"{self.file.name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}")
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            path = self.file.with_name(self.file.name + suffix)
+            if path.exists():
+                path.replace(aside.with_name(aside.name + suffix))
+        return aside
 
     def _make_file(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -118,6 +133,13 @@ class Database:
     def close(self) -> None:
         """Give every connection back."""
         self.engine.dispose()
+
+
+def is_corrupt(error: BaseException) -> bool:
+    """Whether an error says that the file is no database, or a broken one."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    told = str(getattr(error, "orig", error)).lower()
+    return code in _CORRUPT_CODES or "not a database" in told or "malformed" in told
 
 
 def _begin_immediate(connection: Connection) -> None:

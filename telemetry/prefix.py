@@ -34,7 +34,7 @@ _TOKEN_PATTERNS = {
     **dict.fromkeys([*SIZE_TOKENS, "%batch_num%", "%year%"], r"\d+"),
     **dict.fromkeys([token for token in _TIME_TOKENS if token != "%year%"], r"\d\d"),
 }
-_COUNTER = r"(?:(?:[_-]?|\.)\d+_?)?(?:-audio)?"
+_COUNTER = r"(?:(?:[_-]?|\.)\d+)?_?(?:-audio)?"
 _TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp", ".lock", "~")
 MARKER_SUFFIXES = (".done", ".failed")
 

@@ -14,8 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sqlalchemy.exc import DBAPIError
+
 from .contract import CurrentNode, Environment, Instance, Node, Prompt, StoreHealth
-from .database import Database, default_url
+from .database import Database, default_url, is_corrupt
 from .events import MarkerRun
 from .feed import Feed, Waiter
 from .fingerprint import IsChoice
@@ -124,7 +126,7 @@ class Recording:
         beside = database.file.parent if database.file is not None else folder
         self._locks = InstanceLocks(beside, shared_with_all=database.file is not None)
         instance = self._locks.begin(self.host.port())
-        database.open()
+        self._open_database(database)
         if database.on_network:
             hint = "the database is on a network file system: slower, and without WAL; set RUN_RECORDER_DATABASE_URL"
             self.problems.report("store on a network file system", hint)
@@ -137,6 +139,18 @@ class Recording:
         writer = Writer(self.inbox, store, self.feed, self.problems, surroundings, instance)
         self._settle_dead(writer, self._locks)
         return writer
+
+    def _open_database(self, database: Database) -> None:
+        """Open it; a corrupt one is set aside, never deleted, and a new one takes its place."""
+        try:
+            database.open()
+        except DBAPIError as error:
+            aside = database.set_aside() if is_corrupt(error) else None
+            if aside is None:
+                raise
+            hint = f"the database was corrupt; it is kept as {aside.name} beside the new one"
+            self.problems.report("store corrupt", hint, error)
+            database.open()
 
     def _redact(self, text: str) -> str:
         return redact(text, [str(folder) for folder in self.host.roots().values()])

@@ -21,8 +21,8 @@ _WELL_KNOWN = re.compile(
 _LONG = re.compile(r"(?<![\w/+\\.-])(?=[A-Za-z0-9_+=-]*\d)(?=[A-Za-z0-9_+=-]*[A-Za-z])[A-Za-z0-9_+=-]{40,}(?![\w/\\])")
 
 _START = r"(?:/(?!/)|[A-Za-z]:[\\/]|\\\\|~[\\/]|file://)"
-_QUOTED_PATH = re.compile(rf"([\"'`]){_START}[^\"'`\n]*\1")
-_BARE_PATH = re.compile(rf"(?<![\w:/<>.\\~]){_START}[^\s\"'`<>|*?,;()\[\]{{}}]+")
+_QUOTED_PATH = re.compile("|".join(rf"(?<={quote}){_START}[^{quote}\n]*(?={quote})" for quote in "\"'`"))
+_BARE_PATH = re.compile(rf"(?<![\w/.\\~]){_START}[^\s\"'`<>|*?,;()\[\]{{}}]+")
 
 
 def redact(text: object, roots: Sequence[str] = ()) -> str:
@@ -40,6 +40,6 @@ def redact(text: object, roots: Sequence[str] = ()) -> str:
     for root in sorted(filter(None, roots), key=len, reverse=True):
         if len(root) > 1:
             said = re.sub(re.escape(root) + r"(?:[\\/]+|(?![\w.-]))", "", said)
-    said = _QUOTED_PATH.sub(rf"\g<1>{PATH}\g<1>", said)
+    said = _QUOTED_PATH.sub(PATH, said)
     said = _BARE_PATH.sub(PATH, said)
     return said if len(said) <= MAX_TEXT else said[: MAX_TEXT - 3] + "..."

@@ -309,6 +309,8 @@ def unready(evidence: Evidence) -> list[str]:
     for file in evidence.reported:
         if file.cached or file.guessed or file.type not in ("output", None):
             continue
+        if inside(evidence.output_folder, file) is None:
+            continue
         if file.stamp is None or file.stamp.bytes == 0:
             look_at(file, evidence.roots)
         if file.stamp is None:

@@ -149,6 +149,7 @@ def test_files_that_were_there_before_are_not_listed(host: Host, folder: str) ->
     host.path(folder).mkdir()
     for name in ("a_00001_.png", "a_00007_.png", "a_x_00002_.png", ".a_00003_.png", "a_00009_.txt.tmp"):
         host.path(f"{folder}/{name}").write_bytes(b"old")
+        os.utime(host.path(f"{folder}/{name}"), (time.time() - 60,) * 2)
     time.sleep(0.1)  # a listing that comes after a quick prompt's first node goes by the files' times
     record = host.run(saved(f"{folder}/a", marker={}))
     (new,) = [output["filename"] for output in record["outputs"]]
