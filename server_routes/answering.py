@@ -14,6 +14,7 @@ from multidict import MultiMapping
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from ..telemetry.database import StoreClosedError
 from ..telemetry.recording import NotReadyError
 from ..telemetry.version import VERSION
 from .route import ApiError, Call, Parameters, Route, answer, invalid
@@ -50,7 +51,7 @@ class Answering:
                 response = await self._answer(route, request)
             except ApiError as error:
                 response = answer(error.answer, error.status)
-            except (NotReadyError, SQLAlchemyError, TimeoutError) as error:
+            except (NotReadyError, StoreClosedError, SQLAlchemyError, TimeoutError) as error:
                 self._host.problems.report("store", "a request could not be answered from the store", error)
                 response = answer(ApiError(503, "unavailable", "the store can't be read now").answer, 503)
             if not response.prepared:

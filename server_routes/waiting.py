@@ -35,9 +35,11 @@ async def wait_for_prompt(call: Call) -> web.StreamResponse:
 
 
 async def _as_it_is(call: Call, found: Prompt) -> web.StreamResponse:
-    now = await elsewhere(call.host.recording.prompt, found.prompt_id, found.run_number)
-    now = now or found
-    return answer(now, 202 if now.status in ("queued", "running") else 200)
+    """Its end may just have been committed; one that can't be committed is not told as an end."""
+    recording = call.host.recording
+    now = await elsewhere(recording.prompt, found.prompt_id, found.run_number)
+    is_open = await elsewhere(recording.is_open, found.prompt_id, found.run_number)
+    return answer(now or found, 202 if is_open else 200)
 
 
 async def _send(request: web.Request, waiter: Waiter, body: bytes) -> web.StreamResponse:

@@ -19,7 +19,7 @@ NETWORK_FILE_SYSTEMS = frozenset(
     "fuse.sshfs fuse.rclone fuse.s3fs fuse.glusterfs fuse.ceph fuse.davfs2 ncpfs vboxsf prl_fs vmhgfs".split()
 )
 """Where SQLite's WAL must not be used: its shared memory doesn't cross machines."""
-BUSY_TIMEOUT_MS = 5000
+BUSY_TIMEOUT_MS = 1000
 _CORRUPT_CODES = (11, 26)
 """SQLITE_CORRUPT and SQLITE_NOTADB; Python 3.10 doesn't tell the code, only the words."""
 FILE_NAME = "run-recorder.sqlite3"
@@ -52,6 +52,10 @@ def is_on_network(folder: Path) -> bool:
     )
 
 
+class StoreClosedError(RuntimeError):
+    """The database is not open, or can't be."""
+
+
 class Database:
     """An engine, set up. Not opened before `open`.
 
@@ -63,6 +67,7 @@ class Database:
         self.url = make_url(url)
         self.backend = self.url.get_backend_name()
         self.on_network = False
+        self.is_open = False
         self.engine: Engine = create_engine(self.url)
         if self.backend == "sqlite":
             event.listen(self.engine, "connect", self._on_connect)
@@ -82,13 +87,15 @@ class Database:
         if self.file is not None:
             self._make_file(self.file)
         with self.engine.begin() as connection:
-            return migrations.upgrade(connection)
+            done = migrations.upgrade(connection)
+        self.is_open = True
+        return done
 
     def set_aside(self) -> Path | None:
         """Give a corrupt file, and what belongs to it, a name with the date, and make room; null for a server."""
         if self.file is None:
             return None
-        self.engine.dispose()
+        self.close()
         aside = self.file.with_name(f"{self.file.name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}")
         for suffix in ("", "-wal", "-shm", "-journal"):
             path = self.file.with_name(self.file.name + suffix)
@@ -131,7 +138,8 @@ class Database:
         return total
 
     def close(self) -> None:
-        """Give every connection back."""
+        """Give every connection back; `open` opens it again."""
+        self.is_open = False
         self.engine.dispose()
 
 

@@ -49,7 +49,10 @@ def graph_digest(graph: Graph, key: bytes) -> str:
         for node_id, node in graph.items()
         if isinstance(node, Mapping)
     }
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), default=repr)
+    try:
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), default=repr)
+    except (TypeError, ValueError, RecursionError):  # no JSON: keys that can't be ordered, a value in itself
+        text = repr(plain)
     return hmac.new(key, text.encode("utf-8", "backslashreplace"), hashlib.sha256).hexdigest()[:32]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import secrets
 import threading
 import time
@@ -27,6 +28,7 @@ from .prefix import SIZE_TOKENS, PrefixError, parse_prefix, resolve_tokens
 from .problems import Problems
 from .recorder import Run, current_node, refresh
 from .redact import redact
+from .rows import search_text
 from .store import Filter, Position, Store
 from .temporaries import sweep
 from .view import node_of, prompt_of
@@ -34,6 +36,7 @@ from .writer import Surroundings, Writer
 
 KEY_FILE = "digest.key"
 FLUSH_SECONDS = 2.0
+UNCOMMITTED = "the store can't be written now, so this end is not committed and its markers are not written"
 
 
 class NotReadyError(RuntimeError):
@@ -119,26 +122,38 @@ class Recording:
 
     def _open(self) -> Writer:
         folder = self.host.private_folder
-        folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
         database = Database(self.host.database_url or default_url(folder))
         beside = database.file.parent if database.file is not None else folder
         self._locks = InstanceLocks(beside, shared_with_all=database.file is not None)
-        instance = self._locks.begin(self.host.port())
-        self._open_database(database)
-        if database.on_network:
-            hint = "the database is on a network file system: slower, and without WAL; set RUN_RECORDER_DATABASE_URL"
-            self.problems.report("store on a network file system", hint)
-        store = Store(database)
-        store.add_instance(instance)
+        try:
+            instance = self._locks.begin(self.host.port())
+        except OSError as error:
+            instance = self._locks.without_lock(self.host.port())
+            self.problems.report("instance", "this process can't be told from a dead one by others", error)
         host = self.host
         surroundings = Surroundings(
             host.roots, host.worker_alive, host.is_choice, host.port, self._redact, digest_key(folder)
         )
-        writer = Writer(self.inbox, store, self.feed, self.problems, surroundings, instance)
-        self._settle_dead(writer, self._locks)
+        writer = Writer(self.inbox, Store(database), self.feed, self.problems, surroundings, instance)
+        writer.opener = functools.partial(self._open_store, writer, self._locks)
+        writer.step()
         return writer
+
+    def _open_store(self, writer: Writer, locks: InstanceLocks) -> None:
+        database = writer.store.database
+        self._open_database(database)
+        if database.on_network:
+            hint = "the database is on a network file system: slower, and without WAL; set RUN_RECORDER_DATABASE_URL"
+            self.problems.report("store on a network file system", hint)
+        writer.store.add_instance(writer.instance)
+        if writer.environment is not None:
+            writer.store.add_environment(writer.environment)
+        writer.opener = None
+        self._settle_dead(writer, locks)
+        self.problems.solved("store")
 
     def _open_database(self, database: Database) -> None:
         """Open it; a corrupt one is set aside, never deleted, and a new one takes its place."""
@@ -173,8 +188,9 @@ class Recording:
         """What takes its time: the environment, and temporaries that a killed process left."""
         try:
             environment = self.host.environment()
-            writer.store.add_environment(environment)
             writer.environment = environment
+            if writer.opener is None:
+                writer.store.add_environment(environment)
         except Exception as error:  # noqa: BLE001
             self.problems.report("environment", "what prompts run on is not known", error)
         with contextlib.suppress(OSError):
@@ -211,7 +227,10 @@ class Recording:
     def _view(self, run: Run) -> Prompt:
         refresh(run)
         instance = self.writer.instance
-        return prompt_of(replace(run.record, current_node=run.record.current_node), {instance.id: instance})
+        record = replace(run.record)
+        if run.final is not None and self.writer.is_failing:
+            record = replace(record, status=run.final, notes=[*record.notes, UNCOMMITTED])
+        return prompt_of(record, {instance.id: instance})
 
     def _instances(self, ids: list[str]) -> dict[str, Instance]:
         return self.writer.store.instances(ids)
@@ -246,6 +265,8 @@ class Recording:
         """At most `limit` prompts, newest first, and where the next page begins; null on the last."""
         self.flush()
         store = self.writer.store
+        if not store.database.is_open:
+            return self._page_of_memory(wanted, limit), None
         records = store.page(wanted, limit + 1, after)
         more = len(records) > limit
         records = records[:limit]
@@ -253,6 +274,14 @@ class Recording:
         items = [self._current(prompt_of(record, instances)) for record in records]
         last = records[-1].pk if records and more else None
         return items, store.position(last) if last is not None else None
+
+    def _page_of_memory(self, wanted: Filter, limit: int) -> list[Prompt]:
+        """What is in memory, newest first: all there is while the store is closed."""
+        writer = self.writer
+        writer.drain()
+        with writer.lock:
+            runs = [run for run in reversed(writer.recorder.runs) if matches(wanted, run)]
+            return [self._view(run) for run in runs[:limit]]
 
     def _current(self, prompt: Prompt) -> Prompt:
         if prompt.status not in ("queued", "running"):
@@ -300,11 +329,12 @@ class Recording:
             return StoreHealth(backend=None, prompts=None, bytes=None, queue_depth=depth, dropped=0)
         prompts = size = None
         try:
-            prompts, size = writer.store.count(), writer.store.database.bytes()
+            if writer.opener is None:
+                prompts, size = writer.store.count(), writer.store.database.bytes()
         except Exception as error:  # noqa: BLE001  health answers whatever is broken
             self.problems.report("store", "the store can't be read", error)
         backend = writer.store.database.backend
-        return StoreHealth(backend=backend, prompts=prompts, bytes=size, queue_depth=depth, dropped=0)
+        return StoreHealth(backend=backend, prompts=prompts, bytes=size, queue_depth=depth, dropped=writer.dropped)
 
     def died_in(self) -> tuple[str | None, CurrentNode | None]:
         """The running prompt and its node, for a worker that is found dead."""
@@ -343,6 +373,21 @@ class Recording:
             self.inbox.append(event)
 
 
+def matches(wanted: Filter, run: Run) -> bool:
+    """Whether a run in memory is asked for; the same question as the store's, asked of one."""
+    record = run.record
+    queued = record.queued_ms if record.queued_ms is not None else record.started_ms or 0
+    classes = {node.class_type or "" for node in run.nodes.values()}
+    return (
+        (not wanted.statuses or record.status in wanted.statuses)
+        and (wanted.since_ms is None or queued >= wanted.since_ms)
+        and (wanted.until_ms is None or queued < wanted.until_ms)
+        and (wanted.q is None or wanted.q.lower() in search_text(record, classes))
+        and (wanted.class_type is None or wanted.class_type in classes)
+        and (wanted.output is None or any(file.filename == wanted.output for file in record.outputs))
+    )
+
+
 def digest_key(folder: Path) -> bytes:
     """The key of graph digests, made on the first start; kept beside the database, readable by its user alone."""
     path = folder / KEY_FILE
@@ -351,6 +396,7 @@ def digest_key(folder: Path) -> bytes:
         if len(key) == 32:
             return key
     key = secrets.token_bytes(32)
-    path.touch(mode=0o600)
-    path.write_bytes(key)
+    with contextlib.suppress(OSError):
+        path.touch(mode=0o600)
+        path.write_bytes(key)
     return key

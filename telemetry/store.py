@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from .contract import OPEN_STATUSES, Environment, Instance
-from .database import Database
+from .database import Database, StoreClosedError
 from .folder import FileStamp
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
@@ -70,20 +70,27 @@ class Filter:
 class Store:
     """Prompts, nodes, outputs, environments and instances in one database.
 
-    One thread writes; any thread may read. Every method may raise sqlalchemy.exc.DBAPIError.
+    One thread writes; any thread may read. Every method may raise sqlalchemy.exc.DBAPIError, and StoreClosedError
+    while the database is not open.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
+    def _require_open(self) -> None:
+        if not self.database.is_open:
+            raise StoreClosedError("the store is not open; /telemetry/health says why")
+
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
+        self._require_open()
         engine = self.database.engine.execution_options(run_recorder_reads=True)
         with engine.connect() as connection:
             yield connection
 
     @contextmanager
     def _writing(self, durable: bool = False) -> Iterator[Connection]:
+        self._require_open()
         with self.database.engine.connect() as connection:
             self.database.set_durable(connection, durable)
             with connection.begin():

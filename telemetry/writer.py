@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .contract import Environment, Instance, PromptStatus
+from .database import is_corrupt
 from .events import MarkerRun, WorkerDied
 from .feed import Feed
 from .fingerprint import IsChoice, graph_digest, settings_fingerprint, workflow_fingerprint
@@ -35,6 +36,8 @@ QUEUED_INTERVAL_SECONDS = 1.0
 RETRY_SECONDS = 0.05
 FILE_PATIENCE_SECONDS = 5.0
 STORE_RETRY_SECONDS = 1.0
+MAX_UNSAVED = 2000
+"""Ended prompts that are kept in memory while the store can't be written."""
 NO_PLAN = MarkerPlan()
 DIED = "ComfyUI's process ended before this prompt did; when is not known"
 
@@ -84,13 +87,19 @@ class Writer:
         self.instance = instance
         self.lock = threading.RLock()
         """Around `recorder`: the writer's thread and readers both take events in."""
-        self.recorder = Recorder(instance.id, store.last_run_number, surroundings.redact)
+        self.recorder = Recorder(instance.id, self._last_run_number, surroundings.redact)
         self.settled = threading.Event()
         """Clear from the end of a prompt until its marker is written and those who wait for it are answered."""
         self.settled.set()
         self.environment: Environment | None = None
         self._attending: dict[Run, Attendance] = {}
+        self.opener: Callable[[], None] | None = None
+        """Opens the store, where that has failed so far; tried again every second while there is anything to save."""
+        self.dropped = 0
+        """Records that were lost for good, because the store could not take them for too long."""
+        self._unnumbered: set[str] = set()
         self._failing_until = 0.0
+        self._troubled = False
         self._marking = Marking(lambda: surroundings.roots()["output"], problems)
         self._placed: list[int] = []
         """Records whose markers are in place, which the store doesn't know yet."""
@@ -102,7 +111,7 @@ class Writer:
         """How long to sleep if nobody rings; null while there is nothing to look after."""
         with self.lock:
             runs = list(self.recorder.runs)
-        if self._failing_until:
+        if self._failing_until and runs:
             return STORE_RETRY_SECONDS
         if any(run.final is not None for run in runs):
             return RETRY_SECONDS
@@ -121,6 +130,7 @@ class Writer:
 
     def step(self) -> None:
         """Everything that is to be done now."""
+        self._open()
         self._watch_worker()
         self.drain()
         with self.lock:
@@ -139,9 +149,32 @@ class Writer:
             self._fingerprint(run)
         if self._placed:
             self._forget_pending()
-        if self.instance.port is None:
+        if self.instance.port is None and self.opener is None:
             self._learn_port()
+        self._shed()
         self._answers.writer_is(idle=not self.inbox and not self._ending())
+
+    @property
+    def is_failing(self) -> bool:
+        """True while the store can't be written."""
+        return self.opener is not None or self._troubled
+
+    def _open(self) -> None:
+        if self.opener is None or time.monotonic() < self._failing_until:
+            return
+        try:
+            self.opener()
+        except Exception as error:  # noqa: BLE001  whatever the database does, ComfyUI goes on
+            self._store_failed(error)
+        else:
+            self.opener = None
+
+    def _last_run_number(self, prompt_id: str) -> int:
+        try:
+            return self.store.last_run_number(prompt_id)
+        except Exception:  # noqa: BLE001  then it is looked up before the record is saved
+            self._unnumbered.add(prompt_id)
+            return 0
 
     def _learn_port(self) -> None:
         """ComfyUI listens only after custom nodes have been loaded."""
@@ -255,17 +288,73 @@ class Writer:
             self._saved(run, change)
 
     def _commit(self, changes: list[Change], *, durable: bool) -> bool:
+        if self.opener is not None:
+            return False
         try:
+            self._number(changes)
             self.store.save(changes, durable=durable)
         except Exception as error:  # noqa: BLE001  whatever the database does, ComfyUI goes on
-            self._failing_until = time.monotonic() + STORE_RETRY_SECONDS
-            hint = "records can't be written now; they are kept in memory and tried again every second"
-            self.problems.report("store", hint, error)
+            self._store_failed(error)
             return False
-        if self._failing_until:
-            self._failing_until = 0.0
+        if self._troubled:
+            self._troubled, self._failing_until = False, 0.0
             self.problems.solved("store")
         return True
+
+    def _number(self, changes: list[Change]) -> None:
+        """Give the right run numbers to prompts that were queued while the store could not be asked."""
+        for change in changes:
+            record = change.record
+            if record.pk is None and record.prompt_id in self._unnumbered:
+                earlier = self.store.last_run_number(record.prompt_id)
+                with self.lock:
+                    for run in self.recorder.runs:
+                        if run.record.prompt_id == record.prompt_id and run.record.pk is None:
+                            run.record.run_number += earlier
+                    if all(run.record is not record for run in self.recorder.runs):
+                        record.run_number += earlier
+                self._unnumbered.discard(record.prompt_id)
+
+    def _store_failed(self, error: Exception) -> None:
+        self._troubled = True
+        self._failing_until = time.monotonic() + STORE_RETRY_SECONDS
+        hint = "records can't be written now; they are kept in memory and tried again every second"
+        self.problems.report("store", hint, error)
+        if self.opener is None and is_corrupt(error):
+            self._start_anew()
+
+    def _start_anew(self) -> None:
+        """The database has become corrupt: set it aside, and save everything that is still open to a new one."""
+        aside = self.store.database.set_aside()
+        name = aside.name if aside is not None else "it is"
+        self.problems.report("store corrupt", f"the database was corrupt; it is kept as {name}, beside a new one")
+        with self.lock:
+            for run in self.recorder.runs:
+                run.record.pk, run.dirty = None, True
+                self._of(run).saved_nodes.clear()
+        self._placed.clear()
+        self.opener = self._reopen
+        self._failing_until = 0.0
+
+    def _reopen(self) -> None:
+        self.store.database.open()
+        self.store.add_instance(self.instance)
+        if self.environment is not None:
+            self.store.add_environment(self.environment)
+
+    def _shed(self) -> None:
+        """Let go of the oldest ended records where the store has not taken them for too long."""
+        if not self._failing_until:
+            return
+        with self.lock:
+            ended = [run for run in self.recorder.runs if run.final is not None]
+            for run in ended[:-MAX_UNSAVED]:
+                self.recorder.drop(run)
+                self._attending.pop(run, None)
+                self.dropped += 1
+        if len(ended) > MAX_UNSAVED:
+            hint = f"the store could not be written for so long that the oldest of more than {MAX_UNSAVED} were let go"
+            self.problems.report("records dropped", hint)
 
     def _forget_pending(self) -> None:
         placed, self._placed = self._placed, []

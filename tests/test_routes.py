@@ -405,6 +405,19 @@ def test_a_prompt_is_known_as_soon_as_it_is_posted(host: Host, route: str) -> No
     assert host.wait(last)["status"] == "success"
 
 
+def test_a_prompt_is_in_the_list_as_soon_as_it_is_posted(host: Host) -> None:
+    running = host.queue(slow(60))
+    host.until_running(running, "slow")
+    missing = []
+    for number in range(100):
+        prompt_id = host.queue(slow(0.01))
+        if prompt_id not in ids(listed(host, limit=5)):
+            missing.append(number)
+    host.clear_queue()
+    host.interrupt()
+    assert missing == []
+
+
 # --- delete
 
 

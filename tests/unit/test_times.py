@@ -1,5 +1,6 @@
 """Times are UTC, ISO 8601, milliseconds, Z; and what people send is understood or refused."""
 
+import contextlib
 from datetime import datetime, timezone
 
 import pytest
@@ -67,10 +68,8 @@ def test_every_number_of_milliseconds_can_be_written(ms: int) -> None:
 
 @given(st.text())
 def test_any_text_is_a_time_or_a_value_error(text: str) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         assert isinstance(parse(text), int)
-    except ValueError:
-        pass
 
 
 @given(st.datetimes(datetime(1971, 1, 1), datetime(9990, 1, 1), timezones=st.just(timezone.utc)))

@@ -1,0 +1,131 @@
+"""A database that turns out to be corrupt while it is used: set aside, and everything open goes into a new one."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from run_recorder.telemetry.contract import Environment
+from run_recorder.telemetry.events import (
+    NodeFinished,
+    NodeStarted,
+    PromptDone,
+    PromptOutcome,
+    PromptQueued,
+    PromptStarted,
+)
+from run_recorder.telemetry.recording import Host, Recording
+from run_recorder.telemetry.times import Stamp
+from sqlalchemy.exc import DatabaseError
+
+
+def now() -> Stamp:
+    return Stamp(time.time(), time.perf_counter())
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Iterator[Recording]:
+    roots = {name: tmp_path / name for name in ("output", "temp", "input")}
+    for folder in roots.values():
+        folder.mkdir()
+    host = Host(
+        private_folder=tmp_path / "private",
+        roots=lambda: roots,
+        worker_alive=lambda: True,
+        is_choice=lambda _class, _name: False,
+        port=lambda: 8188,
+        environment=lambda: Environment(id="e"),
+    )
+    found = Recording(host)
+    found.start()
+    assert found.ready.wait(10)
+    yield found
+    found.stop()
+
+
+def run(recording: Recording, prompt_id: str, number: int = 0) -> None:
+    graph = {"1": {"class_type": "WriteDoneMarker", "inputs": {"filename_prefix": f"shot/{prompt_id}"}}}
+    recording.inbox.urge(PromptQueued(prompt_id, now(), number, graph, frozenset({"1"}), False))
+    recording.inbox.urge(PromptStarted(prompt_id, now(), number))
+    recording.inbox.append(NodeStarted(prompt_id, "1", time.perf_counter()))
+    recording.inbox.append(NodeFinished(prompt_id, "1", time.perf_counter()))
+    recording.inbox.append(PromptOutcome(prompt_id, now(), "success"))
+    recording.inbox.urge(PromptDone(prompt_id, now(), {}, True))
+
+
+def until_saved(recording: Recording, prompt_id: str) -> None:
+    deadline = time.monotonic() + 10
+    while recording.is_open(prompt_id):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_store_that_breaks_is_set_aside_and_the_open_prompt_is_kept(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(recording, "one")
+    until_saved(recording, "one")
+    store = recording.writer.store
+    honest = store.save
+
+    def broken(*args: object, **kwargs: object) -> None:
+        monkeypatch.setattr(store, "save", honest)
+        raise DatabaseError("UPDATE", {}, sqlite3.DatabaseError("database disk image is malformed"))
+
+    monkeypatch.setattr(store, "save", broken)
+    run(recording, "two")
+    until_saved(recording, "two")
+    found = recording.prompt("two")
+    assert found is not None and found.status == "success"
+    assert recording.prompt("one") is None, "it is in the file that was set aside"
+    private = recording.host.private_folder
+    assert len(list(private.glob("*.corrupt-*"))) >= 1
+    assert {problem.what for problem in recording.problems.all()} == {"store corrupt"}
+    assert (recording.host.roots()["output"] / "shot" / "two.done").exists()
+
+
+def test_ended_prompts_beyond_the_bound_are_let_go_and_counted(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("run_recorder.telemetry.writer.MAX_UNSAVED", 3)
+    monkeypatch.setattr("run_recorder.telemetry.writer.STORE_RETRY_SECONDS", 0.05)
+    store = recording.writer.store
+    honest = store.save
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise DatabaseError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+
+    monkeypatch.setattr(store, "save", full)
+    for number in range(8):
+        run(recording, f"p{number}", number)
+    deadline = time.monotonic() + 10
+    while recording.store_health().dropped < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert "records dropped" in {problem.what for problem in recording.problems.all()}
+    monkeypatch.setattr(store, "save", honest)
+    for number in (5, 6, 7):
+        until_saved(recording, f"p{number}")
+        kept = recording.prompt(f"p{number}")
+        assert kept is not None and kept.status == "success"
+    assert recording.store_health().dropped == 5
+
+
+def test_run_numbers_are_put_right_when_the_store_could_not_be_asked(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(recording, "again")
+    until_saved(recording, "again")
+    store = recording.writer.store
+    honest = store.last_run_number
+
+    def locked(_prompt_id: str) -> int:
+        monkeypatch.setattr(store, "last_run_number", honest)
+        raise DatabaseError("SELECT", {}, sqlite3.OperationalError("database is locked"))
+
+    monkeypatch.setattr(store, "last_run_number", locked)
+    run(recording, "again")
+    until_saved(recording, "again")
+    newest = recording.prompt("again")
+    assert newest is not None and newest.run_number == 2
