@@ -28,6 +28,7 @@ from .prefix import SIZE_TOKENS, PrefixError, parse_prefix, resolve_tokens
 from .problems import Problems
 from .recorder import Run, current_node, refresh
 from .redact import redact
+from .retention import Retention, prune
 from .rows import search_text
 from .store import Filter, Position, Store
 from .temporaries import sweep
@@ -81,6 +82,8 @@ class Recording:
         """Take in what has come, save it, and end the thread. Open prompts stay open."""
         self._stopping = True
         self.inbox.ring()
+        if self._writer is not None:
+            self._writer.many_ended.set()
         self._thread.join(timeout)
 
     @property
@@ -195,6 +198,21 @@ class Recording:
             self.problems.report("environment", "what prompts run on is not known", error)
         with contextlib.suppress(OSError):
             sweep(self.host.roots()["output"], recursive=True)
+        self._keep_pruned(writer)
+
+    def _keep_pruned(self, writer: Writer) -> None:
+        """Prune now, and whenever enough has come in; sleeps without a timer in between."""
+        kept, errors = Retention.of()
+        for error in errors:
+            self.problems.report("setting", error)
+        while not self._stopping:
+            try:
+                prune(writer.store, kept)
+                self.problems.solved("pruning")
+            except Exception as error:  # noqa: BLE001  tried again when more has come in
+                self.problems.report("pruning", "old records can't be removed", error)
+            writer.many_ended.wait()
+            writer.many_ended.clear()
 
     # ------------------------------------------------------------ questions
 

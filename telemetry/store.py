@@ -33,6 +33,7 @@ from .text import clean
 from .times import milliseconds
 
 NAMES_A_QUERY = 500
+_PAGES = ("page_count", "freelist_count", "page_size")
 
 
 @dataclass(slots=True)
@@ -152,7 +153,39 @@ class Store:
         with self._writing() as connection:
             return connection.execute(delete(prompts).where(which)).rowcount
 
+    def delete_oldest(self, most: int, before_ms: int | None = None) -> int:
+        """Forget at most so many of the oldest ended prompts, of those queued before a time; how many there were."""
+        oldest = select(prompts.c.pk).where(prompts.c.status.not_in(OPEN_STATUSES))
+        if before_ms is not None:
+            oldest = oldest.where(prompts.c.sort_ms < before_ms)
+        oldest = oldest.order_by(prompts.c.sort_ms, prompts.c.pk).limit(most)
+        with self._writing() as connection:
+            keys = connection.execute(oldest).scalars().all()
+            return connection.execute(delete(prompts).where(prompts.c.pk.in_(keys))).rowcount if keys else 0
+
     # ------------------------------------------------------------ reading
+
+    def used_bytes(self) -> int:
+        """How much of the database is in use, without what deleted records have left free in it; 0 where unknown."""
+        if self.database.backend != "sqlite":
+            return 0
+        with self._reading() as connection:
+            figures = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in _PAGES]
+        pages, free, size = (int(figure or 0) for figure in figures)
+        return (pages - free) * size
+
+    def export(self, batch: int = 200) -> Iterator[tuple[PromptRecord, list[NodeRecord]]]:
+        """Every prompt with its nodes, oldest first."""
+        last = 0
+        while True:
+            with self._reading() as connection:
+                query = select(prompts).where(prompts.c.pk > last).order_by(prompts.c.pk).limit(batch)
+                found = _records(connection, query)
+            for record in found:
+                last = record.pk or last
+                yield record, self.nodes(last)
+            if not found:
+                return
 
     def record(self, prompt_id: str, run_number: int | None = None) -> PromptRecord | None:
         """A prompt with its outputs: that run, else the newest; null where it is not known."""

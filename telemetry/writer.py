@@ -36,6 +36,7 @@ QUEUED_INTERVAL_SECONDS = 1.0
 RETRY_SECONDS = 0.05
 FILE_PATIENCE_SECONDS = 5.0
 STORE_RETRY_SECONDS = 1.0
+PRUNE_EVERY = 500
 MAX_UNSAVED = 2000
 """Ended prompts that are kept in memory while the store can't be written."""
 NO_PLAN = MarkerPlan()
@@ -91,6 +92,9 @@ class Writer:
         self.settled = threading.Event()
         """Clear from the end of a prompt until its marker is written and those who wait for it are answered."""
         self.settled.set()
+        self.many_ended = threading.Event()
+        """Set each time so many prompts have ended that it is worth looking what is to be kept."""
+        self._ended = 0
         self.environment: Environment | None = None
         self._attending: dict[Run, Attendance] = {}
         self.opener: Callable[[], None] | None = None
@@ -460,6 +464,9 @@ class Writer:
         record.outputs = _outputs(self._of(run).evidence, decisions)
         if not self._write(run, record, change, decisions, notes):
             return False
+        self._ended += 1
+        if self._ended % PRUNE_EVERY == 0:
+            self.many_ended.set()
         with self.lock:
             self.recorder.drop(run)
             del self._attending[run]

@@ -1,0 +1,108 @@
+"""`run-recorder db`: the database itself, without a server."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from ..telemetry.contract import NodeList
+from ..telemetry.database import FILE_NAME, Database
+from ..telemetry.migrations import HEAD, NewerDatabaseError
+from ..telemetry.retention import Retention, prune
+from ..telemetry.store import Store
+from ..telemetry.view import node_of, prompt_of
+from .output import DONE, FAILED, fail, out, print_json
+
+app = typer.Typer(help="The recorder's database: migrations, retention, export.", no_args_is_help=True)
+
+Where = Annotated[
+    str,
+    typer.Option(
+        "--database",
+        envvar="RUN_RECORDER_DATABASE_URL",
+        help="The database's file, the folder that holds it, or an SQLAlchemy URL.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def _url(where: str) -> str:
+    if "://" in where:
+        return where
+    path = Path(where)
+    path = path / FILE_NAME if path.is_dir() else path
+    if not path.is_file():
+        fail("not_found", f"--database: there is no {path}")
+    return f"sqlite:///{path}"
+
+
+def _open(where: str) -> tuple[Store, list[str]]:
+    """The store, and the revisions that it had to be brought to."""
+    try:
+        database = Database(_url(where))
+        done = database.open()
+    except ArgumentError:
+        fail("invalid_parameter", "--database: this is no SQLAlchemy URL")
+    except NewerDatabaseError as error:
+        fail("conflict", f"{error}; install a newer run-recorder", FAILED)
+    except (SQLAlchemyError, OSError) as error:
+        fail("unavailable", f"the database can't be opened: {str(error).splitlines()[0]}", FAILED)
+    return Store(database), done
+
+
+@app.command("upgrade")
+def upgrade(database: Where, as_json: AsJson = False) -> int:
+    """Bring a database to the newest schema; ComfyUI does so by itself when it starts."""
+    store, done = _open(database)
+    store.database.close()
+    if as_json:
+        print_json({"revision": HEAD, "applied": done})
+    else:
+        out.print(f"at revision {HEAD}" + (f" (applied {', '.join(done)})" if done else ", nothing to do"))
+    return DONE
+
+
+@app.command("prune")
+def prune_database(
+    database: Where,
+    prompts: Annotated[int, typer.Option(min=0, help="Keep the newest so many; 0 keeps all.")] = 0,
+    days: Annotated[float, typer.Option(min=0, help="Keep those queued in the last so many days; 0 keeps all.")] = 0,
+    size: Annotated[int, typer.Option("--bytes", min=0, help="Keep what fits into so many bytes; 0 keeps all.")] = 0,
+    as_json: AsJson = False,
+) -> int:
+    """Forget old records that have ended."""
+    if not (prompts or days or size):
+        fail("invalid_parameter", "say what to keep: --prompts, --days or --bytes")
+    store, _ = _open(database)
+    try:
+        gone = prune(store, Retention(prompts or None, days or None, size or None), lambda _seconds: None)
+        left = store.count()
+    except SQLAlchemyError as error:
+        fail("unavailable", f"the database can't be written: {str(error).splitlines()[0]}", FAILED)
+    finally:
+        store.database.close()
+    if as_json:
+        print_json({"removed": gone, "kept": left})
+    else:
+        out.print(f"removed {gone}, kept {left}")
+    return DONE
+
+
+@app.command("export")
+def export(database: Where) -> int:
+    """Write every prompt with its nodes as JSON lines, oldest first."""
+    store, _ = _open(database)
+    try:
+        for record, nodes in store.export():
+            prompt = prompt_of(record, store.instances([record.instance_id]))
+            listed = NodeList(items=[node_of(node) for node in nodes])
+            sys.stdout.write(prompt.model_dump_json()[:-1] + ',"nodes":' + listed.model_dump_json()[9:-1] + "}\n")
+    except SQLAlchemyError as error:
+        fail("unavailable", f"the database can't be read: {str(error).splitlines()[0]}", FAILED)
+    finally:
+        store.database.close()
+    return DONE

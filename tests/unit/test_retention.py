@@ -1,0 +1,103 @@
+"""What is kept: by count, age and size, in small bites, and never an open prompt."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from run_recorder.cli import main
+from run_recorder.telemetry.database import Database
+from run_recorder.telemetry.outputs import ReportedFile
+from run_recorder.telemetry.record import NodeRecord, PromptRecord
+from run_recorder.telemetry.retention import BITE, DEFAULT_PROMPTS, Retention, prune
+from run_recorder.telemetry.store import Change, Store
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    database = Database(f"sqlite:///{tmp_path / 'run-recorder.sqlite3'}")
+    database.open()
+    yield Store(database)
+    database.close()
+
+
+def fill(
+    store: Store, count: int, *, newest_ms: int | None = None, step_ms: int = 1000, status: str = "success"
+) -> None:
+    newest = round(time.time() * 1000) if newest_ms is None else newest_ms
+    changes = []
+    for number in range(count):
+        record = PromptRecord(f"{status}-{number}", 1, "i", status, queued_ms=newest - number * step_ms)  # type: ignore[arg-type]
+        record.outputs = [ReportedFile("1", f"{status}_{number}.png", "", "output")]
+        changes.append(Change(record, [NodeRecord(0, "1", "SaveImage")], outputs=True))
+    store.save(changes)
+
+
+def test_the_newest_are_kept(store: Store) -> None:
+    fill(store, 350)
+    pauses: list[float] = []
+    assert prune(store, Retention(prompts=20), pauses.append) == 330
+    assert len(pauses) == 4, "in bites"
+    assert BITE == 100
+    assert {record.prompt_id for record, _nodes in store.export()} == {f"success-{n}" for n in range(20)}
+
+
+def test_by_age(store: Store) -> None:
+    fill(store, 10, step_ms=DAY_MS)
+    assert prune(store, Retention(prompts=None, days=3.5)) == 6
+    assert store.count() == 4
+
+
+def test_by_size_and_nodes_and_outputs_go_too(store: Store) -> None:
+    fill(store, 3000)
+    before = store.used_bytes()
+    gone = prune(store, Retention(prompts=None, bytes=before // 2), lambda _s: None)
+    assert 0 < gone < 3000
+    assert store.used_bytes() <= before // 2
+    assert store.record("success-2999") is None
+    assert store.listed("", ["success_2999.png"]) == set()
+
+
+@pytest.mark.parametrize("status", ["queued", "running"])
+def test_open_prompts_are_kept_whatever_their_age(store: Store, status: str) -> None:
+    fill(store, 5, newest_ms=0, status=status)
+    fill(store, 5)
+    prune(store, Retention(prompts=1, days=1))
+    assert store.count() >= 5
+    assert all(store.record(f"{status}-{number}") for number in range(5))
+
+
+def test_settings_are_read_and_wrong_ones_are_told() -> None:
+    assert Retention.of({}) == (Retention(DEFAULT_PROMPTS, None, None), [])
+    given = {"RUN_RECORDER_KEEP_PROMPTS": "0", "RUN_RECORDER_KEEP_DAYS": "1.5", "RUN_RECORDER_KEEP_BYTES": "1000"}
+    assert Retention.of(given) == (Retention(None, 1.5, 1000), [])
+    for wrong in ("many", "-1", "nan", "inf", "1e99"):
+        kept, errors = Retention.of({"RUN_RECORDER_KEEP_PROMPTS": wrong})
+        assert kept.prompts == DEFAULT_PROMPTS
+        assert len(errors) == 1 and "RUN_RECORDER_KEEP_PROMPTS" in errors[0] and wrong in errors[0]
+
+
+def test_the_command_prunes_and_exports(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(store, 12)
+    where = ["--database", str(tmp_path)]
+    assert main(["db", "upgrade", *where, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["applied"] == []
+    assert main(["db", "prune", *where, "--prompts", "5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"removed": 7, "kept": 5}
+    assert main(["db", "export", *where]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["prompt_id"] for line in lines} == {f"success-{number}" for number in range(5)}
+    assert all(line["nodes"][0]["class_type"] == "SaveImage" and line["outputs"] for line in lines)
+
+
+def test_bad_use_of_the_command_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["db", "prune", "--database", str(tmp_path / "none"), "--prompts", "1", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["type"] == "not_found"
+    assert main(["db", "upgrade", "--database", "nonsense://", "--json"]) in (1, 2)
+    capsys.readouterr()
+    (tmp_path / "run-recorder.sqlite3").write_bytes(b"no database" * 1000)
+    assert main(["db", "export", "--database", str(tmp_path)]) == 1
+    assert main(["db", "prune", "--database", str(tmp_path)]) == 2
