@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .follow import follow
 from .output import DONE, FAILED, err, facts, out, print_json, status_exit_code, table
 from .server import DEFAULT_URL, Server
 
@@ -132,3 +133,21 @@ def wait_prompt(
     else:
         err.print(f"{prompt_id}: still {prompt['status']} after {timeout:g} s", markup=False)
     return status_exit_code(prompt["status"]) if ended else FAILED
+
+
+@app.command("follow")
+def follow_prompts(
+    prompt_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Only this prompt, until it has ended.")
+    ] = None,
+    comfyui: Comfyui = DEFAULT_URL,
+    after: Annotated[str | None, typer.Option(help="Begin after the event of this number.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line on standard output.")] = False,
+) -> int:
+    """Print what happens as it happens; with an ID end with the prompt, exit 0 if it succeeded, else 1."""
+    if prompt_id is not None and after is None:
+        ended, prompt = Server(comfyui).wait(prompt_id, 0)
+        if ended:
+            err.print(f"{prompt_id}: {prompt['status']}", markup=False)
+            return status_exit_code(prompt["status"])
+    return follow(Server(comfyui), prompt_id, after, as_json=as_json, until_finished=prompt_id is not None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
@@ -16,6 +17,9 @@ from .output import BAD_USE, FAILED, CommandError
 
 DEFAULT_URL = "http://127.0.0.1:8188"
 LONGEST_POLL_SECONDS = 60.0
+SILENCE_SECONDS = 60.0
+"""A stream that says nothing for so long, not even that it lives, is taken for dead."""
+MAX_LINE = 1024 * 1024
 MAX_ANSWER = 256 * 1024 * 1024
 
 
@@ -30,10 +34,31 @@ class Server:
 
     def get(self, *parts: str, query: Mapping[str, Any] | None = None, seconds: float = 30.0) -> tuple[int, Any]:
         """GET a path made of parts; status and JSON. Raises CommandError where nobody answers, or an error does."""
+        return self._ask(Request(self._address(parts, query)), seconds)
+
+    def _address(self, parts: tuple[str, ...], query: Mapping[str, Any] | None) -> str:
         path = "/".join(quote(part, safe="") for part in parts)
         given = {name: value for name, value in (query or {}).items() if value not in (None, [], ())}
-        tail = f"?{urlencode(given, doseq=True)}" if given else ""
-        return self._ask(Request(f"{self.url}/{path}{tail}"), seconds)
+        return f"{self.url}/{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
+
+    @contextlib.contextmanager
+    def stream(
+        self, *parts: str, query: Mapping[str, Any] | None = None, after: str | None = None
+    ) -> Iterator[Iterator[bytes]]:
+        """GET server-sent events: the lines, as they come. Raises CommandError where nobody answers."""
+        request = Request(self._address(parts, query), headers={"Accept": "text/event-stream"})
+        if after is not None:
+            request.add_header("Last-Event-ID", after)
+        try:
+            with self._opened(request, SILENCE_SECONDS) as response:
+                yield self._lines(response)
+        except (OSError, http.client.HTTPException) as error:
+            raise CommandError("unavailable", f"{self.url} went away ({error})") from None
+
+    @staticmethod
+    def _lines(response: Any) -> Iterator[bytes]:
+        while line := response.readline(MAX_LINE):
+            yield line
 
     def post(self, path: str, data: Any, seconds: float = 30.0) -> tuple[int, Any]:
         """POST JSON; status and JSON."""
@@ -42,12 +67,15 @@ class Server:
         return self._ask(Request(f"{self.url}/{path}", data=body, headers=headers, method="POST"), seconds)
 
     def _ask(self, request: Request, seconds: float) -> tuple[int, Any]:
+        with self._opened(request, seconds) as response:
+            return response.status, _json(response.read(MAX_ANSWER))
+
+    def _opened(self, request: Request, seconds: float) -> Any:
         token = os.environ.get("RUN_RECORDER_TOKEN")
         if token:
             request.add_unredirected_header("Authorization", f"Bearer {token}")
         try:
-            with urlopen(request, timeout=seconds) as response:
-                return response.status, _json(response.read(MAX_ANSWER))
+            return urlopen(request, timeout=seconds)
         except HTTPError as error:
             raise _refusal(error, self.url) from None
         except (URLError, OSError, http.client.HTTPException) as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from . import documents, environments, health, prompts, waiting
+from . import documents, environments, events, health, prompts, waiting
 from .answering import Answering
 from .route import Route
 
@@ -20,6 +20,7 @@ ROUTES: tuple[Route, ...] = (
     *prompts.ROUTES,
     *waiting.ROUTES,
     *environments.ROUTES,
+    *events.ROUTES,
     *documents.ROUTES,
 )
 """Every route, in the order in which the documentation lists them."""

@@ -31,6 +31,7 @@ from .redact import redact
 from .retention import Retention, prune
 from .rows import search_text
 from .store import Filter, Position, Store
+from .stream import Stream
 from .temporaries import sweep
 from .view import node_of, prompt_of
 from .writer import Surroundings, Writer
@@ -85,6 +86,11 @@ class Recording:
         if self._writer is not None:
             self._writer.many_ended.set()
         self._thread.join(timeout)
+
+    @property
+    def stream(self) -> Stream:
+        """The events. Raises NotReadyError as `writer` does."""
+        return self.writer.stream
 
     @property
     def writer(self) -> Writer:
@@ -155,6 +161,7 @@ class Recording:
         if writer.environment is not None:
             writer.store.add_environment(writer.environment)
         writer.opener = None
+        writer.stream.begin(*writer.store.events())
         self._settle_dead(writer, locks)
         self.problems.solved("store")
 

@@ -28,11 +28,13 @@ from .folder import FileStamp
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
 from .rows import node_record, node_row, output_file, output_row, prompt_record, prompt_row
-from .tables import environments, instances, nodes, outputs, prompts
+from .stream import DURABLE, KEPT_IN_STORE, StreamEvent
+from .tables import counters, environments, events, instances, nodes, outputs, prompts
 from .text import clean
 from .times import milliseconds
 
 NAMES_A_QUERY = 500
+EVENT_COUNTER = "events"
 _PAGES = ("page_count", "freelist_count", "page_size")
 
 
@@ -99,8 +101,19 @@ class Store:
 
     # ------------------------------------------------------------ writing
 
-    def save(self, changes: Sequence[Change], *, durable: bool = False) -> None:
-        """Save some runs in one transaction; with `durable` it is on the disk when this returns."""
+    def save(
+        self,
+        changes: Sequence[Change],
+        *,
+        durable: bool = False,
+        news: Sequence[StreamEvent] = (),
+        reserve: int | None = None,
+    ) -> None:
+        """Save some runs in one transaction; with `durable` it is on the disk when this returns.
+
+        `news` are numbered events; those that outlive the process are saved, too. `reserve` is the number up to
+        which events may be numbered from now on.
+        """
         inserted: list[PromptRecord] = []
         try:
             with self._writing(durable) as connection:
@@ -108,10 +121,21 @@ class Store:
                     if change.record.pk is None:
                         inserted.append(change.record)
                     _save(connection, change)
+                _save_news(connection, news, reserve)
         except BaseException:
             for record in inserted:
                 record.pk = None
             raise
+
+    def events(self) -> tuple[list[StreamEvent], int]:
+        """The newest events that were kept, oldest first, and the number from which new ones are to be counted."""
+        query = select(events).order_by(events.c.number.desc()).limit(KEPT_IN_STORE)
+        counter = select(counters.c.value).where(counters.c.name == EVENT_COUNTER)
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+            reserved = connection.execute(counter).scalar() or 1
+        found = [StreamEvent(row.kind, row.prompt_id, row.at_ms, row.data or {}, row.number) for row in reversed(rows)]
+        return found, max(reserved, found[-1].number + 1 if found else 1)
 
     def add_instance(self, instance: Instance) -> None:
         """Enter this process."""
@@ -314,6 +338,31 @@ def _save(connection: Connection, change: Change) -> None:
         connection.execute(insert(outputs), rows)
 
 
+def _save_news(connection: Connection, news: Sequence[StreamEvent], reserve: int | None) -> None:
+    kept = [
+        {
+            "number": event.number,
+            "kind": event.kind,
+            "prompt_id": event.prompt_id,
+            "at_ms": event.at_ms,
+            "data": event.data,
+        }
+        for event in news
+        if event.kind in DURABLE
+    ]
+    if kept:
+        connection.execute(insert(events), kept)
+    if reserve is not None:
+        changed = connection.execute(_UPDATE_COUNTER, {"the_name": EVENT_COUNTER, "new_value": reserve}).rowcount
+        if not changed:
+            connection.execute(insert(counters), {"name": EVENT_COUNTER, "value": reserve})
+        oldest = select(events.c.number).order_by(events.c.number.desc()).offset(KEPT_IN_STORE).limit(1)
+        last = connection.execute(oldest).scalar()
+        if last is not None:
+            connection.execute(delete(events).where(events.c.number <= last))
+
+
+_UPDATE_COUNTER = update(counters).where(counters.c.name == bindparam("the_name")).values(value=bindparam("new_value"))
 _CHANGING = ("started_ms", "duration_seconds", "cached", "progress_max", "error")
 _UPDATE_PROMPT = update(prompts).where(prompts.c.pk == bindparam("the_pk"))
 _UPDATE_NODE = (

@@ -101,3 +101,20 @@ nodes = Table(
     Column("progress_max", Float),
     Column("error", JSON(none_as_null=True)),
 )
+
+events = Table(
+    "events",
+    metadata,
+    Column("number", _Key, primary_key=True, autoincrement=False),
+    Column("kind", String(40), nullable=False),
+    Column("prompt_id", String(200), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("data", JSON(none_as_null=True)),
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from .recorder import UNTOLD, Recorder, Run, refresh
 from .requests import MarkerPlan
 from .settle import Decision, Evidence, decide, due_requests, stale_prefixes, take_listings, unready
 from .store import Change, Store
-from .times import Stamp
+from .stream import KEPT_IN_MEMORY, Stream, StreamEvent, Told, news_of
+from .times import Stamp, milliseconds
 from .view import prompt_of
 
 COMMIT_INTERVAL_SECONDS = 0.2
@@ -64,6 +65,7 @@ class Attendance:
     begun: bool = False
     fingerprinted: bool = False
     saved_nodes: dict[int, tuple[object, ...]] = field(default_factory=dict)
+    told: Told = field(default_factory=Told)
     evidence: Evidence | None = None
     waiting_since: float | None = None
 
@@ -95,6 +97,9 @@ class Writer:
         self.many_ended = threading.Event()
         """Set each time so many prompts have ended that it is worth looking what is to be kept."""
         self._ended = 0
+        self.stream = Stream()
+        self._untold: list[StreamEvent] = []
+        """Events of open runs that are not committed yet."""
         self.environment: Environment | None = None
         self._attending: dict[Run, Attendance] = {}
         self.opener: Callable[[], None] | None = None
@@ -283,20 +288,25 @@ class Writer:
         with self.lock:
             changes = [self._change(run) for run in runs]
             for run in runs:
+                self._untold += news_of(run, self._of(run).told, time.perf_counter())
                 run.dirty = run.urgent = False
-        if not self._commit(changes, durable=False):
+        if not self._commit(changes, durable=False, news=self._untold):
             for run in runs:
                 run.dirty = run.urgent = True
+            del self._untold[:-KEPT_IN_MEMORY]
             return
+        self.stream.publish(self._untold)
+        self._untold = []
         for run, change in zip(runs, changes, strict=True):
             self._saved(run, change)
 
-    def _commit(self, changes: list[Change], *, durable: bool) -> bool:
+    def _commit(self, changes: list[Change], *, durable: bool, news: Sequence[StreamEvent] = ()) -> bool:
         if self.opener is not None:
             return False
         try:
             self._number(changes)
-            self.store.save(changes, durable=durable)
+            reserve = self.stream.number(news) if news else None
+            self.store.save(changes, durable=durable, news=news, reserve=reserve)
         except Exception as error:  # noqa: BLE001  whatever the database does, ComfyUI goes on
             self._store_failed(error)
             return False
@@ -388,7 +398,11 @@ class Writer:
         decisions, notes = decide(self._evidence(run), requests, "success")
         for note in notes:
             run.record.note(note)
-        return self._marking.write_now(run.record, decisions)
+        path = self._marking.write_now(run.record, decisions)
+        if path:
+            told = {"path": path, "status": "running"}
+            self._untold.append(StreamEvent("marker.written", run.record.prompt_id, milliseconds(time.time()), told))
+        return path
 
     # ------------------------------------------------------------ the end of a prompt
 
@@ -483,14 +497,35 @@ class Writer:
             self.problems.report("a silent seam", f"{note}; those figures are null")
         plan = run.record.plan or NO_PLAN
         prepared = self._marking.prepare(record, plan, decisions, lambda prefix: self._overtaken(run, prefix))
-        if not self._commit([replace(change, record=record, outputs=True)], durable=True):
+        news = self._news_of_end(run, record)
+        if not self._commit([replace(change, record=record, outputs=True)], durable=True, news=news):
             self._marking.drop(prepared)
             return False
+        committed = {id(event) for event in news}
+        self._untold = [event for event in self._untold if id(event) not in committed]
         if prepared and not self._marking.place(record, prepared):
+            news = [event for event in news if event.kind != "marker.written" or _still_said(record, event)]
             self._commit([replace(change, record=record, new_nodes=[], changed_nodes=[])], durable=False)
+        self.stream.publish(news)
         if prepared and record.pk is not None:
             self._placed.append(record.pk)
         return True
+
+    def _news_of_end(self, run: Run, record: PromptRecord) -> list[StreamEvent]:
+        """What is still to be told of a run, then its markers, then its end."""
+        if run.graph or run.nodes:
+            with self.lock:
+                self._untold += news_of(run, self._of(run).told, time.perf_counter())
+        earlier = [event for event in self._untold if event.prompt_id == record.prompt_id]
+        at = record.ended_ms or milliseconds(time.time())
+        written = {entry.path: entry for entry in record.markers if entry.path is not None}
+        told = {event.data.get("path") for event in earlier if event.kind == "marker.written"}
+        markers = [
+            StreamEvent("marker.written", record.prompt_id, at, {"path": path, "status": entry.status})
+            for path, entry in written.items()
+            if path not in told and entry.status != "running"
+        ]
+        return [*earlier, *markers, StreamEvent("prompt.finished", record.prompt_id, at, {"status": record.status})]
 
     def _overtaken(self, run: Run, prefix: PrefixPath) -> bool:
         """Whether a prompt that started later has already cleared this prefix for itself."""
@@ -563,6 +598,10 @@ class Outstanding:
 
 def _changing(node: NodeRecord) -> tuple[object, ...]:
     return node.started_ms, node.duration_seconds, node.cached, node.progress_max, node.error
+
+
+def _still_said(record: PromptRecord, event: StreamEvent) -> bool:
+    return any(entry.path == event.data.get("path") for entry in record.markers)
 
 
 def _was_cached(run: Run, file: ReportedFile) -> bool:

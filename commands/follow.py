@@ -1,0 +1,75 @@
+"""`run-recorder prompts follow`: what happens, as it happens."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .output import CommandError, err, out
+from .server import Server
+
+RETRY_SECONDS = 1.0
+
+
+def parse_events(lines: Iterable[bytes]) -> Iterator[tuple[str | None, str, str]]:
+    """Server-sent events as id, event and data, by the HTML standard's rules; what is malformed is passed over."""
+    identity: str | None = None
+    kind = "message"
+    data: list[str] = []
+    for raw in lines:
+        line = raw.decode("utf-8", "replace").rstrip("\r\n")
+        if not line:
+            if data:
+                yield identity, kind, "\n".join(data)
+            kind, data = "message", []
+            continue
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "id" and "\0" not in value:
+            identity = value
+        elif name == "event":
+            kind = value or "message"
+        elif name == "data":
+            data.append(value)
+
+
+def follow(server: Server, prompt_id: str | None, after: str | None, *, as_json: bool, until_finished: bool) -> int:
+    """Print events until interrupted, or until the prompt that is asked for has ended. Reconnects by itself."""
+    tried = False
+    while True:
+        try:
+            with server.stream("telemetry", "events", query={"prompt_id": prompt_id}, after=after) as lines:
+                tried = True
+                for identity, kind, data in parse_events(lines):
+                    after = identity or after
+                    event = _told(identity, kind, data)
+                    _print(event, as_json=as_json)
+                    if until_finished and kind == "prompt.finished":
+                        return 0 if event.get("status") == "success" else 1
+        except CommandError as error:
+            if not tried or error.kind not in ("unavailable",):
+                raise
+        err.print("the connection is gone; trying again", markup=False)
+        time.sleep(RETRY_SECONDS)
+
+
+def _told(identity: str | None, kind: str, data: str) -> dict[str, Any]:
+    try:
+        told = json.loads(data)
+    except ValueError:
+        told = {"data": data}
+    number = int(identity) if identity is not None and identity.isdigit() else None
+    return {"id": number, "event": kind, **(told if isinstance(told, dict) else {"data": told})}
+
+
+def _print(event: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+        return
+    rest = {name: value for name, value in event.items() if name not in ("id", "event", "at", "prompt_id")}
+    words = " ".join(f"{name}={value}" for name, value in rest.items() if value is not None)
+    out.print(f"{event.get('at', '')} {event.get('prompt_id', '')} {event['event']} {words}".strip(), markup=False)

@@ -1,0 +1,221 @@
+"""The stream of events: what has been committed, numbered for good, told to every reader.
+
+An event's number comes from the store and only grows, over restarts too. The newest are kept in memory for readers
+who resume; those about whole prompts and markers are kept in the store as well, so that a reader who resumes after a
+restart misses no end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .recorder import Run
+from .times import iso
+
+KEPT_IN_MEMORY = 20_000
+KEPT_IN_STORE = 10_000
+NUMBERS_AT_ONCE = 10_000
+"""Numbers are reserved in the store in blocks, so that those of a dead process are never given again."""
+READER_BOUND = 2_000
+"""Events that may wait for one reader; one that is slower is cut off, and resumes where it was."""
+PROGRESS_SECONDS = 0.2
+"""At most five progress events a second a node."""
+
+KINDS = (
+    "prompt.queued",
+    "prompt.started",
+    "node.started",
+    "node.progress",
+    "node.finished",
+    "prompt.finished",
+    "marker.written",
+)
+DURABLE = frozenset({"prompt.queued", "prompt.started", "prompt.finished", "marker.written"})
+
+
+@dataclass(slots=True)
+class StreamEvent:
+    """One event. `number` is 0 until it is committed."""
+
+    kind: str
+    prompt_id: str
+    at_ms: int
+    data: Mapping[str, Any] = field(default_factory=dict)
+    number: int = 0
+
+    def encode(self) -> bytes:
+        """As it goes over the wire."""
+        told = {"prompt_id": self.prompt_id, "at": iso(self.at_ms), **self.data}
+        return f"id: {self.number}\r\nevent: {self.kind}\r\ndata: {json.dumps(told)}\r\n\r\n".encode()
+
+
+def gap(first: int, last: int) -> bytes:
+    """What a reader is told who resumes behind what is kept."""
+    return f"id: {last}\r\nevent: gap\r\ndata: {json.dumps({'from': first, 'to': last})}\r\n\r\n".encode()
+
+
+@dataclass(slots=True)
+class Told:
+    """What has been told of one run."""
+
+    status: str | None = None
+    started: set[int] = field(default_factory=set)
+    finished: set[int] = field(default_factory=set)
+    progress: dict[int, tuple[float | None, float]] = field(default_factory=dict)
+
+
+def news_of(run: Run, told: Told, mono: float) -> list[StreamEvent]:
+    """What a run's record says that has not been told of it, in the order in which it happened.
+
+    The end is not among it: that is told when its markers are settled.
+    """
+    record = run.record
+    found: list[StreamEvent] = []
+    if told.status is None:
+        found.append(StreamEvent("prompt.queued", record.prompt_id, record.queued_ms or record.started_ms or 0))
+        told.status = "queued"
+    if told.status == "queued" and run.started is not None:
+        found.append(StreamEvent("prompt.started", record.prompt_id, record.started_ms or 0, {"status": "running"}))
+        told.status = "running"
+    return found + sorted(_node_news(run, told, mono), key=lambda event: event.at_ms)
+
+
+def _node_news(run: Run, told: Told, mono: float) -> Iterable[StreamEvent]:
+    prompt_id = run.record.prompt_id
+    for node in run.nodes.values():
+        if node.started_ms is None or node.seq in told.finished:
+            continue
+        about: dict[str, Any] = {"node_id": node.node_id, "class_type": node.class_type}
+        if node.seq not in told.started:
+            told.started.add(node.seq)
+            yield StreamEvent("node.started", prompt_id, node.started_ms, about)
+        ended = node.node_id not in run.unfinished
+        last, at = told.progress.get(node.seq, (None, 0.0))
+        if node.value is not None and node.value != last and (ended or mono - at >= PROGRESS_SECONDS):
+            told.progress[node.seq] = (node.value, mono)
+            when = node.started_ms + round((node.duration_seconds or mono - run.began[node.node_id]) * 1000)
+            yield StreamEvent(
+                "node.progress", prompt_id, when, {**about, "value": node.value, "max": node.progress_max}
+            )
+        if ended:
+            told.finished.add(node.seq)
+            when = node.started_ms + round((node.duration_seconds or 0) * 1000)
+            yield StreamEvent("node.finished", prompt_id, when, about)
+
+
+class Reader:
+    """One reader's queue. Lives on its event loop; `events` is cut at `READER_BOUND`."""
+
+    def __init__(self, prompt_id: str | None, after: int) -> None:
+        self.prompt_id = prompt_id
+        self.after = after
+        self.waiting: deque[bytes] = deque()
+        self.cut = False
+        self.bell = asyncio.Event()
+        self.on_cut: Callable[[], object] | None = None
+        """Called, on the reader's event loop, when it is cut off."""
+
+    def offer(self, events: Iterable[tuple[StreamEvent, bytes]]) -> None:
+        """Queue what this reader has asked for and has not had."""
+        for event, encoded in events:
+            if event.number <= self.after or (self.prompt_id is not None and event.prompt_id != self.prompt_id):
+                continue
+            self.after = event.number
+            self.waiting.append(encoded)
+        if len(self.waiting) > READER_BOUND:
+            self.cut = True
+            self.waiting.clear()
+            if self.on_cut is not None:
+                self.on_cut()
+        if self.waiting or self.cut:
+            self.bell.set()
+
+
+class Stream:
+    """The newest events, and those who read them. Any thread may publish; readers live on event loops."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: deque[tuple[StreamEvent, bytes]] = deque(maxlen=KEPT_IN_MEMORY)
+        self._readers: dict[asyncio.AbstractEventLoop, set[Reader]] = {}
+        self._next = 1
+        self._reserved = 0
+        self._oldest = 1
+        """Where what is kept begins; what lies before may have been forgotten."""
+
+    def begin(self, kept: Iterable[StreamEvent], next_number: int) -> None:
+        """Take over what the store has from earlier processes."""
+        with self._lock:
+            later = list(self._kept)
+            self._kept.clear()
+            self._kept.extend((event, event.encode()) for event in kept)
+            self._kept.extend(later)
+            self._next = self._reserved = max(next_number, self._next)
+            self._oldest = self._kept[0][0].number if self._kept else self._next
+
+    def number(self, events: Iterable[StreamEvent]) -> int | None:
+        """Give numbers to events that are about to be committed; what to reserve in the store, null for nothing."""
+        with self._lock:
+            for event in events:
+                event.number = self._next
+                self._next += 1
+            if self._next < self._reserved:
+                return None
+            self._reserved = self._next + NUMBERS_AT_ONCE
+            return self._reserved
+
+    def publish(self, events: list[StreamEvent]) -> None:
+        """Tell events that are committed, in the order of their numbers."""
+        encoded = [(event, event.encode()) for event in events]
+        with self._lock:
+            if len(self._kept) + len(encoded) > KEPT_IN_MEMORY and self._kept:
+                index = min(len(self._kept) - 1, len(self._kept) + len(encoded) - KEPT_IN_MEMORY)
+                self._oldest = self._kept[index][0].number
+            self._kept.extend(encoded)
+            loops = list(self._readers)
+        for loop in loops:
+            try:
+                loop.call_soon_threadsafe(self._distribute, loop, encoded)
+            except RuntimeError:  # the loop is closed: its readers are gone
+                with self._lock:
+                    self._readers.pop(loop, None)
+
+    def _distribute(self, loop: asyncio.AbstractEventLoop, encoded: list[tuple[StreamEvent, bytes]]) -> None:
+        for reader in list(self._readers.get(loop, ())):
+            reader.offer(encoded)
+
+    def subscribe(self, prompt_id: str | None, after: int | None) -> Reader:
+        """A new reader on this event loop: of what comes from now on, or of all that came after a number.
+
+        Where what came after it is no longer kept, the reader is told the gap first.
+        """
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            newest = self._next - 1
+            reader = Reader(prompt_id, newest if after is None else min(after, newest))
+            if after is not None and after + 1 < self._oldest:
+                reader.waiting.append(gap(after + 1, self._oldest - 1))
+                reader.after = self._oldest - 1
+            if after is not None:
+                kept = [item for item in self._kept if item[0].number > reader.after]
+                wanted = [item for item in kept if prompt_id in (None, item[0].prompt_id)]
+                reader.waiting.extend(encoded for _, encoded in wanted)
+                reader.after = max(reader.after, kept[-1][0].number if kept else 0)
+            if reader.waiting:
+                reader.bell.set()
+            self._readers.setdefault(loop, set()).add(reader)
+        return reader
+
+    def unsubscribe(self, reader: Reader) -> None:
+        """Forget a reader."""
+        with self._lock:
+            for loop, readers in list(self._readers.items()):
+                readers.discard(reader)
+                if not readers:
+                    del self._readers[loop]
