@@ -73,7 +73,7 @@ class Recording:
         self._thread = threading.Thread(target=self._run, name="run-recorder", daemon=True)
         self._locks: InstanceLocks | None = None
         self._flushed = threading.Condition()
-        self._steps = 0
+        self._stepping = False
 
     def start(self) -> None:
         """Start the recorder's thread."""
@@ -120,13 +120,14 @@ class Recording:
             self._locks.end()
 
     def _step(self, writer: Writer) -> None:
+        self._stepping = True
         try:
             writer.step()
         except Exception as error:  # noqa: BLE001  the thread must live; the next step tries again
             self.problems.report("writer", "the recorder stumbled; it goes on with the next event", error)
             time.sleep(0.05)
         with self._flushed:
-            self._steps += 1
+            self._stepping = False
             self._flushed.notify_all()
 
     def _open(self) -> Writer:
@@ -225,16 +226,17 @@ class Recording:
 
     def flush(self) -> None:
         """Wait until everything that has happened is in the store, as far as it can be written."""
-        writer = self.writer
+        deadline = time.monotonic() + FLUSH_SECONDS
         with self._flushed:
-            if not self.inbox and not any(run.urgent for run in writer.recorder.runs):
-                return
-            target = self._steps + 2
-            self.inbox.ring()
-            deadline = time.monotonic() + FLUSH_SECONDS
-            while self._steps < target and time.monotonic() < deadline:
+            while self._is_behind(self.writer) and time.monotonic() < deadline:
                 self.inbox.ring()
-                self._flushed.wait(0.1)
+                self._flushed.wait(0.05)
+
+    def _is_behind(self, writer: Writer) -> bool:
+        """Whether a prompt may have been queued, started or cancelled that the store doesn't have."""
+        with writer.lock:
+            waiting = bool(self.inbox) or any(run.urgent and run.final is None for run in writer.recorder.runs)
+        return (waiting or self._stepping) and not writer.is_failing
 
     def prompt(self, prompt_id: str, run_number: int | None = None) -> Prompt | None:
         """A prompt as it is now; null where it was never seen."""
