@@ -57,8 +57,8 @@ ERROR_TEXT = 16_000
 REQUESTS_KEPT = 256
 SETTLE_SECONDS = 0.05
 """How long a garbage collection on the executing thread waits for the ended prompt to be settled."""
-NODE_SECONDS = 10.0
-"""How long a node waits for its own marker to be written."""
+COMMIT_SECONDS = 0.05
+"""How long the answer to a posted prompt waits, at most, until the prompt's record is committed."""
 SYSTEM_FOLDER = "run_recorder"
 _OUTCOMES = {"execution_success": "success", "execution_error": "error", "execution_interrupted": "interrupted"}
 _MARK = "__run_recorder__"
@@ -78,6 +78,7 @@ class Host:
         "on_request",
         "on_put",
         "on_put_failed",
+        "on_put_done",
         "on_unqueued",
         "on_message",
         "on_node_start",
@@ -137,11 +138,20 @@ class Host:
                 (data["prompt"], "partial_execution_targets" in data and bool(data["partial_execution_targets"]))
             )
 
-    def on_put(self, item: Any) -> None:
+    def on_put(self, item: Any) -> PromptQueued:
         """A prompt is being put into the queue."""
         event = self._queued_event(item)
         self._count(event.prompt_id, 1)
         self.inbox.urge(event)
+        return event
+
+    def on_put_done(self, event: PromptQueued) -> None:
+        """The prompt is in the queue, and its client is about to be told so.
+
+        What a client was told must not be lost by a kill, so its record is committed first; this thread is the
+        server's, not the executing one, and it waits for a few milliseconds, never long.
+        """
+        self.recording.wait_committed(event, COMMIT_SECONDS)
 
     def _count(self, prompt_id: str, change: int) -> bool:
         """Keep count of the queued prompts that we saw, by id; false for one that we did not."""
@@ -381,12 +391,15 @@ class Host:
     def _wrap_put(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def put(*args: Any, **kwargs: Any) -> Any:
             item = args[1] if len(args) > 1 else kwargs.get("item")
-            self.guarded("put", self.on_put, item)
+            event = self.guarded("put", self.on_put, item)
             try:
-                return original(*args, **kwargs)
+                result = original(*args, **kwargs)
             except BaseException:
                 self.guarded("put", self.on_put_failed, args[0], item)
                 raise
+            if event is not None:
+                self.guarded("put", self.on_put_done, event)
+            return result
 
         return put
 

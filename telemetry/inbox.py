@@ -61,5 +61,9 @@ class Inbox:
             if not self._progress and not self._events:
                 return
 
+    def __contains__(self, event: Event) -> bool:
+        """Whether an event (this very one) still waits to be taken."""
+        return any(waiting is event for waiting in list(self._events))
+
     def __len__(self) -> int:
         return len(self._events)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from .contract import CurrentNode, Environment, Instance, Node, Prompt, StoreHealth
 from .database import Database, default_url, is_corrupt
-from .events import MarkerRun
+from .events import MarkerRun, PromptQueued
 from .feed import Feed, Waiter
 from .fingerprint import IsChoice
 from .inbox import Inbox
@@ -148,6 +148,7 @@ class Recording:
             host.roots, host.worker_alive, host.is_choice, host.port, self._redact, digest_key(folder)
         )
         writer = Writer(self.inbox, Store(database), self.feed, self.problems, surroundings, instance)
+        writer.on_saved = self._saved
         writer.opener = functools.partial(self._open_store, writer, self._locks)
         writer.step()
         return writer
@@ -165,6 +166,7 @@ class Recording:
         writer.stream.begin(*writer.store.events())
         self._settle_dead(writer, locks)
         self.problems.solved("store")
+        writer.many_ended.set()
 
     def _open_database(self, database: Database) -> None:
         """Open it; a corrupt one is set aside, never deleted, and a new one takes its place."""
@@ -215,8 +217,9 @@ class Recording:
             self.problems.report("setting", error)
         while not self._stopping:
             try:
-                prune(writer.store, kept)
-                self.problems.solved("pruning")
+                if writer.opener is None:
+                    prune(writer.store, kept)
+                    self.problems.solved("pruning")
             except Exception as error:  # noqa: BLE001  tried again when more has come in
                 self.problems.report("pruning", "old records can't be removed", error)
             writer.many_ended.wait()
@@ -231,6 +234,34 @@ class Recording:
             while self._is_behind(self.writer) and time.monotonic() < deadline:
                 self.inbox.ring()
                 self._flushed.wait(0.05)
+
+    def wait_committed(self, event: PromptQueued, timeout: float) -> bool:
+        """Wait, at most `timeout` seconds, until a queued prompt is in the store; false where it isn't yet.
+
+        Does not wait for a store that can't be written.
+        """
+        writer = self._writer
+        if writer is None or writer.is_failing:
+            return False
+        deadline = time.monotonic() + timeout
+        with self._flushed:
+            while not self._has(writer, event):
+                left = deadline - time.monotonic()
+                if left <= 0 or writer.is_failing:
+                    return False
+                self._flushed.wait(left)
+        return True
+
+    def _has(self, writer: Writer, event: PromptQueued) -> bool:
+        """Whether a queued prompt is in the store: its run is there with a key, or is over already."""
+        with writer.lock:
+            run = next((run for run in reversed(writer.recorder.runs) if run.graph is event.graph), None)
+            taken_in = event not in self.inbox
+        return taken_in and (run is None or run.record.pk is not None)
+
+    def _saved(self) -> None:
+        with self._flushed:
+            self._flushed.notify_all()
 
     def _is_behind(self, writer: Writer) -> bool:
         """Whether a prompt may have been queued, started or cancelled that the store doesn't have."""

@@ -102,6 +102,8 @@ class Writer:
         """Events of open runs that are not committed yet."""
         self.environment: Environment | None = None
         self._attending: dict[Run, Attendance] = {}
+        self.on_saved: Callable[[], None] = lambda: None
+        """Called when open runs have been committed."""
         self.opener: Callable[[], None] | None = None
         """Opens the store, where that has failed so far; tried again every second while there is anything to save."""
         self.dropped = 0
@@ -295,6 +297,7 @@ class Writer:
                 run.dirty = run.urgent = True
             del self._untold[:-KEPT_IN_MEMORY]
             return
+        self.on_saved()
         self.stream.publish(self._untold)
         self._untold = []
         for run, change in zip(runs, changes, strict=True):
