@@ -122,7 +122,7 @@ class Writer:
         """How long to sleep if nobody rings; null while there is nothing to look after."""
         with self.lock:
             runs = list(self.recorder.runs)
-        if self._failing_until and runs:
+        if self._failing_until and (runs or self._placed):
             return STORE_RETRY_SECONDS
         if any(run.final is not None for run in runs):
             return RETRY_SECONDS
@@ -158,7 +158,7 @@ class Writer:
             if run.ready_markers:
                 self._serve_ready(run)
             self._fingerprint(run)
-        if self._placed:
+        if self._placed and time.monotonic() >= self._failing_until and self.opener is None:
             self._forget_pending()
         if self.instance.port is None and self.opener is None:
             self._learn_port()
@@ -313,10 +313,13 @@ class Writer:
         except Exception as error:  # noqa: BLE001  whatever the database does, ComfyUI goes on
             self._store_failed(error)
             return False
+        self._store_works()
+        return True
+
+    def _store_works(self) -> None:
         if self._troubled:
             self._troubled, self._failing_until = False, 0.0
             self.problems.solved("store")
-        return True
 
     def _number(self, changes: list[Change]) -> None:
         """Give the right run numbers to prompts that were queued while the store could not be asked."""
@@ -374,11 +377,15 @@ class Writer:
             self.problems.report("records dropped", hint)
 
     def _forget_pending(self) -> None:
+        """Note in the store that markers are in place; until then the next process would look after them."""
         placed, self._placed = self._placed, []
         try:
             self.store.clear_pending(placed)
-        except Exception as error:  # noqa: BLE001  looked at again when the next process starts
-            self.problems.report("store", "it could not be noted that markers are in place", error)
+        except Exception as error:  # noqa: BLE001  whatever the database does, ComfyUI goes on
+            self._placed = placed + self._placed
+            self._store_failed(error)
+        else:
+            self._store_works()
 
     # ------------------------------------------------------------ markers of nodes that wait
 

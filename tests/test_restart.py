@@ -185,6 +185,29 @@ def test_a_package_that_is_there_twice_is_installed_once_and_says_so(host_kind: 
     assert REPO.exists()
 
 
+def test_two_servers_on_one_database_record_in_turns(tmp_path: Path) -> None:
+    """Both begin with an empty database, so that what is numbered is numbered by both."""
+    one, two = (Host("embedded", tmp_path / "both") for _ in range(2))
+    try:
+        one.start()
+        two.start()
+        two.run(saved("first/a", marker={}))
+        running = one.queue(slow_then_saved("running/a", 30))
+        one.until_running(running, "slow")
+        two.until(lambda: two.get(f"/telemetry/prompts/{running}")[0] == 200, 2)
+        one.interrupt()
+        assert one.wait(running)["status"] == "interrupted"
+        for number, host in enumerate((two, one, one, two, one)):
+            record = host.run(saved(f"turns/a{number}", marker={}))
+            assert record["status"] == "success"
+            for other in (one, two):
+                assert other.record(record["prompt_id"]) == record
+        assert [host.health()["problems"] for host in (one, two)] == [[], []]
+    finally:
+        one.stop()
+        two.stop()
+
+
 def test_two_servers_on_one_database_leave_each_others_prompts_alone(tmp_path: Path) -> None:
     one, two = (Host("embedded", tmp_path / "both") for _ in range(2))
     try:
@@ -198,6 +221,8 @@ def test_two_servers_on_one_database_leave_each_others_prompts_alone(tmp_path: P
         assert one.wait(first)["status"] == "success"
         third = one.queue(slow_then_saved("three/a", 60))
         one.until_running(third, "slow")
+        time.sleep(0.5)
+        assert two.record(third)["status"] == "running"
         one.kill()
         assert two.run(saved("four/a", marker={}))["status"] == "success"
         assert two.restart().record(third)["status"] == "abandoned"
