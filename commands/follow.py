@@ -46,7 +46,7 @@ def follow(server: Server, prompt_id: str | None, after: str | None, *, as_json:
                 for identity, kind, data in parse_events(lines):
                     after = identity or after
                     event = _told(identity, kind, data)
-                    _print(event, as_json=as_json)
+                    print_event(event, as_json=as_json)
                     if until_finished and kind == "prompt.finished":
                         return 0 if event.get("status") == "success" else 1
         except CommandError as error:
@@ -65,7 +65,8 @@ def _told(identity: str | None, kind: str, data: str) -> dict[str, Any]:
     return {"id": number, "event": kind, **(told if isinstance(told, dict) else {"data": told})}
 
 
-def _print(event: dict[str, Any], *, as_json: bool) -> None:
+def print_event(event: dict[str, Any], *, as_json: bool) -> None:
+    """One event, as a line."""
     if as_json:
         sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
         sys.stdout.flush()

@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
 from .contract import CurrentNode, Environment, Instance, Node, Prompt, StoreHealth
+from .cost import RecordCost
 from .database import Database, default_url, is_corrupt
 from .events import MarkerRun, PromptQueued
 from .feed import Feed, Waiter
@@ -35,6 +37,9 @@ from .stream import Stream
 from .temporaries import sweep
 from .view import node_of, prompt_of
 from .writer import Surroundings, Writer
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
 
 KEY_FILE = "digest.key"
 FLUSH_SECONDS = 2.0
@@ -66,8 +71,11 @@ class Recording:
         self.inbox = Inbox()
         self.feed = Feed()
         self.problems = Problems()
+        self.cost = RecordCost()
         self.ready = threading.Event()
         """Set once the store is open and what dead processes left is settled, or the store has failed."""
+        self.metrics: Metrics | None = None
+        """Null until the store is looked for, and where prometheus-client can't be used."""
         self._writer: Writer | None = None
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="run-recorder", daemon=True)
@@ -149,9 +157,21 @@ class Recording:
         )
         writer = Writer(self.inbox, Store(database), self.feed, self.problems, surroundings, instance)
         writer.on_saved = self._saved
+        self._count_ended(writer)
         writer.opener = functools.partial(self._open_store, writer, self._locks)
         writer.step()
         return writer
+
+    def _count_ended(self, writer: Writer) -> None:
+        """Count what ends for /telemetry/metrics. Imported here, on our thread, since ComfyUI's start need not wait."""
+        try:
+            from .metrics import Metrics
+        except Exception as error:  # noqa: BLE001  it costs the metrics, and nothing else
+            hint = "nothing is counted for /telemetry/metrics: pip install prometheus-client"
+            self.problems.report("metrics", hint, error)
+            return
+        self.metrics = Metrics(lambda: list(writer.recorder.runs), self.problems, self.cost)
+        writer.on_ended = self.metrics.ended
 
     def _open_store(self, writer: Writer, locks: InstanceLocks) -> None:
         database = writer.store.database
@@ -163,7 +183,7 @@ class Recording:
         if writer.environment is not None:
             writer.store.add_environment(writer.environment)
         writer.opener = None
-        writer.stream.begin(*writer.store.events())
+        writer.stream.begin(writer.store.events())
         self._settle_dead(writer, locks)
         self.problems.solved("store")
         writer.many_ended.set()

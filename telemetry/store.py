@@ -107,12 +107,10 @@ class Store:
         *,
         durable: bool = False,
         news: Sequence[StreamEvent] = (),
-        reserve: int | None = None,
     ) -> None:
         """Save some runs in one transaction; with `durable` it is on the disk when this returns.
 
-        `news` are numbered events; those that outlive the process are saved, too. `reserve` is the number up to
-        which events may be numbered from now on.
+        `news` are numbered events; those that outlive the process are saved, too.
         """
         inserted: list[PromptRecord] = []
         try:
@@ -121,21 +119,35 @@ class Store:
                     if change.record.pk is None:
                         inserted.append(change.record)
                     _save(connection, change)
-                _save_news(connection, news, reserve)
+                _save_news(connection, news)
         except BaseException:
             for record in inserted:
                 record.pk = None
             raise
 
-    def events(self) -> tuple[list[StreamEvent], int]:
-        """The newest events that were kept, oldest first, and the number from which new ones are to be counted."""
+    def events(self) -> list[StreamEvent]:
+        """The newest events that were kept, oldest first."""
         query = select(events).order_by(events.c.number.desc()).limit(KEPT_IN_STORE)
-        counter = select(counters.c.value).where(counters.c.name == EVENT_COUNTER)
         with self._reading() as connection:
             rows = connection.execute(query).all()
-            reserved = connection.execute(counter).scalar() or 1
-        found = [StreamEvent(row.kind, row.prompt_id, row.at_ms, row.data or {}, row.number) for row in reversed(rows)]
-        return found, max(reserved, found[-1].number + 1 if found else 1)
+        return [StreamEvent(row.kind, row.prompt_id, row.at_ms, row.data or {}, row.number) for row in reversed(rows)]
+
+    def reserve_numbers(self, count: int) -> int:
+        """Reserve a block of event numbers for this process alone; the first of them. Also lets go of old events."""
+        with self._writing() as connection:
+            last = connection.execute(select(func.max(events.c.number))).scalar() or 0
+            reserved = connection.execute(select(counters.c.value).where(counters.c.name == EVENT_COUNTER)).scalar()
+            first = max(reserved or 1, last + 1)
+            value = {"the_name": EVENT_COUNTER, "new_value": first + count}
+            if reserved is None:
+                connection.execute(insert(counters), {"name": EVENT_COUNTER, "value": first + count})
+            else:
+                connection.execute(_UPDATE_COUNTER, value)
+            oldest = select(events.c.number).order_by(events.c.number.desc()).offset(KEPT_IN_STORE).limit(1)
+            old = connection.execute(oldest).scalar()
+            if old is not None:
+                connection.execute(delete(events).where(events.c.number <= old))
+        return first
 
     def add_instance(self, instance: Instance) -> None:
         """Enter this process."""
@@ -338,28 +350,14 @@ def _save(connection: Connection, change: Change) -> None:
         connection.execute(insert(outputs), rows)
 
 
-def _save_news(connection: Connection, news: Sequence[StreamEvent], reserve: int | None) -> None:
+def _save_news(connection: Connection, news: Sequence[StreamEvent]) -> None:
     kept = [
-        {
-            "number": event.number,
-            "kind": event.kind,
-            "prompt_id": event.prompt_id,
-            "at_ms": event.at_ms,
-            "data": event.data,
-        }
+        {name: getattr(event, name) for name in ("number", "kind", "prompt_id", "at_ms", "data")}
         for event in news
         if event.kind in DURABLE
     ]
     if kept:
         connection.execute(insert(events), kept)
-    if reserve is not None:
-        changed = connection.execute(_UPDATE_COUNTER, {"the_name": EVENT_COUNTER, "new_value": reserve}).rowcount
-        if not changed:
-            connection.execute(insert(counters), {"name": EVENT_COUNTER, "value": reserve})
-        oldest = select(events.c.number).order_by(events.c.number.desc()).offset(KEPT_IN_STORE).limit(1)
-        last = connection.execute(oldest).scalar()
-        if last is not None:
-            connection.execute(delete(events).where(events.c.number <= last))
 
 
 _UPDATE_COUNTER = update(counters).where(counters.c.name == bindparam("the_name")).values(value=bindparam("new_value"))

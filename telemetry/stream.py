@@ -21,7 +21,7 @@ from .times import iso
 KEPT_IN_MEMORY = 20_000
 KEPT_IN_STORE = 10_000
 NUMBERS_AT_ONCE = 10_000
-"""Numbers are reserved in the store in blocks, so that those of a dead process are never given again."""
+"""Numbers are reserved in the store in blocks, so that no other process, and no later one, gives them again."""
 READER_BOUND = 2_000
 """Events that may wait for one reader; one that is slower is cut off, and resumes where it was."""
 PROGRESS_SECONDS = 0.2
@@ -145,30 +145,37 @@ class Stream:
         self._kept: deque[tuple[StreamEvent, bytes]] = deque(maxlen=KEPT_IN_MEMORY)
         self._readers: dict[asyncio.AbstractEventLoop, set[Reader]] = {}
         self._next = 1
-        self._reserved = 0
+        self._end = 1
         self._oldest = 1
         """Where what is kept begins; what lies before may have been forgotten."""
 
-    def begin(self, kept: Iterable[StreamEvent], next_number: int) -> None:
+    def begin(self, kept: Iterable[StreamEvent]) -> None:
         """Take over what the store has from earlier processes."""
         with self._lock:
             later = list(self._kept)
             self._kept.clear()
             self._kept.extend((event, event.encode()) for event in kept)
             self._kept.extend(later)
-            self._next = self._reserved = max(next_number, self._next)
             self._oldest = self._kept[0][0].number if self._kept else self._next
 
-    def number(self, events: Iterable[StreamEvent]) -> int | None:
-        """Give numbers to events that are about to be committed; what to reserve in the store, null for nothing."""
+    def has_numbers_for(self, count: int) -> bool:
+        """Whether so many events can be numbered without reserving more numbers."""
+        with self._lock:
+            return self._next + count <= self._end
+
+    def may_use(self, first: int, count: int) -> None:
+        """Take over a block of numbers that was reserved in the store."""
+        with self._lock:
+            if not self._kept:
+                self._oldest = first
+            self._next, self._end = first, first + count
+
+    def number(self, events: Iterable[StreamEvent]) -> None:
+        """Give numbers to events that are about to be committed."""
         with self._lock:
             for event in events:
                 event.number = self._next
                 self._next += 1
-            if self._next < self._reserved:
-                return None
-            self._reserved = self._next + NUMBERS_AT_ONCE
-            return self._reserved
 
     def publish(self, events: list[StreamEvent]) -> None:
         """Tell events that are committed, in the order of their numbers."""

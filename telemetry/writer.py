@@ -28,7 +28,7 @@ from .recorder import UNTOLD, Recorder, Run, refresh
 from .requests import MarkerPlan
 from .settle import Decision, Evidence, decide, due_requests, stale_prefixes, take_listings, unready
 from .store import Change, Store
-from .stream import KEPT_IN_MEMORY, Stream, StreamEvent, Told, news_of
+from .stream import KEPT_IN_MEMORY, NUMBERS_AT_ONCE, Stream, StreamEvent, Told, news_of
 from .times import Stamp, milliseconds
 from .view import prompt_of
 
@@ -104,6 +104,8 @@ class Writer:
         self._attending: dict[Run, Attendance] = {}
         self.on_saved: Callable[[], None] = lambda: None
         """Called when open runs have been committed."""
+        self.on_ended: Callable[[PromptRecord, Sequence[NodeRecord]], None] = lambda record, nodes: None
+        """Called once for each run whose end has been committed, with the nodes that this process saw. Raises nothing."""
         self.opener: Callable[[], None] | None = None
         """Opens the store, where that has failed so far; tried again every second while there is anything to save."""
         self.dropped = 0
@@ -308,8 +310,10 @@ class Writer:
             return False
         try:
             self._number(changes)
-            reserve = self.stream.number(news) if news else None
-            self.store.save(changes, durable=durable, news=news, reserve=reserve)
+            if not self.stream.has_numbers_for(len(news)):
+                self.stream.may_use(self.store.reserve_numbers(NUMBERS_AT_ONCE), NUMBERS_AT_ONCE)
+            self.stream.number(news)
+            self.store.save(changes, durable=durable, news=news)
         except Exception as error:  # noqa: BLE001  whatever the database does, ComfyUI goes on
             self._store_failed(error)
             return False
@@ -496,6 +500,7 @@ class Writer:
             del self._attending[run]
             self._answers.add()
             self.feed.publish(prompt_of(record, {self.instance.id: self.instance}), self._answers.done)
+        self.on_ended(record, list(run.nodes.values()))
         return True
 
     def _write(
@@ -571,7 +576,8 @@ class Writer:
         final.outputs = _outputs(attendance.evidence, decisions)
         nodes = self.store.nodes(record.pk) if record.pk is not None else []
         change = Change(final, classes={node.class_type for node in nodes if node.class_type})
-        self._write(run, final, change, decisions, notes)
+        if self._write(run, final, change, decisions, notes):
+            self.on_ended(final, ())
         del self._attending[run]
 
 

@@ -161,6 +161,7 @@ def test_numbers_grow_over_a_restart_and_ends_are_not_missed(start_host: Callabl
     last = int(before[1]["id"])
     running = host.queue(slow_then_saved("shot/b", 30))
     host.until_running(running, "slow")
+    time.sleep(0.5)  # what is in memory only, a kill may cost
     host.kill()
     listener.stop()
     host.start()
