@@ -7,6 +7,7 @@ costs the prompt nothing. What a missing or silent seam would have told stays nu
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import gc
@@ -19,6 +20,8 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from time import perf_counter
+from time import time as wall_time
 from types import ModuleType
 from typing import Any
 
@@ -57,11 +60,15 @@ ERROR_TEXT = 16_000
 REQUESTS_KEPT = 256
 SETTLE_SECONDS = 0.05
 """How long a garbage collection on the executing thread waits for the ended prompt to be settled."""
+STOP_SECONDS = 2.0
+"""How long an ending process waits, at most, for the recorder to save what it has."""
 COMMIT_SECONDS = 0.05
 """How long the answer to a posted prompt waits, at most, until the prompt's record is committed."""
 SYSTEM_FOLDER = "run_recorder"
 _OUTCOMES = {"execution_success": "success", "execution_error": "error", "execution_interrupted": "interrupted"}
 _MARK = "__run_recorder__"
+_event = tuple.__new__
+"""Makes a node's event without the named tuple's own constructor, a Python function: a fifth of what a hook costs."""
 
 
 def is_comfyui() -> bool:
@@ -94,9 +101,11 @@ class Host:
         self.recording = Recording(recording_host(self))
         self.inbox = self.recording.inbox
         self.problems = self.recording.problems
+        self.cost = self.recording.cost
         self.seams: dict[str, Seam] = {name: Seam(installed=False) for name in COSTS}
         self.folder = Path(__file__).parent
-        self._seen: dict[str, float] = {}
+        self.seen: dict[str, float] = {}
+        """When each seam last told something, in seconds since 1970."""
         self._worker: threading.Thread | None = None
         self._executor: Any = None
         self._requests: deque[tuple[Any, bool]] = deque(maxlen=REQUESTS_KEPT)
@@ -111,13 +120,14 @@ class Host:
     def guarded(self, seam: str, hook: Callable[..., Any], *args: Any) -> Any:
         """Call a hook; whatever it raises stays here. Null where it failed."""
         try:
-            self._seen[seam] = time.time()
+            self.seen[seam] = time.time()
             return hook(*args)
         except Exception as error:  # noqa: BLE001  law 1: a fault of ours never reaches a prompt
-            self._hook_failed(seam, error)
+            self.hook_failed(seam, error)
             return None
 
-    def _hook_failed(self, seam: str, error: Exception) -> None:
+    def hook_failed(self, seam: str, error: Exception) -> None:
+        """Count a hook's fault, and tell it once. Raises nothing."""
         with contextlib.suppress(Exception):
             self.problems.report(
                 f"hook {seam}", f"our hook failed: {COSTS.get(seam, 'some figures are missing')}", error
@@ -248,18 +258,20 @@ class Host:
         else:
             self.inbox.urge(outcome)
 
-    def on_node_start(self, handler: Any, node_id: str) -> None:
+    def on_node_start(self, handler: Any, node_id: str, mono: float) -> None:
         """A node starts, or is staged again."""
-        self.inbox.append(NodeStarted(handler.prompt_id, node_id, time.perf_counter(), handler.expanded(node_id)))
+        expanded = None if node_id in handler.graph else handler.expanded(node_id)
+        self.inbox.append(_event(NodeStarted, (handler.prompt_id, node_id, mono, expanded)))
 
     def on_node_progress(self, handler: Any, node_id: str | None, value: float, most: float) -> None:
         """A node told how far it is; from any thread, and without its id where the thread doesn't know it."""
         if node_id is not None:
             self.inbox.progress(handler.prompt_id, node_id, value, most)
 
-    def on_node_finish(self, handler: Any, node_id: str) -> None:
+    def on_node_finish(self, handler: Any, node_id: str, mono: float) -> None:
         """A node is done; one that never started was cached."""
-        self.inbox.append(NodeFinished(handler.prompt_id, node_id, time.perf_counter(), handler.expanded(node_id)))
+        expanded = None if node_id in handler.graph else handler.expanded(node_id)
+        self.inbox.append(_event(NodeFinished, (handler.prompt_id, node_id, mono, expanded)))
 
     def on_task_done(self, queue: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> PromptDone | None:
         """The queue is about to file a prompt; what it made is known."""
@@ -334,7 +346,7 @@ class Host:
 
     def seam_health(self) -> dict[str, Seam]:
         """Each seam: whether it is installed, and when it last told something."""
-        for name, at in list(self._seen.items()):
+        for name, at in list(self.seen.items()):
             if name in self.seams:
                 self.seams[name].last_seen = iso(milliseconds(at))
         return {name: seam.model_copy() for name, seam in self.seams.items()}
@@ -450,7 +462,7 @@ class Host:
             if phase == "start":
                 self.on_garbage(phase, info)
         except Exception as error:  # noqa: BLE001  law 1
-            self._hook_failed("gc", error)
+            self.hook_failed("gc", error)
 
 
 def _now() -> Stamp:
@@ -515,11 +527,16 @@ def _handler_class(progress: ModuleType) -> type[Any]:
     """Our progress handler; made here because its base class is ComfyUI's."""
 
     class RecorderHandler(progress.ProgressHandler):  # type: ignore[misc, name-defined]
-        """Tells the host of each node of one prompt."""
+        """Tells the host of each node of one prompt.
+
+        A node's start and finish are the only code of ours that ComfyUI's executing thread runs for every node, so
+        they carry their guard themselves, and count what they cost.
+        """
 
         def __init__(self, host: Host, prompt_id: str) -> None:
             super().__init__("run-recorder")
             self.host = host
+            self.cost = host.cost
             self.prompt_id = prompt_id
             self.dynprompt: Any = None
             self.graph: Mapping[str, Any] = {}
@@ -529,7 +546,7 @@ def _handler_class(progress: ModuleType) -> type[Any]:
             self.graph = getattr(self.dynprompt, "original_prompt", None) or {}
 
         def expanded(self, node_id: str) -> ExpandedNode | None:
-            if node_id in self.graph or self.dynprompt is None:
+            if self.dynprompt is None:
                 return None
             node = self.dynprompt.get_node(node_id)
             meta = node.get("_meta")
@@ -541,7 +558,14 @@ def _handler_class(progress: ModuleType) -> type[Any]:
             )
 
         def start_handler(self, node_id: str, *args: Any, **kwargs: Any) -> None:
-            self.host.guarded("progress", self.host.on_node_start, self, node_id)
+            began = perf_counter()
+            host = self.host
+            try:
+                host.seen["progress"] = wall_time()
+                host.on_node_start(self, node_id, began)
+            except Exception as error:  # noqa: BLE001  law 1, as in `guarded`
+                host.hook_failed("progress", error)
+            self.cost.seconds += perf_counter() - began
 
         def update_handler(
             self, node_id: str | None, value: float, max_value: float, *args: Any, **kwargs: Any
@@ -549,7 +573,16 @@ def _handler_class(progress: ModuleType) -> type[Any]:
             self.host.guarded("progress", self.host.on_node_progress, self, node_id, value, max_value)
 
         def finish_handler(self, node_id: str, *args: Any, **kwargs: Any) -> None:
-            self.host.guarded("progress", self.host.on_node_finish, self, node_id)
+            began = perf_counter()
+            host = self.host
+            try:
+                host.seen["progress"] = wall_time()
+                host.on_node_finish(self, node_id, began)
+            except Exception as error:  # noqa: BLE001  law 1, as in `guarded`
+                host.hook_failed("progress", error)
+            cost = self.cost
+            cost.nodes += 1
+            cost.seconds += perf_counter() - began
 
     return RecorderHandler
 
@@ -624,14 +657,14 @@ def _recording_host(host: Host) -> RecordingHost:
 
 def install() -> Host | None:
     """Install the recorder in this ComfyUI; null where another copy of this package has done so."""
-    put = getattr(getattr(sys.modules["execution"], "PromptQueue", None), "put", None)
-    first = getattr(put, _MARK, None)
+    queue = getattr(sys.modules["execution"], "PromptQueue", None)
+    first = getattr(queue, _MARK, None)
     if first is not None:
         first.note_second_copy(str(Path(__file__).parent))
         return None
     host = Host(_recording_host)
     host.install()
-    wrapped = getattr(sys.modules["execution"].PromptQueue, "put", None)
-    if wrapped is not None:
-        setattr(wrapped, _MARK, host)
+    atexit.register(host.recording.stop, STOP_SECONDS)
+    if queue is not None:
+        setattr(queue, _MARK, host)
     return host

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .output import FAILED, err, fail, out, print_json, status_exit_code, table
+from .output import FAILED, CommandError, err, fail, out, print_json, status_exit_code, table
 from .prompts import print_prompt
 from .server import Server
 
@@ -127,17 +127,22 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _wait_until_up(server: Server, process: subprocess.Popen[bytes], base: Path) -> None:
-    from .output import CommandError
-
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            server.get("telemetry", "health", seconds=5)
-        except CommandError:
-            time.sleep(0.1)
-        else:
+        if _answers(server, "telemetry", "health"):
             return
+        if _answers(server, "system_stats") and not _answers(server, "telemetry", "health"):
+            fail("unavailable", f"the host came up without this package; see {base / 'server.log'}", FAILED)
+        time.sleep(0.1)
     fail("unavailable", f"the host did not come up; see {base / 'server.log'}", FAILED)
+
+
+def _answers(server: Server, *parts: str) -> bool:
+    try:
+        server.get(*parts, seconds=5)
+    except CommandError:
+        return False
+    return True
 
 
 def _run_example(server: Server) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from . import documents, environments, events, health, prompts, waiting
+from . import documents, environments, events, health, metrics, prompts, waiting
 from .answering import Answering
-from .route import Route
+from .route import AnyParameters, Route
 
 if TYPE_CHECKING:
     from ..comfyui_host import Host
@@ -21,9 +21,12 @@ ROUTES: tuple[Route, ...] = (
     *waiting.ROUTES,
     *environments.ROUTES,
     *events.ROUTES,
+    *metrics.ROUTES,
     *documents.ROUTES,
 )
 """Every route, in the order in which the documentation lists them."""
+
+NOWHERE = Route("*", "/{tail}", "Any other path", documents.nowhere, AnyParameters)
 
 logger = logging.getLogger("run_recorder")
 
@@ -39,3 +42,4 @@ def add_routes(table: web.RouteTableDef, host: Host) -> None:
             logger.warning("Run Recorder: %s %s is another package's; ours is left out", route.method, path)
             continue
         table.route(route.method, path)(answering.handler(route))
+    table.route("*", PREFIX + "/{tail:.*}")(answering.handler(NOWHERE))

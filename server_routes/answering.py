@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
 from multidict import MultiMapping
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..telemetry.database import StoreClosedError
 from ..telemetry.recording import NotReadyError
 from ..telemetry.version import VERSION
-from .route import ApiError, Call, Parameters, Route, answer, invalid
+from .route import ApiError, Call, Route, answer, invalid
 
 if TYPE_CHECKING:
     from ..comfyui_host import Host
@@ -54,6 +54,11 @@ class Answering:
             except (NotReadyError, StoreClosedError, SQLAlchemyError, TimeoutError) as error:
                 self._host.problems.report("store", "a request could not be answered from the store", error)
                 response = answer(ApiError(503, "unavailable", "the store can't be read now").answer, 503)
+            except (web.HTTPException, ConnectionError):
+                raise
+            except Exception as error:  # noqa: BLE001  whatever went wrong, the client gets JSON
+                self._host.problems.report("routes", f"{route.method} {route.path} failed", error)
+                response = answer(ApiError(503, "unavailable", "this could not be answered").answer, 503)
             if not response.prepared:
                 response.headers[HEADER] = VERSION
                 response.headers.setdefault("Cache-Control", "no-store")
@@ -81,10 +86,15 @@ def is_authorized(request: web.Request) -> bool:
     if not token:
         return True
     kind, _, given = request.headers.get("Authorization", "").partition(" ")
-    return kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+    return kind.lower() == "bearer" and hmac.compare_digest(_bytes(given.strip()), _bytes(token))
 
 
-def parsed(model: type[Parameters], request: web.Request) -> Parameters:
+def _bytes(text: str) -> bytes:
+    """What came over the wire, whatever it was."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def parsed(model: type[BaseModel], request: web.Request) -> BaseModel:
     """The query as the route's parameters. Raises ApiError 400 that names the parameter, what was given and why not."""
     if len(request.query_string) > MAX_QUERY:
         raise invalid("query", f"the query has more than {MAX_QUERY} characters")
@@ -96,7 +106,7 @@ def parsed(model: type[Parameters], request: web.Request) -> Parameters:
         raise invalid(name, _explain(model, name, first)) from None
 
 
-def _values(model: type[Parameters], query: MultiMapping[str]) -> dict[str, Any]:
+def _values(model: type[BaseModel], query: MultiMapping[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in query:
         values = query.getall(name)
@@ -108,7 +118,7 @@ def _values(model: type[Parameters], query: MultiMapping[str]) -> dict[str, Any]
     return found
 
 
-def _explain(model: type[Parameters], name: str, error: Any) -> str:
+def _explain(model: type[BaseModel], name: str, error: Any) -> str:
     if error["type"] == "extra_forbidden":
         accepted = ", ".join(model.model_fields) or "none"
         return f"{name} is no parameter of this route; accepted: {accepted}"

@@ -12,15 +12,18 @@ from aiohttp import web
 
 from ..telemetry.contract import MODELS, ErrorAnswer, Model
 from ..telemetry.version import VERSION
-from .route import Call, Route, answer_bytes, not_found
+from .route import JSON, ApiError, Call, Route, answer_bytes, not_found
 
 _REFERENCE = "#/components/schemas/{model}"
+_TEXT = {"type": "string"}
+_SHAPES = {JSON: {"type": "object"}}
+"""Schemas of answers without a model, by media type; text where it isn't here."""
 _SAID = {
     400: "A parameter is wrong; `field` names it",
     401: "A token is set and was not given",
     404: "Not known",
     409: "Queued or running",
-    503: "The store can't be read now",
+    503: "The store can't be read now, or a package that the route needs is missing",
 }
 
 
@@ -57,6 +60,8 @@ def _operation(route: Route, components: dict[str, Any]) -> dict[str, Any]:
     errors = sorted({400, 401, 503, *route.errors} - ({401, 503} if route.public else set()))
     responses = {str(status): _response(status, model, components) for status, model in route.answers.items()}
     responses.update({str(status): _response(status, ErrorAnswer, components) for status in errors})
+    if 200 in route.answers and route.answers[200] is None:
+        responses["200"]["content"] = {kind: {"schema": _SHAPES.get(kind, _TEXT)} for kind in route.media_types}
     return {
         "operationId": route.handler.__name__,
         "summary": route.summary,
@@ -72,9 +77,7 @@ def _response(status: int, model: type[Model] | None, components: dict[str, Any]
         "headers": {"X-Run-Recorder-Version": {"schema": {"type": "string"}}},
     }
     if model is not None:
-        said["content"] = {"application/json": {"schema": _component(model, components)}}
-    if status == 200 and model is None:
-        said["content"] = {"application/json": {"schema": {"type": "object"}}}
+        said["content"] = {JSON: {"schema": _component(model, components)}}
     return said
 
 
@@ -136,6 +139,17 @@ async def get_schema(call: Call) -> web.StreamResponse:
     if model is None:
         raise not_found(f"no model {call.path['model']!r}; there are {', '.join(MODELS)}", "model")
     return answer_bytes(json.dumps(schema(model)).encode("utf-8"))
+
+
+async def nowhere(call: Call) -> web.StreamResponse:
+    """What is no route of ours, or another method of one."""
+    from . import PREFIX, ROUTES
+
+    path = "/" + call.path.get("tail", "")
+    methods = [route.method for route in ROUTES if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", route.path), path)]
+    if methods:
+        raise ApiError(405, "not_found", f"{PREFIX}{path} takes {', '.join(methods)}")
+    raise not_found(f"there is no {PREFIX}{path}; {PREFIX}/openapi.json lists all routes")
 
 
 ROUTES = (

@@ -92,5 +92,6 @@ ROUTES = (
         stream_events,
         Events,
         {200: None},
+        media_types=("text/event-stream",),
     ),
 )

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ..comfyui_host import Host
 
 
+JSON = "application/json"
+
+
 class Parameters(BaseModel):
     """Base of the query parameters of a route: an unknown one is an error, so that a misspelt filter is not ignored."""
 
@@ -23,6 +26,10 @@ class Parameters(BaseModel):
 
 class NoParameters(Parameters):
     """For a route that takes none."""
+
+
+class AnyParameters(BaseModel):
+    """For what is no route: whatever is given is not looked at."""
 
 
 class ApiError(Exception):
@@ -72,12 +79,14 @@ class Route:
     """Below `/telemetry`; `{name}` stands for one part."""
     summary: str
     handler: Handler
-    parameters: type[Parameters] = NoParameters
+    parameters: type[BaseModel] = NoParameters
     answers: Mapping[int, type[Model] | None] = field(default_factory=dict)
     """Status to model; null for an answer without a body."""
     errors: tuple[int, ...] = ()
     public: bool = False
     """True where a token is not asked for."""
+    media_types: tuple[str, ...] = (JSON,)
+    """Of an answer that no model describes."""
 
 
 def answer(model: Model, status: int = 200) -> web.Response:

@@ -22,6 +22,10 @@ Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 """UTC, ISO 8601, milliseconds and Z."""
 
 
+Word = Annotated[str, Field(max_length=200)]
+Figure = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class Model(BaseModel):
     """Base of every model in the contract."""
 
@@ -141,10 +145,10 @@ class System(Model):
 class Batch(Model):
     """What the runner said of the run that a prompt belongs to."""
 
-    run_id: str | None = None
-    scene_id: str | None = None
-    attempt: int | None = None
-    policy: dict[str, float | str | None] | str | None = None
+    run_id: Word | None = None
+    scene_id: Word | None = None
+    attempt: int | None = Field(None, ge=0, le=2**31 - 1)
+    policy: Annotated[dict[Word, Figure | Word | None], Field(max_length=50)] | Word | None = None
 
 
 class Instance(Model):
@@ -202,7 +206,7 @@ class Node(Model):
     display_node_id: str | None
     parent_node_id: str | None = Field(description="The node that expanded into this one, else null.")
     started_at: Time | None = Field(description="Null of a cached node.")
-    duration_seconds: float | None = Field(description="Null while it runs, when it failed, or when cached.")
+    duration_seconds: float | None = Field(description="Null while it runs, and when cached.")
     cached: bool
     progress_max: float | None = None
     vram_used_peak_bytes: int | None = None

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, StatementError
 
 from . import migrations
 
@@ -96,7 +97,11 @@ class Database:
         if self.file is None:
             return None
         self.close()
-        aside = self.file.with_name(f"{self.file.name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}")
+        stem = f"{self.file.name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}"
+        aside, number = self.file.with_name(stem), 1
+        while aside.exists():
+            number += 1
+            aside = self.file.with_name(f"{stem}-{number}")
         for suffix in ("", "-wal", "-shm", "-journal"):
             path = self.file.with_name(self.file.name + suffix)
             if path.exists():
@@ -148,6 +153,15 @@ def is_corrupt(error: BaseException) -> bool:
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
     told = str(getattr(error, "orig", error)).lower()
     return code in _CORRUPT_CODES or "not a database" in told or "malformed" in told
+
+
+def is_fault_of_data(error: BaseException) -> bool:
+    """Whether an error is one of what was to be written, and not of where: trying again would not help."""
+    if isinstance(error, (DataError, InterfaceError)):
+        return True
+    if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
+        return True
+    return isinstance(error, (ValueError, TypeError, OverflowError, RecursionError))
 
 
 def _begin_immediate(connection: Connection) -> None:

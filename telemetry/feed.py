@@ -21,10 +21,17 @@ class Waiter:
         self.loop = loop
         self.answer: asyncio.Future[bytes] = loop.create_future()
         self._answered: Callable[[], None] | None = None
+        self._gone = False
+        self._lock = threading.Lock()
 
     def give(self, answer: bytes, answered: Callable[[], None]) -> None:
         """Wake the reader; from any thread. `answered` is called once it has sent its answer, or gave up."""
-        self._answered = answered
+        with self._lock:
+            gone = self._gone
+            self._answered = None if gone else answered
+        if gone:
+            answered()
+            return
         self.loop.call_soon_threadsafe(self._give, answer)
 
     def _give(self, answer: bytes) -> None:
@@ -34,8 +41,10 @@ class Waiter:
             self.answer.set_result(answer)
 
     def done(self) -> None:
-        """Say that the answer is on its way to the client. May be called twice."""
-        answered, self._answered = self._answered, None
+        """Say that the answer is on its way to the client, or that nobody waits any more. May be called twice."""
+        with self._lock:
+            self._gone = True
+            answered, self._answered = self._answered, None
         if answered is not None:
             answered()
 

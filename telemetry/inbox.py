@@ -23,17 +23,26 @@ class Inbox:
         self._events: deque[Event] = deque()
         self._progress: dict[tuple[str, str], tuple[float, float]] = {}
         self._bell = threading.Event()
+        self._closed = False
         self.append: Callable[[Event], None] = self._events.append
         """Add an event; any thread."""
 
     def urge(self, event: Event) -> None:
         """Add an event and wake the writer; any thread."""
-        self._events.append(event)
+        self.append(event)
         self._bell.set()
 
     def progress(self, prompt_id: str, node_id: str, value: float, most: float) -> None:
         """Note how far a node is; only the newest figure of a node is kept."""
-        self._progress[prompt_id, node_id] = (value, most)
+        if not self._closed:
+            self._progress[prompt_id, node_id] = (value, most)
+
+    def close(self) -> None:
+        """Take nothing any more, and let go of what is there: where there will be no recorder."""
+        self._closed = True
+        self.append = _ignore
+        self._events.clear()
+        self._progress.clear()
 
     def ring(self) -> None:
         """Wake the writer."""
@@ -67,3 +76,7 @@ class Inbox:
 
     def __len__(self) -> int:
         return len(self._events)
+
+
+def _ignore(_event: Event) -> None:
+    """Nobody will ever take it."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,6 +18,7 @@ from filelock import FileLock, Timeout
 from .contract import Instance
 
 FOLDER = "instances"
+OLD_SECONDS = 3600
 
 
 class InstanceLocks:
@@ -62,6 +65,17 @@ class InstanceLocks:
         """Remove a dead process' lock file."""
         with contextlib.suppress(OSError, ValueError):
             Path(self._file(instance_id)).unlink()
+
+    def sweep(self, dead: Mapping[str, bool]) -> None:
+        """Remove the lock files of dead processes: of those that are known to be, and any old one that can be taken.
+
+        A young one may be a process' that has made its file and not yet locked it.
+        """
+        with contextlib.suppress(OSError):
+            for path in list(self.folder.glob("*.lock")):
+                old = time.time() - path.stat().st_mtime > OLD_SECONDS
+                if dead.get(path.stem) or (path.stem not in dead and old and self.is_dead(path.stem)):
+                    self.forget(path.stem)
 
     def end(self) -> None:
         """Give the lock back and remove its file."""

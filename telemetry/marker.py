@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .contract import DoneMarker, MarkerFile, MarkerProducer, MarkerStatus
 from .folder import FileStamp
-from .prefix import PrefixPath, confine
+from .prefix import PrefixError, PrefixPath, confine, parse_prefix
 from .temporaries import temporary_name
 from .times import iso, milliseconds
 
@@ -43,7 +43,9 @@ class MarkerPlace:
 
     @classmethod
     def of(cls, output_folder: Path, prefix: PrefixPath) -> MarkerPlace:
-        """The place below an output folder. Raises PrefixError where a link leads out of it."""
+        """The place below an output folder. Raises PrefixError where the name is no name, or a link leads out."""
+        if parse_prefix(prefix.name) != PrefixPath("", prefix.name):
+            raise PrefixError(prefix.name, "is no name of a file")
         return cls(prefix, confine(output_folder, prefix))
 
     def path(self, status: MarkerStatus) -> Path:

@@ -95,7 +95,7 @@ class Marking:
     def _try(self, record: PromptRecord, decision: Decision, status: MarkerStatus) -> Prepared | None:
         try:
             return self._prepare(record, decision, status)
-        except (MarkerError, PrefixError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  one marker must not hold up the end of its prompt
             self.failed(record, error)
             return None
 

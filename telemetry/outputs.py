@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from .folder import FileStamp, stamp_of
 
 MAX_OUTPUTS = 100_000
 MAX_NAME = 1024
+_SEPARATED = re.compile(r"[/\\]" if sys.platform == "win32" else "/")
 _PATH_IN_TEXT = re.compile(r"[^\x00-\x1f]+\.[A-Za-z0-9]{1,11}")
 
 
@@ -62,8 +64,16 @@ def _from_entry(node_id: str, entry: Mapping[Any, Any]) -> ReportedFile | None:
     filename, subfolder, kind = entry.get("filename"), entry.get("subfolder"), entry.get("type")
     if not isinstance(filename, str) or not 0 < len(filename) <= MAX_NAME or "\0" in filename:
         return None
+    within = ""
+    if _SEPARATED.search(filename):
+        within, _, filename = filename.replace("\\", "/").rpartition("/")
+        within = within or "/"
+    if not filename:
+        return None
     subfolder = _tidy(subfolder) if isinstance(subfolder, str) and "\0" not in subfolder else ""
     kind = kind if isinstance(kind, str) and len(kind) <= 32 else None
+    if within:
+        subfolder = _tidy(f"{subfolder}/{within}" if subfolder and not within.startswith("/") else within)
     return ReportedFile(node_id, filename, subfolder[:MAX_NAME], kind)
 
 
@@ -83,7 +93,9 @@ def _from_text(node_id: str, text: str) -> ReportedFile | None:
 def inside(root: Path, file: ReportedFile) -> Path | None:
     """Where a reported file lies below `root`; null where its name leads anywhere else."""
     parts = [*file.subfolder.split("/"), file.filename]
-    if ".." in parts or Path(file.subfolder).is_absolute() or "/" in file.filename or ":" in file.subfolder[:2]:
+    if ".." in parts or Path(file.subfolder).is_absolute() or _SEPARATED.search(file.filename):
+        return None
+    if ":" in file.subfolder[:2] or (sys.platform == "win32" and ":" in file.filename):
         return None
     return root.joinpath(*[part for part in parts if part])
 

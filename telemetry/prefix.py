@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_COMPONENT_BYTES = 255
+MAX_PREFIX_BYTES = 1024
+"""Of a whole prefix: what every file system takes below an output folder."""
 LONGEST_SUFFIX = ".failed"
 
 RESERVED_NAMES = frozenset(
@@ -31,9 +33,14 @@ _TIME_TOKENS = {
     "%second%": "%S",
 }
 _TOKEN_PATTERNS = {
-    **dict.fromkeys([*SIZE_TOKENS, "%batch_num%", "%year%"], r"\d+"),
+    **dict.fromkeys([*SIZE_TOKENS, "%batch_num%"], r"\d{1,7}"),
+    "%year%": r"\d{4}",
     **dict.fromkeys([token for token in _TIME_TOKENS if token != "%year%"], r"\d\d"),
 }
+_OPEN_TOKENS = frozenset([*SIZE_TOKENS, "%batch_num%"])
+"""Tokens of which only the saver knows what they come to, and how long that is."""
+MAX_TOKENS = 4
+"""Such tokens of one name. With more, matching could take for ever: then a saver's files go by the plain rule."""
 _COUNTER = r"(?:(?:[_-]?|\.)\d+)?_?(?:-audio)?"
 _TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp", ".lock", "~")
 MARKER_SUFFIXES = (".done", ".failed")
@@ -72,6 +79,8 @@ def parse_prefix(prefix: str) -> PrefixPath:
         raise PrefixError(prefix, "is empty")
     if any(ord(character) < 32 or ord(character) == 127 for character in prefix):
         raise PrefixError(prefix, "holds a control character")
+    if len(prefix.encode("utf-8", "replace")) > MAX_PREFIX_BYTES:
+        raise PrefixError(prefix, f"is too long: at most {MAX_PREFIX_BYTES} bytes are accepted")
     if prefix[0] in "/\\":
         raise PrefixError(prefix, "is an absolute path; give one that is relative to the output folder")
     if re.match(r"[A-Za-z]:", prefix):
@@ -153,6 +162,8 @@ def _resolved_pattern(literal: str) -> str:
     """The last part of a literal prefix, with what its tokens can come to."""
     name = re.split(r"[/\\]" if sys.platform == "win32" else "/", literal.rstrip("/"))[-1]
     pieces = re.split("(%[a-z_]+%)", name)
+    if sum(piece in _OPEN_TOKENS for piece in pieces) > MAX_TOKENS:
+        return "(?!)"
     return "".join(_TOKEN_PATTERNS.get(piece, re.escape(piece)) for piece in pieces)
 
 

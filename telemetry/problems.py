@@ -19,10 +19,12 @@ class Problems:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[str, Problem] = {}
+        self._counts: dict[str, int] = {}
 
     def report(self, what: str, hint: str, error: BaseException | None = None) -> None:
         """Count a problem. Its first time goes to the log; `hint` says what it costs or what to do."""
         with self._lock:
+            self._counts[what] = self._counts.get(what, 0) + 1
             known = self._known.get(what)
             if known is not None:
                 known.count += 1
@@ -35,6 +37,11 @@ class Problems:
         """Take a problem back that is over."""
         with self._lock:
             self._known.pop(what, None)
+
+    def counts(self) -> dict[str, int]:
+        """How often each problem has been reported since the process began; those that are solved, too."""
+        with self._lock:
+            return dict(self._counts)
 
     def all(self) -> list[Problem]:
         """The problems so far, in the order in which they first came."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from .contract import Batch, CurrentNode, PromptError, PromptMarker, PromptStatus
 from .outputs import ReportedFile
 from .requests import MarkerPlan
+from .text import clean
 
 
 @dataclass(slots=True)
@@ -67,5 +68,6 @@ class PromptRecord:
 
     def note(self, text: str) -> None:
         """Add a note, once."""
+        text = clean(text)
         if text not in self.notes:
             self.notes.append(text)

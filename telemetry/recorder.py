@@ -32,7 +32,7 @@ from .prefix import PrefixError, has_tokens, parse_prefix
 from .record import NodeRecord, PromptRecord
 from .redact import redact
 from .requests import INPUTS_READY, MarkerRequest, plan_of
-from .text import clean_or_none
+from .text import clean, clean_or_none
 from .times import Stamp, milliseconds
 
 UNSEEN = "ComfyUI did not tell when this prompt was queued, nor what its graph is"
@@ -237,7 +237,7 @@ class Recorder:
         run.outcome = event
         if event.status == "error":
             run.record.error = PromptError(
-                node_id=event.node_id,
+                node_id=clean_or_none(event.node_id),
                 class_type=event.class_type,
                 exception_type=event.exception_type,
                 message=self._redact(event.message or ""),
@@ -254,11 +254,12 @@ class Recorder:
                 node.error = run.record.error
 
     def _belongs_to(self, run: Run, node_id: str | None, root: str | None) -> bool:
+        parents = {node.node_id: node.parent_node_id for node in run.nodes.values()}
+        node_id = clean_or_none(node_id)
         for _ in range(len(run.nodes) + 1):
             if node_id == root or node_id is None:
                 break
-            node = run.nodes.get(node_id)
-            node_id = node.parent_node_id if node is not None else None
+            node_id = parents.get(node_id)
         return node_id is not None and node_id == root
 
     def _done(self, event: PromptDone) -> None:
@@ -362,14 +363,14 @@ class Recorder:
     def _node(self, run: Run, node_id: str, expanded: ExpandedNode | None) -> NodeRecord:
         node = run.nodes.get(node_id)
         if node is None:
-            node = NodeRecord(len(run.nodes), node_id)
+            node = NodeRecord(len(run.nodes), clean(node_id))
             if expanded is None:
                 node.class_type, node.title = described(run.graph, node_id)
-                node.display_node_id = node_id
+                node.display_node_id = node.node_id
             else:
                 node.class_type, node.title = expanded.class_type, expanded.title
-                node.display_node_id = expanded.display_node_id
-                node.parent_node_id = expanded.parent_node_id
+                node.display_node_id = clean_or_none(expanded.display_node_id)
+                node.parent_node_id = clean_or_none(expanded.parent_node_id)
             run.nodes[node_id] = node
         return node
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from .contract import CurrentNode, Environment, Instance, Node, Prompt, StoreHealth
 from .cost import RecordCost
@@ -115,6 +115,7 @@ class Recording:
         except Exception as error:  # noqa: BLE001  ComfyUI goes on without records, and health says so
             hint = "the store can't be opened, so nothing is recorded and no markers are written"
             self.problems.report("store", hint, error)
+            self.inbox.close()
             self.ready.set()
             return
         self._writer = writer
@@ -123,6 +124,7 @@ class Recording:
         while not self._stopping:
             self.inbox.wait(writer.timeout())
             self._step(writer)
+        self._step(writer)
         writer.store.database.close()
         if self._locks is not None:
             self._locks.end()
@@ -143,7 +145,7 @@ class Recording:
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
-        database = Database(self.host.database_url or default_url(folder))
+        database = self._database(folder)
         beside = database.file.parent if database.file is not None else folder
         self._locks = InstanceLocks(beside, shared_with_all=database.file is not None)
         try:
@@ -172,6 +174,18 @@ class Recording:
             return
         self.metrics = Metrics(lambda: list(writer.recorder.runs), self.problems, self.cost)
         writer.on_ended = self.metrics.ended
+
+    def _database(self, folder: Path) -> Database:
+        """The configured database; the default one where the setting is of no use."""
+        url = self.host.database_url
+        if url is not None:
+            try:
+                return Database(url)
+            except (ArgumentError, ImportError) as error:
+                self.problems.report(
+                    "setting", "RUN_RECORDER_DATABASE_URL can't be used; the default takes its place", error
+                )
+        return Database(default_url(folder))
 
     def _open_store(self, writer: Writer, locks: InstanceLocks) -> None:
         database = writer.store.database
@@ -209,13 +223,8 @@ class Recording:
             if record.instance_id not in dead:
                 dead[record.instance_id] = locks.is_dead(record.instance_id)
             if dead[record.instance_id]:
-                try:
-                    writer.settle_dead(record)
-                except Exception as error:  # noqa: BLE001  one record must not keep the others from being settled
-                    self.problems.report("recovery", "a prompt of a dead process could not be settled", error)
-        for instance_id, gone in dead.items():
-            if gone:
-                locks.forget(instance_id)
+                writer.dead.append(record)
+        locks.sweep(dead)
 
     def _look_around(self, writer: Writer) -> None:
         """What takes its time: the environment, and temporaries that a killed process left."""
@@ -445,10 +454,12 @@ class Recording:
 
     def marker_ran(self, event: MarkerRun) -> None:
         """Take note that a marker node ran; wakes the writer only where the node waits for it."""
-        if event.settled is not None:
-            self.inbox.urge(event)
-        else:
+        if event.settled is None:
             self.inbox.append(event)
+        elif self._writer is None and self.ready.is_set():
+            event.settled.set_result("")
+        else:
+            self.inbox.urge(event)
 
 
 def matches(wanted: Filter, run: Run) -> bool:

@@ -6,10 +6,12 @@ import re
 from collections.abc import Sequence
 
 MAX_TEXT = 2000
+"""Characters that are kept. Twice as many are looked at: patterns run with the interpreter held, over foreign text."""
 PATH, KEY = "<path>", "<key>"
 
 _NAMED_KEY = re.compile(
-    r"(?i)(\b[\w-]*(?:api[_-]?key|token|passw(?:or)?d|passwd|secret|authorization|credential)s?[\"']?\s*[:=]\s*[\"']?)"
+    r"(?i)((?<![\w-])[\w-]{0,40}?(?:api[_-]?key|token|passw(?:or)?d|passwd|secret|authorization|credential)s?"
+    r"[\"']?\s*[:=]\s*[\"']?)"
     r"(?:(?:bearer|basic)\s+)?[^\s\"',;&)}\]]+"
 )
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
@@ -18,7 +20,10 @@ _WELL_KNOWN = re.compile(
     r"\b(?:sk|pk|rk|hf|gh[pousr]|xox[abprs]|glpat|AKIA|AIza|comfyui)[-_]?[A-Za-z0-9_-]{16,}\b"
     r"|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*)?"
 )
-_LONG = re.compile(r"(?<![\w/+\\.-])(?=[A-Za-z0-9_+=-]*\d)(?=[A-Za-z0-9_+=-]*[A-Za-z])[A-Za-z0-9_+=-]{40,}(?![\w/\\])")
+_LONG = re.compile(
+    r"(?<![\w/+=\\.-])(?=[A-Za-z0-9_+=-]{0,200}\d)(?=[A-Za-z0-9_+=-]{0,200}[A-Za-z])"
+    r"[A-Za-z0-9_+=-]{40,}(?![\w/\\])"
+)
 
 _START = r"(?:/(?!/)|[A-Za-z]:[\\/]|\\\\|~[\\/]|file://)"
 _QUOTED_PATH = re.compile("|".join(rf"(?<={quote}){_START}[^{quote}\n]*(?={quote})" for quote in "\"'`"))
@@ -31,7 +36,7 @@ def redact(text: object, roots: Sequence[str] = ()) -> str:
     A path below one of `roots` becomes relative to it; any other absolute path becomes `<path>`; what looks like
     a key or a password becomes `<key>`.
     """
-    said = str(text).replace("\0", "")[: MAX_TEXT * 8].strip()
+    said = str(text)[: MAX_TEXT * 2].replace("\0", "").strip()
     said = _NAMED_KEY.sub(rf"\g<1>{KEY}", said)
     said = _BEARER.sub(rf"\g<1> {KEY}", said)
     said = _IN_URL.sub(rf"\g<1>{KEY}@", said)

@@ -10,7 +10,7 @@ from .folder import FileStamp
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
 from .requests import MarkerPlan
-from .text import clean
+from .text import clean, clean_or_none
 
 Row = dict[str, Any]
 _SAME = (
@@ -75,10 +75,10 @@ def output_row(pk: int, seq: int, file: ReportedFile) -> Row:
     return {
         "prompt_pk": pk,
         "seq": seq,
-        "node_id": file.node_id,
+        "node_id": clean_or_none(file.node_id),
         "filename": clean(file.filename),
         "subfolder": clean(file.subfolder),
-        "type": file.type,
+        "type": clean_or_none(file.type),
         "bytes": stamp.bytes if stamp else None,
         "modified_ns": stamp.modified_ns if stamp else None,
         "inode": stamp.inode if stamp else None,

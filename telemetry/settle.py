@@ -21,6 +21,7 @@ from .prefix import (
     PrefixPath,
     confine,
     group_of,
+    has_tokens,
     is_resolved_from,
     parse_prefix,
     resolve_tokens,
@@ -131,6 +132,18 @@ def stale_prefixes(plan: MarkerPlan, started: float, prompt_id: str) -> list[Pre
     return found
 
 
+def newly_seen(evidence: Evidence) -> list[PrefixPath]:
+    """The prefixes of new files whose savers' literal prefixes only the savers themselves can resolve."""
+    asked = [request.filename_prefix for request in evidence.plan.requests if not request.refused]
+    savers = [
+        literal
+        for literal in dict.fromkeys(evidence.plan.savers.values())
+        if has_tokens(literal) and ("" in asked or literal in asked)
+    ]
+    case = _Case(evidence) if savers else None
+    return [prefix for literal in savers if case is not None for prefix in case.unreported(literal)]
+
+
 def decide(evidence: Evidence, requests: list[MarkerRequest], status: PromptStatus) -> tuple[list[Decision], list[str]]:
     """The markers that some requests come to, and notes for the prompt's record on those that come to none."""
     case = _Case(evidence)
@@ -198,11 +211,11 @@ class _Case:
         reporting = {file.node_id for _, file in self.saved}
         for node_id, literal in savers.items():
             if literal in literals and node_id not in reporting:
-                silent = self._unreported(literal) or (self._resolvable(literal) if failed else [])
+                silent = self.unreported(literal) or (self._resolvable(literal) if failed else [])
                 found.update(dict.fromkeys(silent))
         return list(found)
 
-    def _unreported(self, literal: str) -> list[PrefixPath]:
+    def unreported(self, literal: str) -> list[PrefixPath]:
         """Prefixes of new files that a saver with this literal prefix wrote without saying so."""
         try:
             resolved = parse_prefix(resolve_tokens(literal, self.evidence.started.wall, self.evidence.prompt_id))

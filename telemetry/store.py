@@ -132,12 +132,12 @@ class Store:
             rows = connection.execute(query).all()
         return [StreamEvent(row.kind, row.prompt_id, row.at_ms, row.data or {}, row.number) for row in reversed(rows)]
 
-    def reserve_numbers(self, count: int) -> int:
+    def reserve_numbers(self, count: int, at_least: int = 1) -> int:
         """Reserve a block of event numbers for this process alone; the first of them. Also lets go of old events."""
         with self._writing() as connection:
             last = connection.execute(select(func.max(events.c.number))).scalar() or 0
             reserved = connection.execute(select(counters.c.value).where(counters.c.name == EVENT_COUNTER)).scalar()
-            first = max(reserved or 1, last + 1)
+            first = max(reserved or 1, last + 1, at_least)
             value = {"the_name": EVENT_COUNTER, "new_value": first + count}
             if reserved is None:
                 connection.execute(insert(counters), {"name": EVENT_COUNTER, "value": first + count})

@@ -88,18 +88,18 @@ def news_of(run: Run, told: Told, mono: float) -> list[StreamEvent]:
 
 def _node_news(run: Run, told: Told, mono: float) -> Iterable[StreamEvent]:
     prompt_id = run.record.prompt_id
-    for node in run.nodes.values():
+    for key, node in run.nodes.items():
         if node.started_ms is None or node.seq in told.finished:
             continue
         about: dict[str, Any] = {"node_id": node.node_id, "class_type": node.class_type}
         if node.seq not in told.started:
             told.started.add(node.seq)
             yield StreamEvent("node.started", prompt_id, node.started_ms, about)
-        ended = node.node_id not in run.unfinished
+        ended = key not in run.unfinished
         last, at = told.progress.get(node.seq, (None, 0.0))
         if node.value is not None and node.value != last and (ended or mono - at >= PROGRESS_SECONDS):
             told.progress[node.seq] = (node.value, mono)
-            when = node.started_ms + round((node.duration_seconds or mono - run.began[node.node_id]) * 1000)
+            when = node.started_ms + round((node.duration_seconds or mono - run.began[key]) * 1000)
             yield StreamEvent(
                 "node.progress", prompt_id, when, {**about, "value": node.value, "max": node.progress_max}
             )
@@ -146,6 +146,8 @@ class Stream:
         self._readers: dict[asyncio.AbstractEventLoop, set[Reader]] = {}
         self._next = 1
         self._end = 1
+        self._published = 0
+        """The highest number that has been told; what is numbered above it is not committed yet."""
         self._oldest = 1
         """Where what is kept begins; what lies before may have been forgotten."""
 
@@ -157,11 +159,23 @@ class Stream:
             self._kept.extend((event, event.encode()) for event in kept)
             self._kept.extend(later)
             self._oldest = self._kept[0][0].number if self._kept else self._next
+            self._published = max(self._published, self._kept[-1][0].number if self._kept else 0)
 
     def has_numbers_for(self, count: int) -> bool:
         """Whether so many events can be numbered without reserving more numbers."""
         with self._lock:
             return self._next + count <= self._end
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next event would have, or a later one."""
+        with self._lock:
+            return self._next
+
+    def give_back(self) -> None:
+        """Forget what was reserved, because the store that it was reserved in is gone."""
+        with self._lock:
+            self._end = self._next
 
     def may_use(self, first: int, count: int) -> None:
         """Take over a block of numbers that was reserved in the store."""
@@ -185,6 +199,7 @@ class Stream:
                 index = min(len(self._kept) - 1, len(self._kept) + len(encoded) - KEPT_IN_MEMORY)
                 self._oldest = self._kept[index][0].number
             self._kept.extend(encoded)
+            self._published = max(self._published, *(event.number for event in events), 0)
             loops = list(self._readers)
         for loop in loops:
             try:
@@ -204,8 +219,7 @@ class Stream:
         """
         loop = asyncio.get_running_loop()
         with self._lock:
-            newest = self._next - 1
-            reader = Reader(prompt_id, newest if after is None else min(after, newest))
+            reader = Reader(prompt_id, self._published if after is None else min(after, self._published))
             if after is not None and after + 1 < self._oldest:
                 reader.waiting.append(gap(after + 1, self._oldest - 1))
                 reader.after = self._oldest - 1

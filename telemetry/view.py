@@ -9,6 +9,7 @@ from .contract import Instance, Node, NodeCounts, Output, Prompt
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
 from .redact import PATH
+from .text import clean, clean_or_none
 from .times import iso, iso_or_none
 
 NO_FIGURES = "no figures of GPU and memory: this version does not sample them"
@@ -47,10 +48,10 @@ def output_of(file: ReportedFile) -> Output:
     """What is served of a file; a folder that is no part of the server's own is not told."""
     known = file.stamp
     return Output(
-        node_id=file.node_id,
-        filename=_last_part(file.filename),
-        subfolder=PATH if _leads_out(file.subfolder) else file.subfolder,
-        type=file.type,
+        node_id=clean_or_none(file.node_id),
+        filename=clean(_last_part(file.filename)),
+        subfolder=PATH if _leads_out(file.subfolder) else clean(file.subfolder),
+        type=clean_or_none(file.type),
         bytes=known.bytes if known else None,
         modified=iso(known.modified_ns // 1_000_000) if known else None,
         cached=file.cached,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .contract import Environment, Instance, PromptStatus
-from .database import is_corrupt
+from .database import is_corrupt, is_fault_of_data
 from .events import MarkerRun, WorkerDied
 from .feed import Feed
 from .fingerprint import IsChoice, graph_digest, settings_fingerprint, workflow_fingerprint
@@ -26,7 +26,7 @@ from .problems import Problems
 from .record import NodeRecord, PromptRecord
 from .recorder import UNTOLD, Recorder, Run, refresh
 from .requests import MarkerPlan
-from .settle import Decision, Evidence, decide, due_requests, stale_prefixes, take_listings, unready
+from .settle import Decision, Evidence, decide, due_requests, newly_seen, stale_prefixes, take_listings, unready
 from .store import Change, Store
 from .stream import KEPT_IN_MEMORY, NUMBERS_AT_ONCE, Stream, StreamEvent, Told, news_of
 from .times import Stamp, milliseconds
@@ -38,6 +38,7 @@ RETRY_SECONDS = 0.05
 FILE_PATIENCE_SECONDS = 5.0
 STORE_RETRY_SECONDS = 1.0
 PRUNE_EVERY = 500
+MAX_STUMBLES = 3
 MAX_UNSAVED = 2000
 """Ended prompts that are kept in memory while the store can't be written."""
 NO_PLAN = MarkerPlan()
@@ -68,6 +69,13 @@ class Attendance:
     told: Told = field(default_factory=Told)
     evidence: Evidence | None = None
     waiting_since: float | None = None
+    cleared: set[PrefixPath] = field(default_factory=set)
+    """Prefixes whose stale markers were removed when their first file appeared."""
+    stumbles: int = 0
+
+
+class RecordRefusedError(RuntimeError):
+    """A record that the database will never take, because of what is in it."""
 
 
 class Writer:
@@ -105,9 +113,11 @@ class Writer:
         self.on_saved: Callable[[], None] = lambda: None
         """Called when open runs have been committed."""
         self.on_ended: Callable[[PromptRecord, Sequence[NodeRecord]], None] = lambda record, nodes: None
-        """Called once for each run whose end has been committed, with the nodes that this process saw. Raises nothing."""
+        """Called once for each run whose end is committed, with the nodes that this process saw. Raises nothing."""
         self.opener: Callable[[], None] | None = None
         """Opens the store, where that has failed so far; tried again every second while there is anything to save."""
+        self.dead: list[PromptRecord] = []
+        """What dead processes left open, and the store has not taken as settled yet."""
         self.dropped = 0
         """Records that were lost for good, because the store could not take them for too long."""
         self._unnumbered: set[str] = set()
@@ -124,7 +134,7 @@ class Writer:
         """How long to sleep if nobody rings; null while there is nothing to look after."""
         with self.lock:
             runs = list(self.recorder.runs)
-        if self._failing_until and (runs or self._placed):
+        if self._failing_until and (runs or self._placed or self.dead):
             return STORE_RETRY_SECONDS
         if any(run.final is not None for run in runs):
             return RETRY_SECONDS
@@ -144,6 +154,8 @@ class Writer:
     def step(self) -> None:
         """Everything that is to be done now."""
         self._open()
+        if self.dead and self.opener is None and time.monotonic() >= self._failing_until:
+            self._settle_dead_ones()
         self._watch_worker()
         self.drain()
         with self.lock:
@@ -151,7 +163,7 @@ class Writer:
             runs = list(self.recorder.runs)
         for run in runs:
             if run.final is not None:
-                self._settle(run)
+                self._settle_surely(run)
             else:
                 self._attend(run)
         runs = [run for run in runs if run.final is None]
@@ -229,6 +241,17 @@ class Writer:
             if plan:
                 self._marking.remove_stale(stale_prefixes(plan, run.started.wall, run.record.prompt_id))
                 self._evidence(run).started_listings = self._listings(run, run.started.wall)
+        elif plan and run.started is not None and run.dirty:
+            self._clear_first_seen(run)
+
+    def _clear_first_seen(self, run: Run) -> None:
+        """Remove stale markers of prefixes that only their saver can resolve, when its first file appears."""
+        attendance = self._of(run)
+        ours = {entry.path for entry in run.record.markers if entry.written_at is not None}
+        for prefix in newly_seen(self._evidence(run)):
+            if prefix not in attendance.cleared and f"{prefix}.done" not in ours:
+                attendance.cleared.add(prefix)
+                self._marking.remove_stale([prefix])
 
     def _listings(self, run: Run, started: float) -> dict[str, Listing]:
         plan = run.record.plan
@@ -294,16 +317,43 @@ class Writer:
             for run in runs:
                 self._untold += news_of(run, self._of(run).told, time.perf_counter())
                 run.dirty = run.urgent = False
-        if not self._commit(changes, durable=False, news=self._untold):
+        ids = {run.record.prompt_id for run in runs}
+        news = [event for event in self._untold if event.prompt_id in ids]
+        try:
+            done = self._commit(changes, durable=False, news=news)
+        except RecordRefusedError as error:
+            self._save_one_by_one(runs, error)
+            return
+        if not done:
             for run in runs:
                 run.dirty = run.urgent = True
             del self._untold[:-KEPT_IN_MEMORY]
             return
         self.on_saved()
-        self.stream.publish(self._untold)
-        self._untold = []
+        self._tell(news)
         for run, change in zip(runs, changes, strict=True):
             self._saved(run, change)
+
+    def _tell(self, news: list[StreamEvent]) -> None:
+        committed = {id(event) for event in news}
+        self._untold = [event for event in self._untold if id(event) not in committed]
+        self.stream.publish(news)
+
+    def _save_one_by_one(self, runs: list[Run], error: RecordRefusedError) -> None:
+        """One of these records is such that no database takes it: save the others, and let that one go."""
+        if len(runs) == 1:
+            self._refuse(runs[0], error)
+            return
+        for run in runs:
+            self._save([run])
+
+    def _refuse(self, run: Run, error: RecordRefusedError) -> None:
+        self.problems.report("record refused", "a record holds what no database takes, and is lost", error)
+        self.dropped += 1
+        with self.lock:
+            self.recorder.drop(run)
+            self._attending.pop(run, None)
+        self._untold = [event for event in self._untold if event.prompt_id != run.record.prompt_id]
 
     def _commit(self, changes: list[Change], *, durable: bool, news: Sequence[StreamEvent] = ()) -> bool:
         if self.opener is not None:
@@ -311,10 +361,12 @@ class Writer:
         try:
             self._number(changes)
             if not self.stream.has_numbers_for(len(news)):
-                self.stream.may_use(self.store.reserve_numbers(NUMBERS_AT_ONCE), NUMBERS_AT_ONCE)
+                self.stream.may_use(self._reserve(), NUMBERS_AT_ONCE)
             self.stream.number(news)
             self.store.save(changes, durable=durable, news=news)
-        except Exception as error:  # noqa: BLE001  whatever the database does, ComfyUI goes on
+        except Exception as error:
+            if is_fault_of_data(error):
+                raise RecordRefusedError(str(error)) from error
             self._store_failed(error)
             return False
         self._store_works()
@@ -324,6 +376,9 @@ class Writer:
         if self._troubled:
             self._troubled, self._failing_until = False, 0.0
             self.problems.solved("store")
+
+    def _reserve(self) -> int:
+        return self.store.reserve_numbers(NUMBERS_AT_ONCE, self.stream.next_number)
 
     def _number(self, changes: list[Change]) -> None:
         """Give the right run numbers to prompts that were queued while the store could not be asked."""
@@ -362,6 +417,7 @@ class Writer:
 
     def _reopen(self) -> None:
         self.store.database.open()
+        self.stream.give_back()
         self.store.add_instance(self.instance)
         if self.environment is not None:
             self.store.add_environment(self.environment)
@@ -419,6 +475,17 @@ class Writer:
         return path
 
     # ------------------------------------------------------------ the end of a prompt
+
+    def _settle_surely(self, run: Run) -> None:
+        """Settle; and where that fails again and again, let the prompt end without its markers."""
+        try:
+            self._settle(run)
+        except Exception as error:  # noqa: BLE001  a fault of ours must not keep a prompt from ending
+            attendance = self._of(run)
+            attendance.stumbles += 1
+            self.problems.report("markers", "the files of an ended prompt could not be looked at", error)
+            if attendance.stumbles >= MAX_STUMBLES:
+                self._finish(run, [], ["its markers could not be decided, by a fault of this package"])
 
     def _settle(self, run: Run) -> None:
         """Decide, write, commit, put in place, answer; or come back later for files that are not there yet."""
@@ -490,7 +557,11 @@ class Writer:
             record = replace(run.record, status=final, notes=list(run.record.notes), plan=None)
         record.environment_id = record.environment_id or (self.environment.id if self.environment else None)
         record.outputs = _outputs(self._of(run).evidence, decisions)
-        if not self._write(run, record, change, decisions, notes):
+        try:
+            if not self._write(run, record, change, decisions, notes):
+                return False
+        except RecordRefusedError as error:
+            self._refuse(run, error)
             return False
         self._ended += 1
         if self._ended % PRUNE_EVERY == 0:
@@ -513,15 +584,18 @@ class Writer:
         plan = run.record.plan or NO_PLAN
         prepared = self._marking.prepare(record, plan, decisions, lambda prefix: self._overtaken(run, prefix))
         news = self._news_of_end(run, record)
-        if not self._commit([replace(change, record=record, outputs=True)], durable=True, news=news):
+        try:
+            done = self._commit([replace(change, record=record, outputs=True)], durable=True, news=news)
+        except RecordRefusedError:
+            self._marking.drop(prepared)
+            raise
+        if not done:
             self._marking.drop(prepared)
             return False
-        committed = {id(event) for event in news}
-        self._untold = [event for event in self._untold if id(event) not in committed]
         if prepared and not self._marking.place(record, prepared):
             news = [event for event in news if event.kind != "marker.written" or _still_said(record, event)]
             self._commit([replace(change, record=record, new_nodes=[], changed_nodes=[])], durable=False)
-        self.stream.publish(news)
+        self._tell(news)
         if prepared and record.pk is not None:
             self._placed.append(record.pk)
         return True
@@ -550,19 +624,33 @@ class Writer:
             if other.started is None or run.started is None or other.started.mono <= run.started.mono:
                 continue
             plan = other.record.plan or NO_PLAN
-            if prefix in stale_prefixes(plan, other.started.wall, other.record.prompt_id):
+            cleared = self._of(other).cleared
+            if prefix in cleared or prefix in stale_prefixes(plan, other.started.wall, other.record.prompt_id):
                 return True
         return False
 
     # ------------------------------------------------------------ what a dead process left
 
-    def settle_dead(self, record: PromptRecord) -> None:
-        """Settle a prompt of a process that has died: finish or drop its markers, and call it abandoned."""
+    def _settle_dead_ones(self) -> None:
+        """Settle what dead processes left; what the store does not take now is tried again."""
+        left, self.dead = self.dead, []
+        for record in left:
+            try:
+                if not self.settle_dead(record):
+                    self.dead.append(record)
+            except Exception as error:  # noqa: BLE001  one record must not keep the others from being settled
+                self.problems.report("recovery", "a prompt of a dead process could not be settled", error)
+
+    def settle_dead(self, record: PromptRecord) -> bool:
+        """Settle a prompt of a process that has died: finish or drop its markers, and call it abandoned.
+
+        False where the store could not take it.
+        """
         if record.status not in ("queued", "running"):
             self._marking.finish_pending(record)
             if record.pk is not None:
                 self._placed.append(record.pk)
-            return
+            return True
         run = Run(record, {}, started=_restored(record.started_ms), final="abandoned")
         attendance = self._of(run)
         attendance.listed = attendance.begun = attendance.fingerprinted = True
@@ -576,9 +664,11 @@ class Writer:
         final.outputs = _outputs(attendance.evidence, decisions)
         nodes = self.store.nodes(record.pk) if record.pk is not None else []
         change = Change(final, classes={node.class_type for node in nodes if node.class_type})
-        if self._write(run, final, change, decisions, notes):
-            self.on_ended(final, ())
+        done = self._write(run, final, change, decisions, notes)
         del self._attending[run]
+        if done:
+            self.on_ended(final, ())
+        return done
 
 
 class Outstanding:
@@ -639,11 +729,14 @@ def _outputs(evidence: Evidence | None, decisions: list[Decision]) -> list[Repor
     """Everything that was reported, then what the markers found besides; a file of one node once."""
     if evidence is None:
         return []
-    found = {(*file.key, file.type): file for file in evidence.reported}
+    found = list(evidence.reported)
+    known = {(*file.key, file.type) for file in found}
     for decision in decisions:
         for file in decision.files:
-            found.setdefault((*file.key, file.type), file)
-    return list(found.values())
+            if (*file.key, file.type) not in known:
+                known.add((*file.key, file.type))
+                found.append(file)
+    return found
 
 
 def _restored(started_ms: int | None) -> Stamp | None:

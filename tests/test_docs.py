@@ -84,6 +84,28 @@ def test_every_seam_is_in_the_docs() -> None:
     assert not [seam for seam in host.COSTS if f"`{seam}`" not in text]
 
 
+def test_every_metric_and_each_of_its_labels_is_in_the_docs() -> None:
+    core = importlib.import_module("run_recorder.telemetry.metrics")
+    cost = importlib.import_module("run_recorder.telemetry.cost").RecordCost()
+    problems = importlib.import_module("run_recorder.telemetry.problems").Problems()
+    record = importlib.import_module("run_recorder.telemetry.record")
+    metrics = core.Metrics(list, problems, cost)
+    problems.report("a test", "so that it has a series")
+    metrics.ended(record.PromptRecord("p", 1, "i", status="success"), [record.NodeRecord(0, "1", duration_seconds=1.0)])
+    text = page("metrics.md")
+    for family in metrics.registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` | {family.type} |")]
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        assert all(f"`{label}`" in row for label in labels), name
+        assert all(
+            f"`{status}`" in row
+            for sample in family.samples
+            for key, status in sample.labels.items()
+            if key in ("status", "state", "cached")
+        ), name
+
+
 def test_every_benchmark_is_in_the_docs() -> None:
     programs = [path.name for path in (REPO / "benchmarks").glob("*.py") if not path.name.startswith("_")]
     assert programs

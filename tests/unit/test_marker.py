@@ -602,6 +602,12 @@ def test_garbage_is_no_marker_and_the_reason_is_one_line(output: Path, data: byt
     assert str(output) not in str(refused.value)
 
 
+def test_the_reason_that_is_told_is_the_first_line(output: Path) -> None:
+    write(output / "a.done", b"{}")
+    with pytest.raises(MarkerError, match=r"^a\.done is no marker: 1 validation error for DoneMarker$"):
+        read_marker(output / "a.done")
+
+
 def test_a_file_larger_than_any_marker_is_none(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_MARKER_BYTES == 64 * 1024 * 1024
     monkeypatch.setattr(marker_module, "MAX_MARKER_BYTES", 40)

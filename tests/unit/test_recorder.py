@@ -310,6 +310,58 @@ def test_a_cancelled_run_never_starts(recorder: Recorder) -> None:
     assert [run.started is not None for run in recorder.runs] == [False, True]
 
 
+def fresh(text: str) -> str:
+    """An equal text that is another object, as one that came by another way is."""
+    return "".join(list(text))
+
+
+def test_texts_and_numbers_are_compared_by_what_they_say(recorder: Recorder) -> None:
+    graph = {"node-1": node("A"), "node-9": marker_node()}
+    recorder.apply(queued(fresh("prompt"), graph, number=float("1e9")))
+    recorder.apply(queued(fresh("prompt"), graph, number=float("2e9")))
+    assert [run.record.run_number for run in recorder.runs] == [1, 2]
+    recorder.apply(started(fresh("prompt"), number=float("2e9")))
+    first, second = recorder.runs
+    assert recorder.find(fresh("prompt")) is second
+    recorder.apply(begin(fresh("node-1"), prompt_id=fresh("prompt")))
+    recorder.apply(steps(fresh("node-1"), 1, 2, fresh("prompt")))
+    recorder.apply(ran(fresh("node-9"), when=fresh(INPUTS_READY), prompt_id=fresh("prompt")))
+    recorder.apply(outcome(fresh("prompt"), fresh("error"), node_id=fresh("node-1")))
+    assert second.record.plan is not None
+    assert len(second.record.plan.requests) == 1
+    assert len(second.ready_markers) == 1
+    assert second.nodes["node-1"].value == 1
+    assert second.nodes["node-1"].error is second.record.error is not None
+    recorder.apply(done(fresh("prompt")))
+    recorder.apply(PromptUnqueued(fresh("prompt"), at(9), graph))
+    assert [run.final for run in recorder.runs] == ["cancelled", "error"]
+    assert recorder.find("prompt", 2) is second
+    third = [queued("prompt", number=number) for number in range(300)]
+    for event in third:
+        recorder.apply(event)
+    assert recorder.find("prompt", int("299")) is recorder.runs[298]
+    assert first is recorder.runs[0]
+
+
+@pytest.mark.parametrize("other", ["a", "z"])
+def test_prompts_of_other_ids_are_left_alone_however_they_sort(recorder: Recorder, other: str) -> None:
+    graph = {"1": node("A")}
+    for event in (queued(other, graph), queued("p", graph), started("p"), begin("1"), steps("1", 1, 2)):
+        recorder.apply(event)
+    left, run = recorder.runs
+    assert [one.record.run_number for one in recorder.runs] == [1, 1]
+    assert recorder.find("p") is run
+    assert (left.started, left.nodes, run.nodes["1"].value) == (None, {}, 1)
+    recorder.apply(done("p"))
+    recorder.apply(started(other))
+    recorder.apply(begin("1", prompt_id=other))
+    recorder.apply(steps("1", 5, 6))
+    assert (left.nodes["1"].value, run.nodes["1"].value) == (None, 5)
+    recorder.apply(queued("p", graph))
+    assert recorder.runs[-1].record.run_number == 2
+    assert recorder.find(other) is left
+
+
 # ---------------------------------------------------------------- silent seams
 
 
@@ -400,6 +452,13 @@ def test_files_that_are_never_told_are_waited_for_five_seconds(
     recorder.give_up_waiting(at(5 + waited).mono)
     assert settled(run) == (final, [UNTOLD_OUTPUTS] if final else [])
     assert run.record.ended_ms == (ms(5) if final else None)
+
+
+def test_files_are_given_up_however_late_that_is_noticed(recorder: Recorder) -> None:
+    run = fed(recorder, queued(), started(), begin("1"), outcome())
+    recorder.give_up_waiting(at(5 + 10 * DONE_PATIENCE_SECONDS).mono)
+    assert run.final == "success"
+    assert DONE_PATIENCE_SECONDS == 5.0
 
 
 def test_nothing_else_is_given_up(recorder: Recorder) -> None:
@@ -601,6 +660,23 @@ def test_class_and_title_are_read_from_any_graph(
     assert described(graph, "1") == expected
 
 
+def test_odd_ids_are_cleaned_for_the_store_and_nodes_are_found_by_what_the_host_calls_them(recorder: Recorder) -> None:
+    inner = ExpandedNode("B", None, "a\ud800", "a\ud800")
+    for event in (queued("p", {"a\ud800": node("A")}), started(), begin("a\ud800", 2)):
+        recorder.apply(event)
+    run = fed(recorder, begin("a\ud800.0.0.1", 3, expanded=inner), finish("a\ud800", 4))
+    outer, part = run.nodes.values()
+    assert (outer.node_id, outer.display_node_id, outer.class_type) == ("a\\ud800", "a\\ud800", "A")
+    assert (part.node_id, part.display_node_id, part.parent_node_id) == ("a\\ud800.0.0.1", "a\\ud800", "a\\ud800")
+    assert outer.duration_seconds == 2.0
+    assert run.record.current_node is not None
+    assert run.record.current_node.node_id == "a\\ud800.0.0.1"
+    run = fed(recorder, failed(node_id="a\ud800"))
+    assert part.error is run.record.error
+    assert run.record.error is not None
+    assert run.record.error.node_id == "a\\ud800"
+
+
 def test_between_nodes_there_is_no_current_one(recorder: Recorder) -> None:
     run = fed(recorder, queued("p", GRAPH), started())
     assert current_node(run) is None
@@ -660,6 +736,21 @@ def test_an_error_inside_an_expanded_node_belongs_to_all_of_its_open_parts(recor
         "1.0.0.1",
         "1.0.0.1.0.0.1",
     }
+
+
+def test_an_error_belongs_to_open_parts_whose_root_has_not_been_seen(recorder: Recorder) -> None:
+    run = fed(
+        recorder,
+        *(queued("p", GRAPH), started(), begin("x", expanded=ExpandedNode(None, None, None, "y"))),
+        *(begin("y", expanded=ExpandedNode(None, None, None, "1")), failed(node_id="1")),
+    )
+    assert all(node.error is run.record.error for node in run.nodes.values())
+
+
+@pytest.mark.parametrize("root", ["0", "2"])
+def test_an_error_of_another_node_is_not_a_node_s_own(recorder: Recorder, root: str) -> None:
+    run = fed(recorder, queued("p", GRAPH), started(), begin("1"), failed(node_id=root))
+    assert run.nodes["1"].error is None
 
 
 def test_parents_in_a_circle_do_not_hold_anyone_up(recorder: Recorder) -> None:

@@ -1,0 +1,566 @@
+"""The recorder as a whole, in this process: started, fed, asked and stopped."""
+
+import asyncio
+import stat
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_recorder.telemetry import database as database_module
+from run_recorder.telemetry import recording as recording_module
+from run_recorder.telemetry.contract import Environment, Prompt
+from run_recorder.telemetry.database import Database, default_url
+from run_recorder.telemetry.events import MarkerRun, NodeStarted, PromptDone, PromptOutcome, PromptQueued, PromptStarted
+from run_recorder.telemetry.instance import FOLDER
+from run_recorder.telemetry.marker import read_marker
+from run_recorder.telemetry.record import PromptRecord
+from run_recorder.telemetry.recording import KEY_FILE, Host, NotReadyError, Recording, digest_key, matches
+from run_recorder.telemetry.requests import INPUTS_READY
+from run_recorder.telemetry.retention import KEEP_PROMPTS
+from run_recorder.telemetry.store import Change, Filter, Store
+from run_recorder.telemetry.times import Stamp
+from run_recorder.telemetry.writer import Writer
+
+from .support import image, marker_node, node, saver, tree, write
+
+GRAPH = {"1": node("EmptyImage"), "3": saver("shot/a"), "9": marker_node()}
+
+
+def now() -> Stamp:
+    return Stamp(time.time(), time.perf_counter())
+
+
+def host(folder: Path, **changes: Any) -> Host:
+    roots = {name: folder / name for name in ("output", "temp", "input")}
+    for root in roots.values():
+        root.mkdir(exist_ok=True)
+    made = Host(
+        private_folder=folder / "private",
+        roots=lambda: roots,
+        worker_alive=lambda: True,
+        is_choice=lambda _class, _name: False,
+        port=lambda: 8188,
+        environment=lambda: Environment(id="env", devices=["cpu"]),
+    )
+    return replace(made, **changes)
+
+
+Starts = Callable[..., Recording]
+
+
+@pytest.fixture
+def starts(tmp_path: Path) -> Iterator[Starts]:
+    """Start recordings on one folder; all are stopped in the end."""
+    made: list[Recording] = []
+
+    def start(**changes: Any) -> Recording:
+        found = Recording(host(tmp_path, **changes))
+        made.append(found)
+        found.start()
+        assert found.ready.wait(10)
+        return found
+
+    yield start
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def recording(starts: Starts) -> Recording:
+    return starts()
+
+
+def eventually(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def queue(recording: Recording, prompt_id: str = "p", graph: dict[str, Any] = GRAPH, number: float = 1) -> PromptQueued:
+    event = PromptQueued(prompt_id, now(), number, graph, frozenset(graph), False)
+    recording.inbox.urge(event)
+    return event
+
+
+def begin(recording: Recording, prompt_id: str = "p", graph: dict[str, Any] = GRAPH) -> None:
+    queue(recording, prompt_id, graph)
+    recording.inbox.urge(PromptStarted(prompt_id, now()))
+    recording.inbox.append(NodeStarted(prompt_id, "1", time.perf_counter()))
+
+
+def end(recording: Recording, prompt_id: str = "p", outputs: Any = (), status: str = "success") -> None:
+    recording.inbox.append(PromptOutcome(prompt_id, now(), status))
+    recording.inbox.urge(PromptDone(prompt_id, now(), {} if outputs == () else outputs, True))
+
+
+def whole(recording: Recording, prompt_id: str = "p", graph: dict[str, Any] = GRAPH) -> Prompt:
+    begin(recording, prompt_id, graph)
+    end(recording, prompt_id)
+    eventually(lambda: not recording.is_open(prompt_id))
+    found = recording.prompt(prompt_id)
+    assert found is not None
+    return found
+
+
+def problems(recording: Recording) -> dict[str, str]:
+    return {problem.what: problem.hint for problem in recording.problems.all()}
+
+
+# ---------------------------------------------------------------- starting and stopping
+
+
+def test_before_it_has_started_it_says_so_and_holds_nobody_up(tmp_path: Path) -> None:
+    recording = Recording(host(tmp_path))
+    with pytest.raises(NotReadyError):
+        recording.prompt("p")
+    with pytest.raises(NotReadyError):
+        _ = recording.stream
+    recording.ending()
+    assert recording.wait_settled(0)
+    assert recording.died_in() == (None, None)
+    assert not recording.wait_committed(queue(recording), 0)
+    assert recording.marker_path("p", "shot/a") == "shot/a.done"
+    health = recording.store_health()
+    assert (health.backend, health.prompts, health.queue_depth, health.dropped) == (None, None, 1, 0)
+
+
+def test_a_started_recording_has_a_private_folder_with_database_key_and_lock(
+    recording: Recording, tmp_path: Path
+) -> None:
+    private = tmp_path / "private"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    for name in ("run-recorder.sqlite3", KEY_FILE):
+        assert stat.S_IMODE((private / name).stat().st_mode) == 0o600
+    assert len(list((private / FOLDER).iterdir())) == 1
+    eventually(lambda: recording.environment("env"))
+    assert recording.environment("env") == Environment(id="env", devices=["cpu"])
+    assert recording.environment("other") is None
+    health = recording.store_health()
+    assert (health.backend, health.prompts, health.dropped) == ("sqlite", 0, 0)
+    assert health.bytes
+    assert problems(recording) == {}
+
+
+def test_a_stop_saves_what_has_come_and_gives_the_lock_back(starts: Starts, tmp_path: Path) -> None:
+    recording = starts()
+    queue(recording)
+    recording.stop()
+    assert list((tmp_path / "private" / FOLDER).iterdir()) == []
+    after = starts()
+    found = after.prompt("p")
+    assert found is not None
+    assert found.status == "abandoned"
+
+
+def test_the_key_of_digests_is_made_once(tmp_path: Path) -> None:
+    key = digest_key(tmp_path)
+    assert len(key) == 32
+    assert digest_key(tmp_path) == key
+    (tmp_path / KEY_FILE).write_bytes(b"short")
+    assert len(digest_key(tmp_path)) == 32
+    assert len(digest_key(tmp_path / "missing")) == 32
+
+
+def test_a_setting_that_cannot_be_understood_is_a_problem(starts: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEEP_PROMPTS, "many")
+    recording = starts()
+    eventually(lambda: "setting" in problems(recording))
+
+
+def test_an_environment_that_cannot_be_told_is_a_problem_and_nothing_more(starts: Starts) -> None:
+    def broken() -> Environment:
+        raise OSError("no such thing")
+
+    recording = starts(environment=broken)
+    eventually(lambda: "environment" in problems(recording))
+    assert whole(recording).status == "success"
+
+
+def test_orphaned_temporaries_are_swept_up_at_the_start(starts: Starts, tmp_path: Path) -> None:
+    (tmp_path / "output").mkdir()
+    orphan = write(tmp_path / "output" / "deep" / ".rr-00000000-1-1-0123456789ab.tmp", modified=1000)
+    starts()
+    eventually(lambda: not orphan.exists())
+
+
+def test_a_private_folder_that_cannot_be_made_costs_records_but_no_prompt(starts: Starts, tmp_path: Path) -> None:
+    write(tmp_path / "private")
+    recording = starts()
+    assert "store" in problems(recording)
+    queue(recording)
+    found = recording.prompt("p")
+    assert found is None or found.status == "queued"
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql+nodriver://x/y"])
+def test_a_database_url_of_no_use_is_told_and_the_default_takes_its_place(starts: Starts, url: str) -> None:
+    recording = starts(database_url=url)
+    assert "RUN_RECORDER_DATABASE_URL" in problems(recording)["setting"]
+    assert whole(recording).status == "success"
+
+
+def test_an_error_nobody_thought_of_at_the_start_is_told_and_nothing_is_kept_in_memory(
+    starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_recording: Recording) -> None:
+        raise RuntimeError("nobody thought of it")
+
+    monkeypatch.setattr(Recording, "_open", broken)
+    recording = starts()
+    assert "can't be opened" in problems(recording)["store"]
+    queue(recording)
+    recording.inbox.progress("p", "1", 1, 2)
+    assert len(recording.inbox) == 0
+    waiting: Future[str] = Future()
+    recording.marker_ran(MarkerRun("p", "1", "a", "inputs ready", "nothing", False, waiting))
+    assert waiting.result(0) == "", "a node does not wait for who isn't there"
+    with pytest.raises(NotReadyError):
+        recording.prompt("p")
+
+
+def test_a_step_that_stumbles_is_told_and_the_next_goes_on(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, broken = recording.writer.step, [True]
+
+    def step() -> None:
+        if broken.pop() if broken else False:
+            raise RuntimeError("stumbled")
+        real()
+
+    monkeypatch.setattr(recording.writer, "step", step)
+    assert whole(recording).status == "success"
+    assert "stumbled" in problems(recording)["writer"]
+
+
+def test_a_network_file_system_is_told(starts: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "is_on_network", lambda _folder: True)
+    recording = starts()
+    assert "store on a network file system" in problems(recording)
+    assert whole(recording).status == "success"
+
+
+def test_a_corrupt_database_is_set_aside_at_the_start(starts: Starts, tmp_path: Path) -> None:
+    write(tmp_path / "private" / "run-recorder.sqlite3", b"this is no database at all" * 50)
+    recording = starts()
+    assert "store corrupt" in problems(recording)
+    assert [path for path in (tmp_path / "private").iterdir() if ".corrupt-" in path.name]
+    assert whole(recording).status == "success"
+
+
+# ---------------------------------------------------------------- asking
+
+
+def test_a_prompt_is_known_from_the_moment_it_is_queued(recording: Recording) -> None:
+    for number in range(200):
+        queue(recording, f"p{number}", {"1": node("A")})
+        found = recording.prompt(f"p{number}")
+        assert found is not None
+        assert found.status == "queued"
+    assert recording.prompt("nobody") is None
+    assert recording.prompt("p1", 2) is None
+    assert recording.nodes("nobody") is None
+
+
+def test_a_running_prompt_says_which_node_and_step(recording: Recording) -> None:
+    begin(recording)
+    recording.inbox.progress("p", "1", 3, 9)
+    found = recording.prompt("p")
+    assert found is not None
+    assert found.current_node is not None
+    assert (found.status, found.current_node.node_id, found.current_node.value) == ("running", "1", 3)
+    assert recording.died_in() == ("p", found.current_node)
+    assert [one.node_id for one in recording.nodes("p") or []] == ["1"]
+    assert recording.is_open("p")
+    assert recording.is_open("p", 1)
+    assert not recording.is_open("p", 2)
+    assert not recording.is_open("q")
+    end(recording)
+    eventually(lambda: not recording.is_open("p"))
+    assert recording.died_in() == (None, None)
+    assert [one.node_id for one in recording.nodes("p") or []] == ["1"]
+
+
+def test_a_whole_prompt_is_told_and_its_marker_stands(recording: Recording, tmp_path: Path) -> None:
+    begin(recording)
+    eventually(lambda: not recording.inbox)
+    write(tmp_path / "output" / "shot" / "a_00001_.png")
+    end(recording, outputs={"3": image("a_00001_.png", "shot")})
+    eventually(lambda: not recording.is_open("p"))
+    found = recording.prompt("p")
+    assert found is not None
+    assert (found.status, found.markers[0].path, found.outputs[0].filename) == (
+        "success",
+        "shot/a.done",
+        "a_00001_.png",
+    )
+    assert found.instance.port == 8188
+    assert read_marker(tmp_path / "output" / "shot" / "a.done").PromptId == "p"
+
+
+async def test_a_wait_is_answered_with_the_end(recording: Recording) -> None:
+    loop = asyncio.get_running_loop()
+    begin(recording)
+    found, waiter = recording.wait("p", None, loop)
+    assert found is not None
+    assert waiter is not None
+    recording.ending()
+    assert not recording.wait_settled(0)
+    end(recording)
+    told = Prompt.model_validate_json(await asyncio.wait_for(waiter.answer, 10))
+    assert told.status == "success"
+    waiter.done()
+    assert recording.wait_settled(5)
+    again, nobody = recording.wait("p", None, loop)
+    assert again == recording.prompt("p")
+    assert nobody is None
+    assert recording.wait("nobody", None, loop) == (None, None)
+
+
+def test_a_queued_prompt_is_committed_while_it_is_waited_for(recording: Recording) -> None:
+    event = queue(recording)
+    assert recording.wait_committed(event, 5)
+    record = recording.writer.store.record("p")
+    assert record is not None
+    assert record.status == "queued"
+
+
+def test_a_commit_is_not_waited_for_longer_than_asked(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording.writer, "step", lambda: time.sleep(0.01))
+    event = queue(recording)
+    begun = time.monotonic()
+    assert not recording.wait_committed(event, 0.1)
+    assert 0.09 <= time.monotonic() - begun < 2
+
+
+def test_pages_lists_and_deletes(recording: Recording) -> None:
+    for number in range(5):
+        whole(recording, f"p{number}", {"1": node("A" if number % 2 else "B")})
+    queue(recording, "open")
+    items, after = recording.page(Filter(), 4, None)
+    assert [one.prompt_id for one in items] == ["open", "p4", "p3", "p2"]
+    assert items[0].status == "queued"
+    rest, last = recording.page(Filter(), 4, after)
+    assert [one.prompt_id for one in rest] == ["p1", "p0"]
+    assert last is None
+    assert [one.prompt_id for one in recording.page(Filter(class_type="A"), 9, None)[0]] == ["p3", "p1"]
+    assert recording.delete("p4") == 1
+    assert recording.delete("p4") == 0
+    assert recording.delete("open") == 0
+    assert recording.delete_until(round(time.time() * 1000) + 1000) == 4
+    assert [one.prompt_id for one in recording.page(Filter(), 9, None)[0]] == ["open"]
+    assert recording.page(Filter(q="nobody"), 9, None) == ([], None)
+
+
+def test_a_running_prompt_in_a_page_is_as_new_as_one_asked_for(recording: Recording) -> None:
+    begin(recording)
+    recording.flush()
+    recording.inbox.progress("p", "1", 7, 9)
+    recording.writer.drain()
+    ((one,), _) = recording.page(Filter(), 9, None)
+    assert one.current_node is not None
+    assert one.current_node.value == 7
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({}, True),
+        ({"statuses": ("queued",)}, True),
+        ({"statuses": ("running",)}, False),
+        ({"since_ms": 0}, True),
+        ({"since_ms": 10**15}, False),
+        ({"until_ms": 10**15}, True),
+        ({"until_ms": 5}, False),
+        ({"q": "PROMPT-x"}, True),
+        ({"q": "other"}, False),
+        ({"class_type": "A"}, False),
+        ({"output": "a.png"}, False),
+    ],
+)
+def test_what_is_in_memory_is_asked_as_the_store_is(recording: Recording, wanted: dict[str, Any], found: bool) -> None:
+    queue(recording, "prompt-x")
+    recording.writer.drain()
+    recording.flush()
+    (run,) = recording.writer.recorder.runs
+    assert matches(Filter(**wanted), run) is found
+    assert bool(recording.writer.store.page(Filter(**wanted), 9)) is found
+
+
+# ---------------------------------------------------------------- without a store
+
+
+def test_while_the_store_is_closed_what_is_in_memory_is_served(recording: Recording) -> None:
+    queue(recording)
+    recording.flush()
+    recording.writer.store.database.is_open = False
+    try:
+        items, after = recording.page(Filter(), 9, None)
+        assert ([one.prompt_id for one in items], after) == (["p"], None)
+        assert recording.page(Filter(statuses=("error",)), 9, None) == ([], None)
+        assert recording.store_health().prompts is None
+        assert "store" in problems(recording)
+    finally:
+        recording.writer.store.database.is_open = True
+
+
+def test_an_end_that_cannot_be_committed_is_told_with_a_note(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(recording)
+    recording.flush()
+
+    def full(*_given: object, **_named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recording.writer.store, "save", full)
+    end(recording)
+    eventually(lambda: "store" in problems(recording))
+    found = recording.prompt("p")
+    assert found is not None
+    assert (found.status, recording_module.UNCOMMITTED in found.notes) == ("success", True)
+    assert not recording.wait_committed(queue(recording, "q"), 1)
+    monkeypatch.undo()
+    eventually(lambda: not recording.is_open("p"))
+    assert recording_module.UNCOMMITTED not in (recording.prompt("p") or found).notes
+
+
+# ---------------------------------------------------------------- what the node asks
+
+
+@pytest.mark.parametrize(
+    ("prefix", "path"),
+    [
+        ("shot/a", "shot/a.done"),
+        ("a//b", "a/b.done"),
+        ("", ""),
+        ("../x", ""),
+        ("%width%", ""),
+        ("x_%height%", ""),
+        ("%prompt_id%", "p.done"),
+        ("%year%", time.strftime("%Y") + ".done"),
+    ],
+)
+def test_a_node_is_told_where_its_marker_will_be(recording: Recording, prefix: str, path: str) -> None:
+    begin(recording)
+    assert recording.marker_path("p", prefix) == path
+    assert recording.marker_path("unknown", "a") == "a.done"
+
+
+def test_the_time_in_a_marker_s_path_is_the_prompt_s_start(recording: Recording, utc: None) -> None:
+    queue(recording)
+    recording.inbox.urge(PromptStarted("p", Stamp(0.0, time.perf_counter())))
+    assert recording.marker_path("p", "%year%") == "1970.done"
+
+
+def test_a_node_that_waits_is_answered_at_once_and_one_that_does_not_wakes_nobody(
+    recording: Recording, tmp_path: Path
+) -> None:
+    begin(recording, graph={"3": saver("a"), "9": marker_node(filename_prefix="a", when=INPUTS_READY)})
+    answer: Future[str] = Future()
+    recording.marker_ran(MarkerRun("p", "9", "a", INPUTS_READY, "nothing", False, answer))
+    assert answer.result(5) == "a.done"
+    assert tree(tmp_path / "output") == ["a.done"]
+    recording.marker_ran(MarkerRun("p", "9", "a", "prompt completes", "nothing", False))
+    end(recording)
+    eventually(lambda: not recording.is_open("p"))
+
+
+def test_error_texts_are_told_relative_to_comfyui_s_folders(recording: Recording, tmp_path: Path) -> None:
+    begin(recording)
+    message = f"{tmp_path}/output/shot/a.png and {tmp_path}/elsewhere"
+    recording.inbox.append(PromptOutcome("p", now(), "error", "1", "A", "E", message))
+    found = recording.prompt("p")
+    assert found is not None
+    assert found.error is not None
+    assert found.error.message == "shot/a.png and <path>"
+
+
+# ---------------------------------------------------------------- other processes
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from run_recorder.telemetry.recording import Host, Recording
+from run_recorder.telemetry.contract import Environment
+from run_recorder.telemetry.events import *
+from run_recorder.telemetry.times import Stamp
+folder = Path(sys.argv[1])
+roots = {name: folder / name for name in ("output", "temp", "input")}
+for root in roots.values():
+    root.mkdir(exist_ok=True)
+now = lambda: Stamp(time.time(), time.perf_counter())
+recording = Recording(Host(folder / "private", lambda: roots, lambda: True, lambda *_: False, lambda: 1,
+                           lambda: Environment(id="e")))
+recording.start(); recording.ready.wait(10)
+graph = {"1": {"class_type": "Slow", "inputs": {}}, "9": {"class_type": "WriteDoneMarker", "inputs": {}},
+         "3": {"class_type": "SaveImage", "inputs": {"filename_prefix": "a"}}}
+for number in (1, 2):
+    recording.inbox.urge(PromptQueued(f"p{number}", now(), number, graph, frozenset(graph), False))
+recording.inbox.urge(PromptStarted("p1", now()))
+recording.inbox.append(NodeStarted("p1", "1", time.perf_counter()))
+time.sleep(0.5); recording.flush()
+print("ready", flush=True); sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_left_is_abandoned_before_anything_is_answered(starts: Starts, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    other = starts()
+    assert [getattr(other.prompt(name), "status", None) for name in ("p1", "p2")] == ["running", "queued"]
+    process.kill()
+    process.communicate()
+    after = starts()
+    one, two = after.prompt("p1"), after.prompt("p2")
+    assert one is not None
+    assert two is not None
+    assert (one.status, two.status) == ("abandoned", "abandoned")
+    assert one.current_node is not None
+    assert one.current_node.node_id == "1"
+    assert read_marker(tmp_path / "output" / "a.failed").Status == "abandoned"
+    assert len(list((tmp_path / "private" / FOLDER).iterdir())) == 2
+
+
+def test_one_record_that_cannot_be_settled_keeps_no_other_from_it(
+    starts: Starts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(default_url(tmp_path / "private"))
+    database.open()
+    store = Store(database)
+    dead = str(uuid.uuid4())
+    for name in ("bad", "good"):
+        store.save([Change(PromptRecord(name, 1, dead))])
+    database.close()
+    real = Writer.settle_dead
+
+    def settle(self: Writer, record: Any) -> None:
+        if record.prompt_id == "bad":
+            raise ValueError("odd")
+        real(self, record)
+
+    monkeypatch.setattr(Writer, "settle_dead", settle)
+    recording = starts()
+    assert "recovery" in problems(recording)
+    good = recording.prompt("good")
+    assert good is not None
+    assert good.status == "abandoned"
+
+
+def test_where_no_lock_can_be_held_the_process_records_all_the_same(starts: Starts, tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    write(tmp_path / "private" / FOLDER)
+    recording = starts()
+    assert "instance" in problems(recording)
+    assert whole(recording).status == "success"

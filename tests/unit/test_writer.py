@@ -1,0 +1,1230 @@
+"""The writer, step by step: what it saves, which markers it writes, whom it answers, and what it does when it can't."""
+
+import asyncio
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_recorder.telemetry import marking as marking_module
+from run_recorder.telemetry import settle as settle_module
+from run_recorder.telemetry import writer as writer_module
+from run_recorder.telemetry.contract import DoneMarker, Environment, Instance, Prompt
+from run_recorder.telemetry.database import Database, default_url
+from run_recorder.telemetry.events import (
+    Event,
+    ExpandedNode,
+    MarkerRun,
+    NodeFinished,
+    NodeProgress,
+    NodeStarted,
+    PromptCached,
+    PromptDone,
+    PromptOutcome,
+    PromptQueued,
+    PromptStarted,
+    PromptUnqueued,
+)
+from run_recorder.telemetry.feed import Feed
+from run_recorder.telemetry.inbox import Inbox
+from run_recorder.telemetry.marker import MarkerPlace, read_marker
+from run_recorder.telemetry.marking import OVERTAKEN
+from run_recorder.telemetry.problems import Problems
+from run_recorder.telemetry.recorder import UNTOLD_END, UNTOLD_OUTPUTS, WORKER_DIED
+from run_recorder.telemetry.redact import redact
+from run_recorder.telemetry.requests import INPUTS_READY, NOTHING
+from run_recorder.telemetry.store import Store
+from run_recorder.telemetry.temporaries import is_temporary
+from run_recorder.telemetry.times import Stamp
+from run_recorder.telemetry.writer import DIED, Outstanding, Surroundings, Writer
+from sqlalchemy.exc import DatabaseError
+
+from .support import image, marker_node, node, saver, tree, write
+
+GRAPH = {"1": node("EmptyImage"), "3": saver("shot/a"), "9": marker_node()}
+FULL = OSError(28, "No space left on device")
+MALFORMED = DatabaseError("a statement", {}, sqlite3.DatabaseError("database disk image is malformed"))
+
+
+def now() -> Stamp:
+    return Stamp(time.time(), time.perf_counter())
+
+
+class Desk:
+    """A writer with everything around it, on real files and a real database."""
+
+    def __init__(self, folder: Path, instance_id: str = "me") -> None:
+        self.folder = folder
+        self.roots = {name: folder / name for name in ("output", "temp", "input")}
+        for root in self.roots.values():
+            root.mkdir(exist_ok=True)
+        self.output = self.roots["output"]
+        self.inbox, self.feed, self.problems = Inbox(), Feed(), Problems()
+        self.database = Database(default_url(folder / "private"))
+        self.database.open()
+        self.store = Store(self.database)
+        self.alive: bool | None = True
+        self.port: int | None = 8188
+        surroundings = Surroundings(
+            lambda: self.roots, lambda: self.alive, lambda *_: False, lambda: self.port, redact, b"key"
+        )
+        instance = Instance(id=instance_id, port=8188)
+        self.store.add_instance(instance)
+        self.writer = Writer(self.inbox, self.store, self.feed, self.problems, surroundings, instance)
+
+    def step(self, *events: Event) -> None:
+        for event in events:
+            self.inbox.append(event)
+        self.writer.step()
+
+    def queue(self, prompt_id: str = "p", graph: dict[str, Any] = GRAPH, **more: Any) -> None:
+        given = {"number": 1, "accepted": frozenset(graph), "restricted": False, **more}
+        self.step(PromptQueued(prompt_id, now(), graph=graph, **given))
+
+    def begin(self, prompt_id: str = "p", graph: dict[str, Any] = GRAPH, **more: Any) -> None:
+        """Queue and start a prompt, and let the writer see both before the first node."""
+        self.queue(prompt_id, graph, **more)
+        self.step(PromptStarted(prompt_id, now()))
+
+    def ran(self, *node_ids: str, prompt_id: str = "p") -> list[Event]:
+        made: list[Event] = []
+        for node_id in node_ids:
+            made += [NodeStarted(prompt_id, node_id, now().mono), NodeFinished(prompt_id, node_id, now().mono)]
+        return made
+
+    def end(self, prompt_id: str = "p", status: str = "success", outputs: Any = (), **more: Any) -> None:
+        told = {} if outputs == () else outputs
+        self.step(
+            PromptOutcome(prompt_id, now(), status, **more), PromptDone(prompt_id, now(), told, status == "success")
+        )
+
+    def whole(self, prompt_id: str = "p", files: tuple[str, ...] = ("shot/a_00001_.png",), **more: Any) -> None:
+        """A prompt whose saver writes and reports some files."""
+        self.begin(prompt_id, **more)
+        for name in files:
+            write(self.output / name)
+        self.step(*self.ran("1", "3", prompt_id=prompt_id))
+        entries = [image(Path(one).name, str(Path(one).parent))["images"][0] for one in files]
+        self.end(prompt_id, outputs={"3": {"images": entries}})
+
+    def record(self, prompt_id: str = "p", number: int | None = None) -> Any:
+        return self.store.record(prompt_id, number)
+
+    def marker(self, path: str = "shot/a.done") -> DoneMarker:
+        return read_marker(self.output / path)
+
+    def names(self, path: str = "shot/a.done") -> list[str]:
+        return [file.Name for file in self.marker(path).Files]
+
+    def hints(self) -> dict[str, str]:
+        return {problem.what: problem.hint for problem in self.problems.all()}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    made.database.close()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Missing files and a failing store are waited for 50 ms; call it to let that time pass."""
+    monkeypatch.setattr(writer_module, "FILE_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(writer_module, "STORE_RETRY_SECONDS", 0.05)
+    return lambda: time.sleep(0.06)
+
+
+def failing(patch: pytest.MonkeyPatch, store: Store, name: str = "save", error: Exception = FULL) -> Callable[[], None]:
+    """Let a method of the store fail until the returned function is called."""
+    real = getattr(store, name)
+    state = {"broken": True}
+
+    def method(*given: Any, **named: Any) -> Any:
+        if state["broken"]:
+            raise error
+        return real(*given, **named)
+
+    patch.setattr(store, name, method)
+    return lambda: state.update(broken=False)
+
+
+# ---------------------------------------------------------------- a prompt's life in the store
+
+
+def test_each_step_of_a_prompt_is_in_the_store_and_its_end_is_committed_with_its_marker(desk: Desk) -> None:
+    assert desk.writer.timeout() is None
+    desk.queue()
+    assert (desk.record().status, desk.record().queued_ms is not None) == ("queued", True)
+    assert [one.status for one in desk.record().markers] == ["due"]
+    assert desk.writer.timeout() == 1.0
+    desk.step(PromptStarted("p", now()), NodeStarted("p", "1", now().mono), NodeProgress("p", "1", 3, 9))
+    assert (desk.record().status, desk.record().current_node.node_id, desk.record().current_node.value) == (
+        "running",
+        "1",
+        3,
+    )
+    assert desk.writer.timeout() == 0.2
+    write(desk.output / "shot/a_00001_.png", b"12345")
+    desk.step(NodeFinished("p", "1", now().mono), *desk.ran("3"))
+    assert not (desk.output / "shot/a.done").exists()
+    desk.end(outputs={"3": image("a_00001_.png", "shot")})
+    record = desk.record()
+    assert (record.status, record.plan, record.pending, record.current_node) == ("success", None, [], None)
+    assert (record.node_total, record.node_executed, record.node_cached) == (3, 2, 0)
+    assert [(one.path, one.status) for one in record.markers] == [("shot/a.done", "success")]
+    assert [(one.node_id, one.filename, one.subfolder, one.stamp.bytes) for one in record.outputs] == [
+        ("3", "a_00001_.png", "shot", 5)
+    ]
+    assert [one.node_id for one in desk.store.nodes(record.pk)] == ["1", "3"]
+    assert record.workflow_fingerprint.startswith("1:")
+    assert record.settings_fingerprint.startswith("1:")
+    assert record.graph_digest
+    marker = desk.marker()
+    assert (marker.Status, marker.PromptId, marker.Producer, marker.Cached) == ("success", "p", "node", False)
+    assert [(file.Name, file.Bytes, file.NodeId) for file in marker.Files] == [("a_00001_.png", 5, "3")]
+    assert marker.Notes == []
+    assert marker.Timestamp == record.markers[0].written_at
+    assert desk.writer.recorder.runs == []
+    assert desk.writer._attending == {}
+    assert desk.writer.timeout() is None
+    assert desk.problems.all() == []
+
+
+def test_all_of_a_prompt_in_one_step_is_recorded_all_the_same(desk: Desk) -> None:
+    events: list[Event] = [
+        PromptQueued("p", now(), 1, GRAPH, frozenset(GRAPH), False),
+        PromptStarted("p", now()),
+        *desk.ran("1"),
+    ]
+    for event in events:
+        desk.inbox.append(event)
+    write(desk.output / "shot" / "a_00001_.png")
+    desk.inbox.append(PromptOutcome("p", now(), "success"))
+    desk.step(PromptDone("p", now(), {"3": image("a_00001_.png", "shot")}, True))
+    assert desk.record().status == "success"
+    assert desk.names() == ["a_00001_.png"]
+
+
+def test_a_prompt_without_a_marker_node_writes_none(desk: Desk) -> None:
+    desk.whole(graph={"1": node("EmptyImage"), "3": saver("shot/a")})
+    assert desk.record().status == "success"
+    assert [one.filename for one in desk.record().outputs] == ["a_00001_.png"]
+    assert tree(desk.output) == ["shot/a_00001_.png"]
+
+
+def test_a_cancelled_prompt_writes_and_removes_nothing(desk: Desk) -> None:
+    write(desk.output / "shot" / "a.done", b"an earlier prompt's")
+    desk.queue()
+    desk.step(PromptUnqueued("p", now(), GRAPH))
+    assert desk.record().status == "cancelled"
+    assert [one.status for one in desk.record().markers] == ["not written"]
+    assert tree(desk.output) == ["shot/a.done"]
+
+
+def test_the_environment_of_the_start_is_recorded(desk: Desk) -> None:
+    desk.begin()
+    desk.writer.environment = Environment(id="e")
+    desk.end()
+    assert desk.record().environment_id == "e"
+    desk.whole("q")
+    assert desk.record("q").environment_id == "e"
+
+
+def test_a_port_that_is_known_late_is_learnt_once(desk: Desk) -> None:
+    desk.writer.instance.port, desk.port = None, None
+    desk.step()
+    assert desk.store.instances(["me"])["me"].port == 8188
+    desk.port = 9000
+    desk.step()
+    assert desk.store.instances(["me"])["me"].port == 9000
+
+
+def test_a_node_that_only_changes_is_not_added_again(desk: Desk) -> None:
+    desk.begin()
+    for step in range(3):
+        desk.step(NodeStarted("p", "1", now().mono), NodeProgress("p", "1", step, 9))
+    desk.step(NodeFinished("p", "1", now().mono))
+    desk.step(NodeProgress("p", "1", 9, 10))
+    (one,) = desk.store.nodes(desk.record().pk)
+    assert (one.progress_max, one.duration_seconds is not None) == (10, True)
+
+
+def test_an_event_that_is_not_understood_costs_no_other(desk: Desk) -> None:
+    desk.step(PromptQueued("p", None, 1, GRAPH, frozenset(), False))  # type: ignore[arg-type]
+    desk.queue("q")
+    assert desk.record("q").status == "queued"
+    assert "PromptQueued" in desk.hints()["recorder"]
+
+
+def test_a_graph_that_has_no_fingerprint_is_recorded_without(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_graph: Any) -> str:
+        raise ValueError("odd")
+
+    monkeypatch.setattr(writer_module, "workflow_fingerprint", broken)
+    desk.whole()
+    assert (desk.record().status, desk.record().workflow_fingerprint) == ("success", None)
+    assert "fingerprint" in desk.hints()
+
+
+# ---------------------------------------------------------------- which files
+
+
+def test_a_saver_that_reports_nothing_is_found_on_the_disk(desk: Desk) -> None:
+    write(desk.output / "shot" / "a_00001_.exr", b"old")
+    write(desk.output / "shot" / "b_00001_.exr", b"another's")
+    desk.begin()
+    write(desk.output / "shot" / "a_00002_.exr")
+    write(desk.output / "shot" / ".hidden_00001_.exr")
+    write(desk.output / "shot" / "a_00003_.tmp")
+    desk.step(*desk.ran("1", "3"))
+    desk.end()
+    assert desk.names() == ["a_00002_.exr"]
+    assert desk.marker().Files[0].NodeId is None
+    assert [(one.node_id, one.filename) for one in desk.record().outputs] == [(None, "a_00002_.exr")]
+
+
+def test_a_file_that_was_overwritten_is_new(desk: Desk) -> None:
+    write(desk.output / "shot" / "a_00001_.exr", b"old", modified=1000)
+    write(desk.output / "shot" / "a_00002_.exr", b"old", modified=1000)
+    desk.begin()
+    write(desk.output / "shot" / "a_00001_.exr", b"newer")
+    desk.step(*desk.ran("1", "3"))
+    desk.end()
+    assert desk.names() == ["a_00001_.exr"]
+
+
+def test_reported_and_found_files_are_listed_together_in_their_order(desk: Desk) -> None:
+    desk.begin()
+    for name in ("a_00002_.png", "a_00010_.exr", "a_00001_.exr"):
+        write(desk.output / "shot" / name)
+    desk.step(*desk.ran("1", "3"))
+    desk.end(outputs={"3": image("a_00002_.png", "shot")})
+    assert desk.names() == ["a_00001_.exr", "a_00002_.png", "a_00010_.exr"]
+
+
+def test_temp_files_and_other_folders_are_not_the_marker_s(desk: Desk) -> None:
+    desk.begin()
+    write(desk.output / "shot" / "a_00001_.png")
+    write(desk.roots["temp"] / "a_00009_.png")
+    desk.step(*desk.ran("1", "3"))
+    outputs = {"3": image("a_00001_.png", "shot"), "1": image("a_00009_.png", "", "temp")}
+    desk.end(outputs=outputs)
+    assert tree(desk.output) == ["shot/a.done", "shot/a_00001_.png"]
+    assert desk.names() == ["a_00001_.png"]
+    assert sorted(one.filename for one in desk.record().outputs) == ["a_00001_.png", "a_00009_.png"]
+
+
+def test_a_path_that_a_node_reports_as_a_string_counts_where_it_is_there(desk: Desk) -> None:
+    desk.begin()
+    write(desk.output / "shot" / "a_00001_.glb")
+    desk.end(outputs={"3": {"result": ["shot/a_00001_.glb", "no/such.glb", None]}})
+    assert desk.names() == ["a_00001_.glb"]
+    assert desk.marker().Files[0].NodeId == "3"
+    assert [one.filename for one in desk.record().outputs] == ["a_00001_.glb"]
+
+
+def test_a_file_that_two_nodes_report_is_recorded_of_both_and_marked_once(desk: Desk) -> None:
+    desk.begin()
+    write(desk.output / "shot" / "a_00001_.png")
+    desk.end(outputs={"3": image("a_00001_.png", "shot"), "1": image("a_00001_.png", "shot")})
+    assert desk.names() == ["a_00001_.png"]
+    assert sorted(one.node_id for one in desk.record().outputs) == ["1", "3"]
+
+
+def test_files_of_two_prefixes_get_a_marker_each(desk: Desk) -> None:
+    graph = {"3": saver("shot/a"), "4": saver("b"), "9": marker_node()}
+    desk.begin(graph=graph)
+    write(desk.output / "shot" / "a_00001_.png")
+    write(desk.output / "b_00001_.png")
+    desk.end(outputs={"3": image("a_00001_.png", "shot"), "4": image("b_00001_.png")})
+    assert desk.names() == ["a_00001_.png"]
+    assert desk.names("b.done") == ["b_00001_.png"]
+    assert sorted(one.path or "" for one in desk.record().markers) == ["b.done", "shot/a.done"]
+
+
+def test_two_markers_of_one_prefix_are_one_file_with_the_union(desk: Desk) -> None:
+    graph = {"3": saver("a"), "8": marker_node(filename_prefix="a"), "9": marker_node(hash_files=True)}
+    desk.begin(graph=graph)
+    write(desk.output / "a_00001_.png")
+    desk.end(outputs={"3": image("a_00001_.png")})
+    assert desk.names("a.done") == ["a_00001_.png"]
+    assert desk.marker("a.done").Files[0].Sha256
+    assert [one.path for one in desk.record().markers] == ["a.done"]
+
+
+def test_a_marker_of_its_own_prefix_lists_only_what_is_under_it(desk: Desk) -> None:
+    graph = {"3": saver("a"), "9": marker_node(filename_prefix="mine/all")}
+    desk.begin(graph=graph)
+    write(desk.output / "a_00001_.png")
+    desk.end(outputs={"3": image("a_00001_.png")})
+    assert tree(desk.output) == ["a_00001_.png", "mine/all.done"]
+    assert (desk.marker("mine/all.done").FrameCount, desk.marker("mine/all.done").Latest) == (0, None)
+    assert desk.marker("mine/all.done").Notes == ["no file was found under this prefix"]
+
+
+def test_a_marker_takes_the_prefix_under_which_its_saver_reported(desk: Desk) -> None:
+    literal = "%year%/%width%_a"
+    desk.begin(graph={"3": saver(literal), "9": marker_node(filename_prefix=literal)})
+    write(desk.output / "1999" / "64_a_00001_.png")
+    desk.end(outputs={"3": image("64_a_00001_.png", "1999")})
+    assert desk.names("1999/64_a.done") == ["64_a_00001_.png"]
+
+
+def test_a_silent_saver_with_tokens_is_found_under_what_they_came_to(desk: Desk) -> None:
+    desk.begin(graph={"3": saver("%year%/a_%width%"), "9": marker_node()})
+    name = f"{time.strftime('%Y')}/a_64"
+    write(desk.output / f"{name}_00001_.exr")
+    desk.end()
+    assert desk.names(f"{name}.done") == ["a_64_00001_.exr"]
+
+
+@pytest.mark.parametrize("literal", ["a_%width%", "%height%/x"])
+def test_a_marker_with_a_size_in_its_prefix_that_no_saver_filled_in_is_a_note(desk: Desk, literal: str) -> None:
+    desk.begin(graph={"3": saver("b"), "9": marker_node(filename_prefix=literal)})
+    desk.end()
+    assert [one.status for one in desk.record().markers] == ["not written"]
+    assert any("which only a saver can fill in" in note for note in desk.record().notes)
+    assert tree(desk.output) == []
+
+
+def test_a_prompt_without_any_saver_has_no_prefix_and_says_so(desk: Desk) -> None:
+    desk.begin(graph={"1": node("EmptyImage"), "9": marker_node()})
+    desk.end()
+    assert desk.record().notes[-1] == "no marker from node 9: no file was saved, so there is no prefix"
+    assert [one.status for one in desk.record().markers] == ["not written"]
+
+
+def test_a_prompt_id_in_a_prefix_is_filled_in(desk: Desk) -> None:
+    desk.begin("me", graph={"9": marker_node(filename_prefix="jobs/%prompt_id%")})
+    desk.end("me")
+    assert tree(desk.output) == ["jobs/me.done"]
+
+
+def test_a_hostile_prompt_id_in_a_prefix_leads_nowhere(desk: Desk) -> None:
+    desk.begin("../../x", graph={"9": marker_node(filename_prefix="jobs/%prompt_id%")})
+    desk.end("../../x")
+    assert [one.status for one in desk.record("../../x").markers] == ["not written"]
+    assert "'..'" in desk.record("../../x").notes[-1]
+    assert not (desk.folder / "x.done").exists()
+
+
+def test_a_wired_prefix_is_learnt_from_the_node_s_run(desk: Desk) -> None:
+    desk.begin(graph={"3": saver("b"), "9": marker_node(filename_prefix=["4", 0])})
+    desk.step(MarkerRun("p", "9", "wired/x", "prompt completes", NOTHING, False))
+    desk.end()
+    assert tree(desk.output) == ["wired/x.done"]
+
+
+def test_a_wired_prefix_that_is_bad_is_a_note_and_no_failure(desk: Desk) -> None:
+    desk.begin(graph={"3": saver("b"), "9": marker_node(filename_prefix=["4", 0])})
+    desk.step(MarkerRun("p", "9", "../x", "prompt completes", NOTHING, False))
+    desk.end()
+    assert (desk.record().status, tree(desk.output)) == ("success", [])
+    assert "leads upwards" in desk.record().notes[-1]
+
+
+def test_a_wired_prefix_that_was_never_told_is_a_note(desk: Desk) -> None:
+    desk.begin(graph={"3": saver("b"), "9": marker_node(filename_prefix=["4", 0])})
+    desk.end(status="error", message="no")
+    assert any("was not known: the node did not run" in note for note in desk.record().notes)
+
+
+def test_a_marker_that_cannot_be_written_is_a_note_and_a_problem(desk: Desk) -> None:
+    write(desk.output / "file")
+    desk.begin(graph={"9": marker_node(filename_prefix="file/x")})
+    desk.end()
+    assert desk.record().status == "success"
+    assert [one.status for one in desk.record().markers] == ["not written"]
+    assert "stands in a folder that is a file" in desk.record().notes[-1]
+
+
+def test_a_marker_that_cannot_be_put_in_place_is_taken_back_from_the_record(desk: Desk) -> None:
+    (desk.output / "shot" / "a.done").mkdir(parents=True)
+    desk.whole()
+    record = desk.record()
+    assert [(one.path, one.status, one.written_at) for one in record.markers] == [(None, "not written", None)]
+    assert "could not be put in place" in record.notes[-1]
+    assert "marker" in desk.hints()
+    assert [path.name for path in (desk.output / "shot").iterdir() if is_temporary(path.name)] == []
+
+
+@pytest.mark.parametrize("error", [FULL, ValueError("odd")])
+def test_a_marker_that_cannot_be_written_costs_neither_the_prompt_nor_other_markers(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    graph = {"3": saver("shot/a"), "4": saver("b"), "9": marker_node()}
+    desk.begin(graph=graph)
+    write(desk.output / "shot" / "a_00001_.png")
+    write(desk.output / "b_00001_.png")
+    real = marking_module.write_temporary
+
+    def broken(place: MarkerPlace, marker: DoneMarker) -> Path:
+        if place.prefix.name == "a":
+            raise error
+        return real(place, marker)
+
+    monkeypatch.setattr(marking_module, "write_temporary", broken)
+    desk.end(outputs={"3": image("a_00001_.png", "shot"), "4": image("b_00001_.png")})
+    assert tree(desk.output) == ["b.done", "b_00001_.png", "shot/a_00001_.png"]
+    assert sorted(one.status for one in desk.record().markers) == ["not written", "success"]
+    assert desk.record().notes[-1] == f"a marker was not written: {type(error).__name__}"
+    assert "marker" in desk.hints()
+
+
+def test_a_prompt_whose_files_cannot_be_looked_at_ends_without_markers(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_given: object) -> None:
+        raise ValueError("odd")
+
+    monkeypatch.setattr(writer_module, "decide", broken)
+    desk.whole()
+    for _ in range(20):
+        desk.step()
+    assert (desk.record().status, [one.status for one in desk.record().markers]) == ("success", ["not written"])
+    assert "markers" in desk.hints()
+    assert desk.writer.recorder.runs == []
+
+
+def test_a_saver_with_a_bad_prefix_costs_no_other_its_marker(desk: Desk) -> None:
+    graph = {"3": saver("shot/a"), "4": saver("../x"), "5": saver("%width%/../x"), "9": marker_node()}
+    desk.begin(graph=graph)
+    write(desk.output / "shot" / "a_00001_.png")
+    desk.end(outputs={"3": image("a_00001_.png", "shot")})
+    assert desk.names() == ["a_00001_.png"]
+    desk.begin("q", graph=graph)
+    desk.end("q", status="error")
+    assert tree(desk.output) == ["shot/a.failed", "shot/a_00001_.png"]
+
+
+def test_what_lies_behind_a_link_that_leads_out_is_not_listed(desk: Desk) -> None:
+    (desk.output / "link").symlink_to(desk.folder / "outside")
+    desk.begin(graph={"3": saver("link/a"), "9": marker_node()})
+    write(desk.folder / "outside" / "a_00001_.exr")
+    desk.end()
+    assert tree(desk.folder / "outside") == ["a_00001_.exr"]
+    assert desk.record().outputs == []
+
+
+# ---------------------------------------------------------------- missing files
+
+
+def test_a_reported_file_that_is_not_there_is_waited_for(desk: Desk, patient: Callable[[], None]) -> None:
+    desk.begin()
+    desk.step(*desk.ran("1", "3"))
+    desk.end(outputs={"3": image("a_00001_.png", "shot")})
+    assert desk.record().status == "running"
+    assert desk.writer.timeout() == 0.05
+    assert not (desk.output / "shot").exists()
+    write(desk.output / "shot" / "a_00001_.png")
+    time.sleep(0.03)
+    desk.step()
+    desk.step()
+    patient()
+    desk.step()
+    assert (desk.record().status, desk.names()) == ("success", ["a_00001_.png"])
+
+
+@pytest.mark.parametrize(("data", "said"), [(None, "which isn't there"), (b"", "which is empty")])
+def test_a_reported_file_that_never_comes_is_a_note(
+    desk: Desk, patient: Callable[[], None], data: bytes | None, said: str
+) -> None:
+    desk.begin()
+    if data is not None:
+        write(desk.output / "shot" / "a_00001_.png", data)
+    desk.end(outputs={"3": image("a_00001_.png", "shot")})
+    assert desk.record().status == "running"
+    patient()
+    desk.step()
+    note = f"node 3 reported a_00001_.png, {said}"
+    assert desk.record().status == "success"
+    assert desk.record().notes.count(note) == 1
+    assert note in desk.marker().Notes
+    assert desk.marker().FrameCount == (0 if data is None else 1)
+
+
+def test_a_file_that_is_still_being_written_is_waited_for(
+    desk: Desk, patient: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "FILE_PATIENCE_SECONDS", 5.0)
+    monkeypatch.setattr(settle_module, "QUIET_SECONDS", 0.15)
+    desk.begin()
+    desk.step(*desk.ran("1", "3"))
+    path = write(desk.output / "shot" / "a_00001_.png")
+    desk.inbox.append(PromptOutcome("p", now(), "success"))
+    time.sleep(0.1)
+    path.write_bytes(b"more")
+    desk.step(PromptDone("p", now(), {"3": image("a_00001_.png", "shot")}, True))
+    assert desk.record().status == "running"
+    path.write_bytes(b"and more")
+    time.sleep(0.25)
+    desk.step()
+    assert desk.record().status == "success"
+    assert desk.marker().Files[0].Bytes == 8
+    assert desk.record().notes == []
+
+
+def test_a_failed_prompt_waits_for_nothing(desk: Desk) -> None:
+    desk.begin()
+    desk.end(status="error", outputs={"3": image("a_00001_.png", "shot")})
+    assert desk.record().status == "error"
+    assert tree(desk.output) == ["shot/a.failed"]
+
+
+def test_a_file_in_a_folder_outside_is_not_waited_for(desk: Desk) -> None:
+    desk.begin()
+    desk.end(outputs={"3": image("x.png", "/somewhere/else")})
+    assert desk.record().status == "success"
+
+
+# ---------------------------------------------------------------- failures
+
+
+@pytest.mark.parametrize("status", ["error", "interrupted"])
+def test_a_failed_prompt_leaves_failed_with_its_files_and_removes_done(desk: Desk, status: str) -> None:
+    desk.begin()
+    write(desk.output / "shot" / "a_00001_.png")
+    desk.step(*desk.ran("1"))
+    desk.end(status=status, node_id="3", class_type="SaveImage", message="no", exception_type="E")
+    assert tree(desk.output) == ["shot/a.failed", "shot/a_00001_.png"]
+    assert desk.marker("shot/a.failed").Status == status
+    assert desk.names("shot/a.failed") == ["a_00001_.png"]
+    assert desk.record().status == status
+    assert [(one.path, one.status) for one in desk.record().markers] == [("shot/a.failed", status)]
+    assert (desk.record().error is not None) is (status == "error")
+
+
+def test_a_failure_before_any_file_is_told_under_the_savers_literal_prefixes(desk: Desk) -> None:
+    graph = {"3": saver("shot/a"), "4": saver("%year%/b"), "5": saver("x_%width%"), "9": marker_node()}
+    desk.begin(graph=graph)
+    desk.end(status="error")
+    assert tree(desk.output) == sorted([f"{time.strftime('%Y')}/b.failed", "shot/a.failed"])
+
+
+def test_where_nobody_wants_to_be_told_of_a_failure_nothing_is_written(desk: Desk) -> None:
+    desk.begin(graph={"3": saver("a"), "9": marker_node(on_failure=NOTHING)})
+    desk.end(status="error")
+    assert tree(desk.output) == []
+    assert desk.record().notes[-1] == "no marker a: the prompt failed, and none was wanted for that"
+    assert [one.status for one in desk.record().markers] == ["not written"]
+
+
+def test_a_worker_that_dies_ends_its_prompt_with_the_node_it_died_in(desk: Desk) -> None:
+    desk.begin()
+    desk.step(NodeStarted("p", "1", now().mono))
+    desk.alive = None
+    desk.step()
+    assert desk.record().status == "running"
+    desk.alive = False
+    desk.step()
+    assert desk.record().status == "error"
+    assert (desk.record().error.node_id, desk.record().error.message) == ("1", WORKER_DIED)
+    assert tree(desk.output) == ["shot/a.failed"]
+
+
+def test_a_prompt_whose_end_was_not_told_is_abandoned_and_a_silent_seam_is_a_problem(desk: Desk) -> None:
+    desk.begin("p")
+    desk.begin("q", graph={"1": node("A")})
+    assert desk.record("p").status == "abandoned"
+    assert UNTOLD_END in desk.record("p").notes
+    assert "a silent seam" in desk.hints()
+
+
+def test_files_that_are_never_told_end_the_prompt_after_a_while(desk: Desk) -> None:
+    desk.begin()
+    desk.step(*desk.ran("1"), PromptOutcome("p", Stamp(time.time() - 9, time.perf_counter() - 9), "success"))
+    assert desk.record().status == "success"
+    assert UNTOLD_OUTPUTS in desk.record().notes
+
+
+# ---------------------------------------------------------------- stale markers, overtaking
+
+
+def test_stale_markers_go_when_the_prompt_starts_and_not_before(desk: Desk) -> None:
+    for name in ("shot/a.done", "shot/a.failed", "shot/b.done"):
+        write(desk.output / name)
+    desk.queue()
+    assert len(tree(desk.output)) == 3
+    desk.step(PromptStarted("p", now()))
+    assert tree(desk.output) == ["shot/b.done"]
+
+
+def test_stale_markers_of_a_prefix_that_only_the_saver_knows_go_with_its_first_file(desk: Desk) -> None:
+    for name in ("64_a.done", "64_a.failed", "32_a.done"):
+        write(desk.output / name)
+    desk.begin(graph={"3": saver("%width%_a"), "9": marker_node()})
+    desk.step(*desk.ran("1"))
+    assert len(tree(desk.output)) == 3
+    write(desk.output / "64_a_00001_.png")
+    desk.step(NodeStarted("p", "3", now().mono))
+    assert tree(desk.output) == ["32_a.done", "64_a_00001_.png"]
+    desk.step(NodeFinished("p", "3", now().mono))
+    desk.end(outputs={"3": image("64_a_00001_.png")})
+    assert desk.names("64_a.done") == ["64_a_00001_.png"]
+
+
+def test_a_stale_marker_behind_a_link_that_leads_out_stays(desk: Desk) -> None:
+    write(desk.folder / "outside" / "a.done")
+    (desk.output / "link").symlink_to(desk.folder / "outside")
+    desk.begin(graph={"3": saver("link/a"), "9": marker_node(filename_prefix="link/a")})
+    desk.end()
+    assert tree(desk.folder / "outside") == ["a.done"]
+
+
+def test_a_marker_that_a_newer_prompt_has_cleared_is_not_written(desk: Desk, patient: Callable[[], None]) -> None:
+    desk.begin("p")
+    desk.end("p", outputs={"3": image("a_00001_.png", "shot")})
+    assert desk.record("p").status == "running"
+    desk.begin("q")
+    patient()
+    desk.step()
+    assert desk.record("p").status == "success"
+    assert f"no marker shot/a: {OVERTAKEN}" in desk.record("p").notes
+    assert tree(desk.output) == []
+    write(desk.output / "shot" / "a_00001_.png")
+    desk.end("q", outputs={"3": image("a_00001_.png", "shot")})
+    assert desk.marker().PromptId == "q"
+
+
+def test_a_prompt_that_was_queued_later_overtakes_nobody(desk: Desk, patient: Callable[[], None]) -> None:
+    desk.begin("p")
+    desk.end("p", outputs={"3": image("a_00001_.png", "shot")})
+    desk.queue("q")
+    patient()
+    desk.step()
+    assert desk.marker().PromptId == "p"
+
+
+def test_a_newer_prompt_with_another_prefix_overtakes_nobody(desk: Desk, patient: Callable[[], None]) -> None:
+    desk.begin("p")
+    desk.end("p", outputs={"3": image("a_00001_.png", "shot")})
+    desk.begin("q", graph={"3": saver("other"), "9": marker_node()})
+    patient()
+    desk.step()
+    assert desk.marker().PromptId == "p"
+
+
+# ---------------------------------------------------------------- cached
+
+
+def cached_again(desk: Desk, prompt_id: str, outputs: Any = ()) -> None:
+    desk.begin(prompt_id)
+    desk.step(PromptCached(prompt_id, frozenset({"1", "3"})), *desk.ran("9", prompt_id=prompt_id))
+    desk.end(prompt_id, outputs=outputs)
+
+
+def test_a_cached_prompt_lists_the_earlier_prompt_s_files_and_says_so(desk: Desk) -> None:
+    desk.whole("p")
+    cached_again(desk, "q", {"3": image("a_00001_.png", "shot")})
+    marker = desk.marker()
+    assert (marker.PromptId, marker.Cached, desk.names()) == ("q", True, ["a_00001_.png"])
+    assert [one.cached for one in desk.record("q").outputs] == [True]
+
+
+def test_where_the_cached_outputs_are_not_told_the_last_record_of_the_graph_tells(desk: Desk) -> None:
+    desk.whole("p")
+    cached_again(desk, "q")
+    marker = desk.marker()
+    assert (marker.PromptId, marker.Cached, desk.names()) == ("q", True, ["a_00001_.png"])
+    assert marker.Files[0].NodeId == "3"
+    cached_again(desk, "r")
+    assert desk.names() == ["a_00001_.png"]
+
+
+def test_files_of_a_silent_cached_saver_are_known_from_the_last_record_too(desk: Desk) -> None:
+    desk.begin("p")
+    write(desk.output / "shot" / "a_00001_.exr")
+    desk.step(*desk.ran("1", "3"))
+    desk.end("p")
+    cached_again(desk, "q")
+    assert (desk.marker().Cached, desk.names()) == (True, ["a_00001_.exr"])
+
+
+def test_an_earlier_file_that_has_changed_since_is_not_listed_and_noted(desk: Desk) -> None:
+    desk.whole("p", ("shot/a_00001_.png", "shot/a_00002_.png", "shot/a_00003_.png"))
+    write(desk.output / "shot" / "a_00002_.png", b"someone else's", modified=1000)
+    (desk.output / "shot" / "a_00003_.png").unlink()
+    cached_again(desk, "q")
+    assert desk.names() == ["a_00001_.png"]
+    assert {f"a_0000{number}_.png of an earlier prompt is no longer what it was" for number in (2, 3)} <= set(
+        desk.record("q").notes
+    )
+
+
+def test_files_of_a_node_that_a_cached_one_expanded_into_are_known(desk: Desk) -> None:
+    graph = {"5": node("Expander"), "9": marker_node(filename_prefix="a")}
+    inner = ExpandedNode("SaveImage", None, "5", "5")
+    desk.begin("p", graph)
+    write(desk.output / "a_00001_.png")
+    desk.step(NodeStarted("p", "5.0.0.1", now().mono, inner), NodeFinished("p", "5.0.0.1", now().mono, inner))
+    desk.end("p", outputs={"5.0.0.1": image("a_00001_.png")})
+    desk.begin("q", graph)
+    desk.step(PromptCached("q", frozenset({"5"})))
+    desk.end("q")
+    assert (desk.marker("a.done").Cached, desk.names("a.done")) == (True, ["a_00001_.png"])
+
+
+def test_a_saver_that_ran_this_time_does_not_list_what_it_wrote_last_time(desk: Desk) -> None:
+    desk.whole("p")
+    desk.begin("q")
+    desk.step(PromptCached("q", frozenset({"1"})), *desk.ran("3", prompt_id="q"))
+    write(desk.output / "shot" / "a_00002_.png")
+    desk.end("q", outputs={"3": image("a_00002_.png", "shot")})
+    assert desk.names() == ["a_00002_.png"]
+    assert not desk.marker().Cached
+
+
+def test_a_marker_of_old_and_new_files_says_how_many_are_which(desk: Desk) -> None:
+    graph = {"3": saver("a"), "4": saver("a"), "9": marker_node()}
+    desk.begin(graph=graph)
+    write(desk.output / "a_00001_.png")
+    write(desk.output / "a_00002_.png")
+    desk.step(PromptCached("p", frozenset({"3"})), *desk.ran("4"))
+    desk.end(outputs={"3": image("a_00001_.png"), "4": image("a_00002_.png")})
+    assert desk.marker("a.done").Notes == ["1 of the 2 files are an earlier prompt's"]
+    assert not desk.marker("a.done").Cached
+
+
+# ---------------------------------------------------------------- listings that came too late
+
+
+def late(desk: Desk, *old: tuple[str, float]) -> None:
+    """A prompt whose folder could only be listed after its first node had started."""
+    for name, age in old:
+        write(desk.output / "shot" / name, modified=time.time() - age)
+    for event in (
+        PromptQueued("p", now(), 1, GRAPH, frozenset(GRAPH), False),
+        PromptStarted("p", now()),
+        *desk.ran("1"),
+    ):
+        desk.inbox.append(event)
+    time.sleep(0.02)
+    write(desk.output / "shot" / "a_00009_.exr")
+
+
+def test_where_the_folder_was_listed_too_late_the_folder_s_clock_tells_what_is_new(desk: Desk) -> None:
+    late(desk, ("a_00001_.exr", 60))
+    desk.step(*desk.ran("3"))
+    desk.end()
+    assert desk.names() == ["a_00009_.exr"]
+
+
+def test_what_an_earlier_record_lists_is_not_new(desk: Desk) -> None:
+    desk.whole("before", ("shot/a_00001_.png",))
+    late(desk)
+    desk.step(*desk.ran("3"))
+    desk.end()
+    assert desk.names() == ["a_00009_.exr"]
+
+
+def test_the_listing_at_queueing_helps_where_the_one_at_the_start_was_late(desk: Desk) -> None:
+    desk.queue()
+    write(desk.output / "shot" / "a_00001_.exr", modified=time.time() - 60)
+    for event in (PromptStarted("p", now()), *desk.ran("1")):
+        desk.inbox.append(event)
+    time.sleep(0.02)
+    write(desk.output / "shot" / "a_00009_.exr")
+    desk.step(*desk.ran("3"))
+    desk.end()
+    assert desk.names() == ["a_00009_.exr"]
+
+
+# ---------------------------------------------------------------- inputs ready
+
+
+def ready(prefix: str = "shot/a", node_id: str = "9") -> tuple[MarkerRun, "Future[str]"]:
+    answer: Future[str] = Future()
+    return MarkerRun("p", node_id, prefix, INPUTS_READY, "write .failed", False, answer), answer
+
+
+READY = {"3": saver("shot/a"), "9": marker_node(filename_prefix="shot/a", when=INPUTS_READY)}
+
+
+def test_a_node_that_waits_is_answered_once_its_marker_is_there(desk: Desk) -> None:
+    desk.begin(graph=READY)
+    write(desk.output / "shot" / "a_00001_.png")
+    desk.step(*desk.ran("3"))
+    event, answer = ready()
+    desk.step(event)
+    assert answer.result(0) == "shot/a.done"
+    assert (desk.marker().Status, desk.names()) == ("running", ["a_00001_.png"])
+    desk.end(outputs={"3": image("a_00001_.png", "shot")})
+    assert desk.marker().Status == "running"
+    assert [(one.path, one.status) for one in desk.record().markers] == [("shot/a.done", "running")]
+
+
+def test_a_failure_after_the_inputs_were_ready_is_told_all_the_same(desk: Desk) -> None:
+    desk.begin(graph=READY)
+    event, _ = ready()
+    desk.step(event)
+    desk.end(status="error")
+    assert tree(desk.output) == ["shot/a.failed"]
+
+
+def test_a_node_with_a_bad_prefix_is_answered_with_nothing(desk: Desk) -> None:
+    desk.begin(graph=READY)
+    event, answer = ready("../x")
+    desk.step(event)
+    assert answer.result(0) == ""
+    desk.end()
+    assert any("leads upwards" in note for note in desk.record().notes)
+
+
+def test_a_node_whose_marker_cannot_be_written_is_answered_with_nothing(desk: Desk) -> None:
+    desk.begin(graph=READY)
+    (desk.output / "shot" / "a.done").mkdir(parents=True)
+    event, answer = ready()
+    desk.step(event)
+    assert answer.result(0) == ""
+    assert "marker" in desk.hints()
+
+
+def test_a_node_that_still_waits_at_the_end_is_answered(desk: Desk) -> None:
+    desk.begin(graph=READY)
+    event, answer = ready()
+    desk.inbox.append(event)
+    desk.end()
+    assert answer.result(0) == ""
+    assert desk.record().status == "success"
+
+
+def test_two_nodes_that_wait_have_a_marker_each(desk: Desk) -> None:
+    graph = {**READY, "8": marker_node(filename_prefix="b", when=INPUTS_READY)}
+    desk.begin(graph=graph)
+    events = [ready(), ready("b", "8"), ready("inner", "5.0.0.1"), ready()]
+    desk.step(*(event for event, _ in events))
+    assert [answer.result(0) for _, answer in events] == ["shot/a.done", "b.done", "inner.done", "shot/a.done"]
+    desk.end()
+    assert sorted((one.path, one.status) for one in desk.record().markers) == [
+        ("b.done", "running"),
+        ("inner.done", "running"),
+        ("shot/a.done", "running"),
+    ]
+
+
+def test_a_node_that_never_ran_has_no_marker_and_says_why(desk: Desk) -> None:
+    desk.begin(graph=READY)
+    desk.end()
+    assert [one.status for one in desk.record().markers] == ["not written"]
+    assert desk.record().notes[-1] == "no marker from node 9: it did not run, so its inputs never were ready"
+
+
+# ---------------------------------------------------------------- a store that fails
+
+
+def test_a_store_that_fails_costs_nothing_once_it_recovers(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
+) -> None:
+    recover = failing(monkeypatch, desk.store)
+    desk.whole()
+    assert "store" in desk.hints()
+    assert desk.writer.is_failing
+    assert desk.record() is None
+    assert tree(desk.output) == ["shot/a_00001_.png"]
+    assert desk.writer.timeout() == 0.05
+    desk.step()
+    patient()
+    desk.step()
+    assert tree(desk.output) == ["shot/a_00001_.png"]
+    recover()
+    patient()
+    desk.step()
+    assert (desk.record().status, desk.names()) == ("success", ["a_00001_.png"])
+    assert not desk.writer.is_failing
+    assert desk.problems.all() == []
+    assert desk.writer.recorder.runs == []
+
+
+def test_a_marker_speaks_only_of_what_is_committed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
+) -> None:
+    desk.begin()
+    write(desk.output / "shot" / "a_00001_.png")
+    desk.step(*desk.ran("1", "3"))
+    recover = failing(monkeypatch, desk.store)
+    desk.end(outputs={"3": image("a_00001_.png", "shot")})
+    assert tree(desk.output) == ["shot/a_00001_.png"]
+    assert desk.record().status == "running"
+    recover()
+    patient()
+    desk.step()
+    assert desk.names() == ["a_00001_.png"]
+
+
+def test_a_pending_marker_that_could_not_be_noted_is_noted_later(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
+) -> None:
+    recover = failing(monkeypatch, desk.store, "clear_pending")
+    desk.whole()
+    assert desk.record().pending
+    assert desk.writer.timeout() == 0.05
+    recover()
+    patient()
+    desk.step()
+    assert desk.record().pending == []
+    assert desk.problems.all() == []
+
+
+def test_a_record_that_no_database_takes_is_let_go_and_counted_and_costs_no_other(desk: Desk) -> None:
+    graph = {"1": node("A")}
+    odd = PromptQueued("odd", Stamp(1e30, 1.0), 1, graph, frozenset(graph), False)
+    desk.inbox.append(PromptQueued("p", now(), 1, graph, frozenset(graph), False))
+    desk.step(odd, PromptQueued("q", now(), 1, graph, frozenset(graph), False))
+    desk.step()
+    assert [desk.record(name) is not None for name in ("odd", "p", "q")] == [False, True, True]
+    assert desk.writer.dropped == 1
+    assert "record refused" in desk.hints()
+    desk.step(PromptStarted("p", now()), *desk.ran("1"))
+    desk.end("p")
+    assert desk.record("p").status == "success"
+    assert not desk.writer.is_failing
+
+
+def test_an_end_that_no_database_takes_is_let_go_with_its_marker(desk: Desk) -> None:
+    desk.begin()
+    write(desk.output / "shot" / "a_00001_.png")
+    desk.step(*desk.ran("1", "3"))
+    desk.step(PromptOutcome("p", Stamp(1e30, now().mono), "success"))
+    desk.step(PromptDone("p", now(), {"3": image("a_00001_.png", "shot")}, True))
+    desk.step()
+    assert desk.writer.recorder.runs == []
+    assert tree(desk.output) == ["shot/a_00001_.png"]
+    assert (desk.writer.dropped, "record refused" in desk.hints()) == (1, True)
+
+
+def test_run_numbers_go_on_where_the_id_was_seen_before(desk: Desk) -> None:
+    desk.whole("p")
+    desk.whole("p")
+    assert [desk.record("p", number).status for number in (1, 2)] == ["success", "success"]
+    assert desk.record("p").run_number == 2
+
+
+# ---------------------------------------------------------------- those who wait
+
+
+async def test_a_waiter_is_answered_when_marker_and_record_are_there(desk: Desk) -> None:
+    desk.begin()
+    write(desk.output / "shot" / "a_00001_.png")
+    waiter = desk.feed.wait_for(("p", 1), asyncio.get_running_loop())
+    desk.writer.settled.clear()
+    desk.end(outputs={"3": image("a_00001_.png", "shot")})
+    told = Prompt.model_validate_json(await asyncio.wait_for(waiter.answer, 5))
+    assert (told.status, told.markers[0].path) == ("success", "shot/a.done")
+    assert desk.marker().Status == "success"
+    assert not desk.writer.settled.is_set()
+    waiter.done()
+    assert desk.writer.settled.is_set()
+
+
+def test_with_nobody_waiting_the_end_is_settled_at_once(desk: Desk) -> None:
+    desk.begin()
+    desk.writer.settled.clear()
+    desk.end()
+    assert desk.writer.settled.is_set()
+
+
+def test_a_prompt_that_waits_for_a_file_holds_no_garbage_collection_up(desk: Desk) -> None:
+    desk.begin()
+    desk.writer.settled.clear()
+    desk.end(outputs={"3": image("a_00001_.png", "shot")})
+    assert desk.record().status == "running"
+    assert desk.writer.settled.is_set()
+
+
+def test_an_event_is_set_only_when_the_writer_is_idle_and_all_are_answered() -> None:
+    event = threading.Event()
+    outstanding = Outstanding(event)
+    outstanding.writer_is(idle=False)
+    outstanding.add()
+    outstanding.done()
+    assert not event.is_set()
+    outstanding.add()
+    outstanding.writer_is(idle=True)
+    assert not event.is_set()
+    outstanding.done()
+    assert event.is_set()
+
+
+# ---------------------------------------------------------------- what a dead process left
+
+
+@pytest.fixture
+def next_desk(tmp_path: Path, desk: Desk) -> Iterator[Callable[[], Desk]]:
+    """The next process, on the same folders, with everything unsettled settled."""
+    made: list[Desk] = []
+
+    def start() -> Desk:
+        desk.database.close()
+        after = Desk(tmp_path, f"after{len(made)}")
+        made.append(after)
+        after.writer.dead = after.store.unsettled()
+        after.writer.step()
+        return after
+
+    yield start
+    for one in made:
+        one.database.close()
+
+
+def test_a_prompt_that_was_running_becomes_abandoned_with_its_node_and_failed(
+    desk: Desk, next_desk: Callable[[], Desk]
+) -> None:
+    desk.begin()
+    write(desk.output / "shot" / "a_00001_.png")
+    desk.step(NodeStarted("p", "1", now().mono))
+    after = next_desk()
+    record = after.record()
+    assert (record.status, record.ended_ms, record.current_node.node_id) == ("abandoned", None, "1")
+    assert record.notes == [DIED]
+    assert [(one.path, one.status) for one in record.markers] == [("shot/a.failed", "abandoned")]
+    assert after.marker("shot/a.failed").Status == "abandoned"
+    assert after.names("shot/a.failed") == ["a_00001_.png"]
+    assert (record.plan, record.pending) == (None, [])
+    assert after.store.unsettled() == []
+    assert after.writer._attending == {}
+
+
+def test_a_prompt_that_was_queued_becomes_abandoned_and_writes_and_removes_nothing(
+    desk: Desk, next_desk: Callable[[], Desk]
+) -> None:
+    write(desk.output / "shot" / "a.done", b"an earlier prompt's")
+    desk.queue()
+    after = next_desk()
+    assert (after.record().status, [one.status for one in after.record().markers]) == ("abandoned", ["not written"])
+    assert tree(after.output) == ["shot/a.done"]
+
+
+def committed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt whose end was committed when the process died, before its marker was put in place."""
+    monkeypatch.setattr(desk.writer._marking, "place", lambda *_: True)
+    monkeypatch.setattr(desk.writer, "_forget_pending", lambda: None)
+    desk.whole()
+    assert desk.record().pending
+    assert not (desk.output / "shot" / "a.done").exists()
+
+
+def test_a_marker_that_was_committed_and_not_put_in_place_is_put_there(
+    desk: Desk, next_desk: Callable[[], Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed(desk, monkeypatch)
+    after = next_desk()
+    assert (after.marker().PromptId, after.names()) == ("p", ["a_00001_.png"])
+    assert after.record().pending == []
+    assert tree(after.output) == ["shot/a.done", "shot/a_00001_.png"]
+
+
+def test_a_committed_marker_does_not_replace_a_newer_one(
+    desk: Desk, next_desk: Callable[[], Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed(desk, monkeypatch)
+    write(desk.output / "shot" / "a.done", json.dumps({"Timestamp": "x"}).encode(), modified=time.time() + 5)
+    after = next_desk()
+    assert after.marker().Timestamp == "x"
+    assert tree(after.output) == ["shot/a.done", "shot/a_00001_.png"]
+
+
+@pytest.mark.parametrize(
+    "pending",
+    [
+        ("shot/a", "success", "../../evil"),
+        ("shot/a", "success", "a_00001_.png"),
+        ("../a", "success", ".rr-00000000-1-1-0123456789ab.tmp"),
+        ("shot/a", "success", ".rr-00000000-1-1-0123456789ab.tmp"),
+    ],
+)
+def test_a_pending_name_that_is_no_temporary_of_ours_touches_nothing(
+    desk: Desk, next_desk: Callable[[], Desk], pending: tuple[str, str, str]
+) -> None:
+    desk.whole()
+    before = {path: (desk.output / path).read_bytes() for path in tree(desk.output)}
+    record = desk.record()
+    record.pending = [pending]
+    desk.store.save([writer_module.Change(record)])
+    after = next_desk()
+    assert {path: (after.output / path).read_bytes() for path in tree(after.output)} == before
+    assert after.record().pending == []
+
+
+def test_a_committed_marker_that_cannot_be_put_in_place_is_told(
+    desk: Desk, next_desk: Callable[[], Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed(desk, monkeypatch)
+    (desk.output / "shot" / "a.done").mkdir()
+    os.utime(desk.output / "shot" / "a.done", (1000, 1000))
+    after = next_desk()
+    assert "marker" in after.hints()
+
+
+def test_a_dead_prompt_that_could_not_be_saved_is_settled_once_the_store_works_again(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
+) -> None:
+    desk.begin()
+    desk.database.close()
+    after = Desk(tmp_path, "after")
+    recover = failing(monkeypatch, after.store)
+    after.writer.dead = after.store.unsettled()
+    after.step()
+    assert after.record().status == "running"
+    recover()
+    patient()
+    after.step()
+    patient()
+    after.step()
+    assert after.record().status == "abandoned"
+    after.database.close()
+
+
+# ---------------------------------------------------------------- events
+
+
+def heard(desk: Desk) -> list[tuple[int, str, str]]:
+    return [(event.number, event.kind, event.prompt_id) for event, _ in desk.writer.stream._kept]
+
+
+def test_events_are_told_after_their_commit_in_order_and_numbered(desk: Desk) -> None:
+    desk.whole()
+    kinds = [kind for _, kind, _ in heard(desk)]
+    assert kinds[:2] == ["prompt.queued", "prompt.started"]
+    assert kinds[-2:] == ["marker.written", "prompt.finished"]
+    assert kinds.count("node.started") == kinds.count("node.finished") == 2
+    numbers = [number for number, _, _ in heard(desk)]
+    assert numbers == sorted(set(numbers))
+
+
+def test_nothing_is_told_that_is_not_committed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
+) -> None:
+    recover = failing(monkeypatch, desk.store)
+    desk.whole()
+    assert heard(desk) == []
+    recover()
+    patient()
+    desk.step()
+    kinds = [kind for _, kind, _ in heard(desk)]
+    assert (kinds[0], kinds[-1]) == ("prompt.queued", "prompt.finished")
+    assert len(kinds) == len(set(kinds)) + 2
+
+
+def test_event_numbers_only_grow_though_the_database_was_set_aside(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
+) -> None:
+    monkeypatch.setattr(writer_module, "NUMBERS_AT_ONCE", 5)
+    desk.whole("p")
+    recover = failing(monkeypatch, desk.store, error=MALFORMED)
+    desk.queue("q", graph={"1": node("A")})
+    recover()
+    patient()
+    desk.step()
+    for number in range(6):
+        desk.queue(f"r{number}", graph={"1": node("A")})
+    assert desk.record("q").status == "queued"
+    numbers = [number for number, _, _ in heard(desk)]
+    assert len(numbers) > 10
+    assert numbers == sorted(set(numbers))
