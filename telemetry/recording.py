@@ -441,7 +441,7 @@ class Recording:
             return ""
         writer = self._writer
         started = time.time()
-        if writer is not None:
+        if writer is not None and "%" in filename_prefix:
             writer.drain()
             with writer.lock:
                 run = writer.recorder.running(prompt_id)
