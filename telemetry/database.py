@@ -69,7 +69,7 @@ class Database:
         self.backend = self.url.get_backend_name()
         self.on_network = False
         self.is_open = False
-        self.engine: Engine = create_engine(self.url)
+        self.engine: Engine = create_engine(self.url, hide_parameters=True)
         if self.backend == "sqlite":
             event.listen(self.engine, "connect", self._on_connect)
             event.listen(self.engine, "begin", _begin_immediate)

@@ -194,8 +194,6 @@ class Recording:
             hint = "the database is on a network file system: slower, and without WAL; set RUN_RECORDER_DATABASE_URL"
             self.problems.report("store on a network file system", hint)
         writer.store.add_instance(writer.instance)
-        if writer.environment is not None:
-            writer.store.add_environment(writer.environment)
         writer.opener = None
         writer.stream.begin(writer.store.events())
         self._settle_dead(writer, locks)
@@ -229,10 +227,7 @@ class Recording:
     def _look_around(self, writer: Writer) -> None:
         """What takes its time: the environment, and temporaries that a killed process left."""
         try:
-            environment = self.host.environment()
-            writer.environment = environment
-            if writer.opener is None:
-                writer.store.add_environment(environment)
+            writer.environment = self.host.environment()
         except Exception as error:  # noqa: BLE001
             self.problems.report("environment", "what prompts run on is not known", error)
         with contextlib.suppress(OSError):

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sqlalchemy.exc import IntegrityError
+
 from .contract import Environment, Instance, PromptStatus
 from .database import is_corrupt, is_fault_of_data
 from .events import MarkerRun, WorkerDied
@@ -38,6 +40,7 @@ RETRY_SECONDS = 0.05
 FILE_PATIENCE_SECONDS = 5.0
 STORE_RETRY_SECONDS = 1.0
 PRUNE_EVERY = 500
+NUMBERING_TRIES = 5
 MAX_STUMBLES = 3
 MAX_UNSAVED = 2000
 """Ended prompts that are kept in memory while the store can't be written."""
@@ -108,7 +111,9 @@ class Writer:
         self.stream = Stream()
         self._untold: list[StreamEvent] = []
         """Events of open runs that are not committed yet."""
-        self.environment: Environment | None = None
+        self._environment: Environment | None = None
+        self._environment_kept = True
+        """False where what prompts run on is known, and the store doesn't have it yet."""
         self._attending: dict[Run, Attendance] = {}
         self.on_saved: Callable[[], None] = lambda: None
         """Called when open runs have been committed."""
@@ -134,7 +139,7 @@ class Writer:
         """How long to sleep if nobody rings; null while there is nothing to look after."""
         with self.lock:
             runs = list(self.recorder.runs)
-        if self._failing_until and (runs or self._placed or self.dead):
+        if self._failing_until and (runs or self._placed or self.dead or not self._environment_kept):
             return STORE_RETRY_SECONDS
         if any(run.final is not None for run in runs):
             return RETRY_SECONDS
@@ -154,8 +159,9 @@ class Writer:
     def step(self) -> None:
         """Everything that is to be done now."""
         self._open()
-        if self.dead and self.opener is None and time.monotonic() >= self._failing_until:
+        if self.dead and self._may_write():
             self._settle_dead_ones()
+        self._keep_environment()
         self._watch_worker()
         self.drain()
         with self.lock:
@@ -172,12 +178,41 @@ class Writer:
             if run.ready_markers:
                 self._serve_ready(run)
             self._fingerprint(run)
-        if self._placed and time.monotonic() >= self._failing_until and self.opener is None:
+        if self._placed and self._may_write():
             self._forget_pending()
-        if self.instance.port is None and self.opener is None:
+        if self.instance.port is None and self._may_write():
             self._learn_port()
         self._shed()
         self._answers.writer_is(idle=not self.inbox and not self._ending())
+
+    @property
+    def environment(self) -> Environment | None:
+        """What prompts of this process run on; null until it is known."""
+        return self._environment
+
+    @environment.setter
+    def environment(self, environment: Environment) -> None:
+        self._environment, self._environment_kept = environment, False
+        self.inbox.ring()
+
+    def _keep_environment(self) -> None:
+        environment = self._environment
+        if environment is not None and not self._environment_kept and self._may_write():
+            self._environment_kept = self._write_surely(lambda: self.store.add_environment(environment))
+
+    def _may_write(self) -> bool:
+        """False while the store is closed, and for a second after it could not be written."""
+        return self.opener is None and time.monotonic() >= self._failing_until
+
+    def _write_surely(self, write: Callable[[], object]) -> bool:
+        """Write something that belongs to no prompt; false where the store can't take it now."""
+        try:
+            write()
+        except Exception as error:  # noqa: BLE001  whatever the database does, ComfyUI goes on
+            self._store_failed(error)
+            return False
+        self._store_works()
+        return True
 
     @property
     def is_failing(self) -> bool:
@@ -203,9 +238,9 @@ class Writer:
 
     def _learn_port(self) -> None:
         """ComfyUI listens only after custom nodes have been loaded."""
-        self.instance.port = self.surroundings.port()
-        if self.instance.port is not None:
-            self.store.set_port(self.instance.id, self.instance.port)
+        port = self.surroundings.port()
+        if port is not None and self._write_surely(lambda: self.store.set_port(self.instance.id, port)):
+            self.instance.port = port
 
     def _ending(self) -> list[Run]:
         """Ended runs that are not waiting for a file."""
@@ -359,11 +394,7 @@ class Writer:
         if self.opener is not None:
             return False
         try:
-            self._number(changes)
-            if not self.stream.has_numbers_for(len(news)):
-                self.stream.may_use(self._reserve(), NUMBERS_AT_ONCE)
-            self.stream.number(news)
-            self.store.save(changes, durable=durable, news=news)
+            self._save_numbered(changes, durable, news)
         except Exception as error:
             if is_fault_of_data(error):
                 raise RecordRefusedError(str(error)) from error
@@ -371,6 +402,22 @@ class Writer:
             return False
         self._store_works()
         return True
+
+    def _save_numbered(self, changes: list[Change], durable: bool, news: Sequence[StreamEvent]) -> None:
+        if not self.stream.has_numbers_for(len(news)):
+            self.stream.may_use(self._reserve(), NUMBERS_AT_ONCE)
+        self.stream.number(news)
+        for _ in range(NUMBERING_TRIES):
+            self._number(changes)
+            try:
+                return self.store.save(changes, durable=durable, news=news)
+            except IntegrityError as error:  # another server took a run number in this very instant
+                new = {change.record.prompt_id for change in changes if change.record.pk is None}
+                if not new:
+                    raise
+                self._unnumbered |= new
+                clash = error
+        raise clash
 
     def _store_works(self) -> None:
         if self._troubled:
@@ -385,14 +432,20 @@ class Writer:
         for change in changes:
             record = change.record
             if record.pk is None and record.prompt_id in self._unnumbered:
-                earlier = self.store.last_run_number(record.prompt_id)
-                with self.lock:
-                    for run in self.recorder.runs:
-                        if run.record.prompt_id == record.prompt_id and run.record.pk is None:
-                            run.record.run_number += earlier
-                    if all(run.record is not record for run in self.recorder.runs):
-                        record.run_number += earlier
+                self._renumber(record, self.store.last_run_number(record.prompt_id))
                 self._unnumbered.discard(record.prompt_id)
+
+    def _renumber(self, record: PromptRecord, earlier: int) -> None:
+        """Number the unsaved runs of an id after those in the store. `record` is one of them, or the copy of one."""
+        with self.lock:
+            records = [run.record for run in self.recorder.runs if run.record.prompt_id == record.prompt_id]
+            unsaved = [one for one in records if one.pk is None]
+            given = {one.run_number: earlier + place for place, one in enumerate(unsaved, 1)}
+            if all(one is not record for one in unsaved):
+                unsaved.append(record)
+            for one in unsaved:
+                one.run_number = given[one.run_number]
+            self.feed.renumber(record.prompt_id, given)
 
     def _store_failed(self, error: Exception) -> None:
         self._troubled = True
@@ -419,8 +472,7 @@ class Writer:
         self.store.database.open()
         self.stream.give_back()
         self.store.add_instance(self.instance)
-        if self.environment is not None:
-            self.store.add_environment(self.environment)
+        self._environment_kept = self._environment is None
 
     def _shed(self) -> None:
         """Let go of the oldest ended records where the store has not taken them for too long."""
@@ -439,13 +491,8 @@ class Writer:
     def _forget_pending(self) -> None:
         """Note in the store that markers are in place; until then the next process would look after them."""
         placed, self._placed = self._placed, []
-        try:
-            self.store.clear_pending(placed)
-        except Exception as error:  # noqa: BLE001  whatever the database does, ComfyUI goes on
+        if not self._write_surely(lambda: self.store.clear_pending(placed)):
             self._placed = placed + self._placed
-            self._store_failed(error)
-        else:
-            self._store_works()
 
     # ------------------------------------------------------------ markers of nodes that wait
 

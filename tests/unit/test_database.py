@@ -135,7 +135,7 @@ def test_a_database_in_memory_has_no_file(url: str) -> None:
 
 
 def test_a_server_is_no_file_and_is_told_nothing_of_pragmas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "create_engine", lambda url: SimpleNamespace(dispose=lambda: None))
+    monkeypatch.setattr(database_module, "create_engine", lambda url, **_: SimpleNamespace(dispose=lambda: None))
     database = Database("postgresql+psycopg://me:pw@host/db")
     assert (database.backend, database.file, database.bytes()) == ("postgresql", None, None)
     database.set_durable(SimpleNamespace(), True)  # type: ignore[arg-type]
