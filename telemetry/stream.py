@@ -55,9 +55,13 @@ class StreamEvent:
         return f"id: {self.number}\r\nevent: {self.kind}\r\ndata: {json.dumps(told)}\r\n\r\n".encode()
 
 
-def gap(first: int, last: int) -> bytes:
-    """What a reader is told who resumes behind what is kept."""
-    return f"id: {last}\r\nevent: gap\r\ndata: {json.dumps({'from': first, 'to': last})}\r\n\r\n".encode()
+def gap(first: int, last: int, number: int | None = None) -> bytes:
+    """What a reader is told, first of all, for whom some events from `first` to `last` are no longer kept.
+
+    Those among them that are kept come after it; `number` is that of the one before, `last` where none is.
+    """
+    told = json.dumps({"from": first, "to": last})
+    return f"id: {last if number is None else number}\r\nevent: gap\r\ndata: {told}\r\n\r\n".encode()
 
 
 @dataclass(slots=True)
@@ -95,7 +99,7 @@ def _node_news(run: Run, told: Told, mono: float) -> Iterable[StreamEvent]:
         if node.seq not in told.started:
             told.started.add(node.seq)
             yield StreamEvent("node.started", prompt_id, node.started_ms, about)
-        ended = key not in run.unfinished
+        ended = key not in run.unfinished or run.final is not None
         last, at = told.progress.get(node.seq, (None, 0.0))
         if node.value is not None and node.value != last and (ended or mono - at >= PROGRESS_SECONDS):
             told.progress[node.seq] = (node.value, mono)
@@ -106,7 +110,16 @@ def _node_news(run: Run, told: Told, mono: float) -> Iterable[StreamEvent]:
         if ended:
             told.finished.add(node.seq)
             when = node.started_ms + round((node.duration_seconds or 0) * 1000)
-            yield StreamEvent("node.finished", prompt_id, when, about)
+            yield StreamEvent("node.finished", prompt_id, when, {**about, "status": _ending(run, key)})
+
+
+def _ending(run: Run, key: str) -> str:
+    """How a node ended: a prompt that ends takes along what still runs."""
+    if key not in run.unfinished or run.final == "success":
+        return "success"
+    if run.nodes[key].error is not None:
+        return "error"
+    return "abandoned" if run.final == "abandoned" else "interrupted"
 
 
 class Reader:
@@ -150,6 +163,8 @@ class Stream:
         """The highest number that has been told; what is numbered above it is not committed yet."""
         self._oldest = 1
         """Where what is kept begins; what lies before may have been forgotten."""
+        self._whole_from = 1
+        """From here on every event is kept; of earlier processes only those that the store keeps are."""
 
     def begin(self, kept: Iterable[StreamEvent]) -> None:
         """Take over what the store has from earlier processes."""
@@ -160,6 +175,7 @@ class Stream:
             self._kept.extend(later)
             self._oldest = self._kept[0][0].number if self._kept else self._next
             self._published = max(self._published, self._kept[-1][0].number if self._kept else 0)
+            self._whole_from = self._published + 1
 
     def has_numbers_for(self, count: int) -> bool:
         """Whether so many events can be numbered without reserving more numbers."""
@@ -220,11 +236,12 @@ class Stream:
         loop = asyncio.get_running_loop()
         with self._lock:
             reader = Reader(prompt_id, self._published if after is None else min(after, self._published))
-            if after is not None and after + 1 < self._oldest:
-                reader.waiting.append(gap(after + 1, self._oldest - 1))
-                reader.after = self._oldest - 1
             if after is not None:
                 kept = [item for item in self._kept if item[0].number > reader.after]
+                missing = self._missing(after, [event.number for event, _ in kept])
+                if missing is not None:
+                    reader.waiting.append(missing)
+                    reader.after = max(reader.after, self._oldest - 1)
                 wanted = [item for item in kept if prompt_id in (None, item[0].prompt_id)]
                 reader.waiting.extend(encoded for _, encoded in wanted)
                 reader.after = max(reader.after, kept[-1][0].number if kept else 0)
@@ -232,6 +249,18 @@ class Stream:
                 reader.bell.set()
             self._readers.setdefault(loop, set()).add(reader)
         return reader
+
+    def _missing(self, after: int, kept: list[int]) -> bytes | None:
+        """The gap for a reader who resumes after a number, `kept` being what can be sent; null for none."""
+        earlier = [number for number in kept if number < self._whole_from]
+        last = self._oldest - 1
+        if earlier and earlier[-1] - after > len(earlier):
+            last = max(last, earlier[-1] - 1)
+        if after >= last:
+            return None
+        lasting = set(earlier)
+        first = next(number for number in range(after + 1, last + 2) if number not in lasting)
+        return gap(first, last, kept[0] - 1 if kept else None)
 
     def unsubscribe(self, reader: Reader) -> None:
         """Forget a reader."""
