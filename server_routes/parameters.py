@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..telemetry.contract import PromptStatus
-from ..telemetry.store import Filter, Position
+from ..telemetry.search import Filter
+from ..telemetry.store import Position
 from ..telemetry.times import parse
 from .route import Parameters
 

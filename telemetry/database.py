@@ -69,6 +69,8 @@ class Database:
         self.backend = self.url.get_backend_name()
         self.on_network = False
         self.is_open = False
+        self.opened = 0
+        """How often it was opened: after a corrupt one was set aside it is another database."""
         self.engine: Engine = create_engine(self.url, hide_parameters=True)
         if self.backend == "sqlite":
             event.listen(self.engine, "connect", self._on_connect)
@@ -90,6 +92,7 @@ class Database:
         with self.engine.begin() as connection:
             done = migrations.upgrade(connection)
         self.is_open = True
+        self.opened += 1
         return done
 
     def set_aside(self) -> Path | None:

@@ -32,7 +32,8 @@ from .recorder import Run, current_node, refresh
 from .redact import redact
 from .retention import Retention, prune
 from .rows import search_text
-from .store import Filter, Position, Store
+from .search import Filter
+from .store import Position, Store
 from .stream import Stream
 from .temporaries import sweep
 from .view import node_of, prompt_of
@@ -466,7 +467,10 @@ def matches(wanted: Filter, run: Run) -> bool:
         (not wanted.statuses or record.status in wanted.statuses)
         and (wanted.since_ms is None or queued >= wanted.since_ms)
         and (wanted.until_ms is None or queued < wanted.until_ms)
-        and (wanted.q is None or wanted.q.lower() in search_text(record, classes))
+        and (
+            wanted.q is None
+            or any(wanted.q.lower() in text for text in (search_text(record), *map(str.lower, classes)))
+        )
         and (wanted.class_type is None or wanted.class_type in classes)
         and (wanted.output is None or any(file.filename == wanted.output for file in record.outputs))
     )

@@ -31,7 +31,7 @@ def iso(ms: int) -> str:
     """Milliseconds since 1970 as `2026-08-01T10:20:30.456Z`; what no calendar holds is cut to its ends."""
     ms = max(0, min(ms, _LATEST_MS))
     moment = datetime.fromtimestamp(ms // 1000, tz=timezone.utc)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+    return f"{moment.isoformat()[:19]}.{ms % 1000:03d}Z"
 
 
 def iso_or_none(ms: int | None) -> str | None:

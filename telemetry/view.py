@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath, PureWindowsPath
 
 from .contract import Instance, Node, NodeCounts, Output, Prompt
 from .outputs import ReportedFile
@@ -59,9 +58,7 @@ def output_of(file: ReportedFile) -> Output:
 
 
 def _leads_out(subfolder: str) -> bool:
-    return (
-        PurePosixPath(subfolder).is_absolute() or PureWindowsPath(subfolder).drive != "" or ".." in subfolder.split("/")
-    )
+    return subfolder.startswith(("/", "\\")) or subfolder[1:2] == ":" or ".." in subfolder.split("/")
 
 
 def _last_part(filename: str) -> str:

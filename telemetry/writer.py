@@ -329,7 +329,7 @@ class Writer:
     def _change(self, run: Run) -> Change:
         refresh(run)
         attendance = self._of(run)
-        change = Change(run.record, classes={node.class_type for node in run.nodes.values() if node.class_type})
+        change = Change(run.record)
         for node in run.nodes.values():
             now = _changing(node)
             before = attendance.saved_nodes.get(node.seq)
@@ -709,9 +709,7 @@ class Writer:
             decisions, notes = decide(evidence, due_requests(record.plan, "abandoned"), "abandoned")
         final = replace(record, status="abandoned", plan=None, notes=[*record.notes, DIED])
         final.outputs = _outputs(attendance.evidence, decisions)
-        nodes = self.store.nodes(record.pk) if record.pk is not None else []
-        change = Change(final, classes={node.class_type for node in nodes if node.class_type})
-        done = self._write(run, final, change, decisions, notes)
+        done = self._write(run, final, Change(final), decisions, notes)
         del self._attending[run]
         if done:
             self.on_ended(final, ())

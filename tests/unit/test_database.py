@@ -23,6 +23,7 @@ from run_recorder.telemetry.database import (
     is_on_network,
 )
 from run_recorder.telemetry.migrations import HEAD, REVISIONS, VERSION_TABLE, NewerDatabaseError, current_revision
+from run_recorder.telemetry.search import SEARCH_TABLE
 from sqlalchemy.exc import DatabaseError, DataError, OperationalError, StatementError
 
 from .support import write
@@ -211,7 +212,7 @@ def schema(connection: sa.Connection) -> dict[str, list[tuple[str, str, bool]]]:
     return {
         name: [(column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(name)]
         for name in sorted(inspector.get_table_names())
-        if name != VERSION_TABLE
+        if name != VERSION_TABLE and not name.startswith(SEARCH_TABLE)
     }
 
 

@@ -24,7 +24,8 @@ from run_recorder.telemetry.record import PromptRecord
 from run_recorder.telemetry.recording import KEY_FILE, Host, NotReadyError, Recording, digest_key, matches
 from run_recorder.telemetry.requests import INPUTS_READY
 from run_recorder.telemetry.retention import KEEP_PROMPTS
-from run_recorder.telemetry.store import Change, Filter, Store
+from run_recorder.telemetry.search import Filter
+from run_recorder.telemetry.store import Change, Store
 from run_recorder.telemetry.times import Stamp
 from run_recorder.telemetry.writer import Writer
 

@@ -11,7 +11,8 @@ from run_recorder.telemetry.folder import FileStamp
 from run_recorder.telemetry.outputs import ReportedFile
 from run_recorder.telemetry.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.requests import MarkerPlan, MarkerRequest
-from run_recorder.telemetry.store import Change, Filter, Position, Store
+from run_recorder.telemetry.search import Filter
+from run_recorder.telemetry.store import Change, Position, Store
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 ERROR = PromptError(node_id="1", class_type="A", exception_type="E", message="m")
@@ -198,7 +199,6 @@ def test_filters_take_what_is_asked_for_and_only_that(store: Store, wanted: dict
             Change(
                 record("c", queued_ms=3000, status="running"),
                 new_nodes=[NodeRecord(0, "1", "KSampler")],
-                classes={"KSampler"},
             )
         ]
     )
