@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import Any
 
 from aiohttp_sse import EventSourceResponse
@@ -12,6 +13,7 @@ from ..telemetry.stream import Reader, Stream
 
 PING_SECONDS = 15.0
 """How often a silent stream says a word, so that proxies keep it."""
+SEND_BUFFER_BYTES = 128 * 1024
 WRITE_SECONDS = 30.0
 """A reader that takes so long to take what it was sent is cut off."""
 
@@ -33,6 +35,7 @@ class EventStream(EventSourceResponse):
         """Send what comes, for as long as somebody reads."""
         reader = self._stream.subscribe(self._prompt_id, self._after)
         reader.on_cut = self._abort
+        self._bound_send_buffer()
         try:
             async with self:
                 await self._send_all(reader)
@@ -55,6 +58,14 @@ class EventStream(EventSourceResponse):
             reader.waiting.clear()
             if events:
                 await asyncio.wait_for(self.write(events), WRITE_SECONDS)
+
+    def _bound_send_buffer(self) -> None:
+        """Linux lets a connection's buffer grow to megabytes, which a reader who never reads would fill."""
+        request: Any = self._req
+        connection = request.transport.get_extra_info("socket") if request.transport is not None else None
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
     def _abort(self) -> None:
         """Close the connection without waiting for a reader who does not read."""

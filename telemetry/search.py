@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, column, exists, literal_column, or_, select, table
 
@@ -68,18 +69,18 @@ def _words(connection: Connection, text: str, indexed: bool) -> ColumnElement[bo
     return or_(in_text, _ran_one_of(numbers)) if numbers else in_text
 
 
-def _few(connection: Connection, queries: Iterable[Select[tuple[int]]]) -> ColumnElement[bool] | None:
+def _few(connection: Connection, queries: Iterable[Select[Any]]) -> ColumnElement[bool] | None:
     """That a prompt is among what these queries find; null where one of them finds many."""
     keys: set[int] = set()
     for query in queries:
-        found = [key for (key,) in connection.execute(query.limit(FEW))]
+        found = connection.execute(query.limit(FEW)).scalars().all()
         keys.update(found)
         if len(found) == FEW or len(keys) >= FEW:
             return None
     return prompts.c.pk.in_(keys)
 
 
-def _of_class(number: int) -> Select[tuple[int]]:
+def _of_class(number: int) -> Select[Any]:
     query = select(nodes.c.prompt_pk).where(nodes.c.class_id == number)
     return query.distinct().order_by(nodes.c.prompt_pk.desc())
 
@@ -92,7 +93,7 @@ def _saved(filename: str) -> ColumnElement[bool]:
     return exists().where(outputs.c.prompt_pk == prompts.c.pk, outputs.c.filename == filename)
 
 
-def _with_pieces(text: str) -> Select[tuple[int]]:
+def _with_pieces(text: str) -> Select[Any]:
     """The prompts whose text has every three letters of another; a few more than those that have all of it."""
     pieces = dict.fromkeys(text[start : start + _PIECE] for start in range(len(text) - _PIECE + 1))
     wanted = " AND ".join('"' + piece.replace('"', '""') + '"' for piece in pieces)

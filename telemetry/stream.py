@@ -13,12 +13,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .recorder import Run
 from .times import iso
 
-KEPT_IN_MEMORY = 20_000
+KEPT_IN_MEMORY = 10_000
 KEPT_IN_STORE = 10_000
 NUMBERS_AT_ONCE = 10_000
 """Numbers are reserved in the store in blocks, so that no other process, and no later one, gives them again."""
@@ -39,6 +39,14 @@ KINDS = (
 DURABLE = frozenset({"prompt.queued", "prompt.started", "prompt.finished", "marker.written"})
 
 
+class Encoded(NamedTuple):
+    """An event that was told: what a reader who resumes may still want of it."""
+
+    number: int
+    prompt_id: str
+    wire: bytes
+
+
 @dataclass(slots=True)
 class StreamEvent:
     """One event. `number` is 0 until it is committed."""
@@ -48,6 +56,10 @@ class StreamEvent:
     at_ms: int
     data: Mapping[str, Any] = field(default_factory=dict)
     number: int = 0
+
+    def encoded(self) -> Encoded:
+        """What is kept of it in memory."""
+        return Encoded(self.number, self.prompt_id, self.encode())
 
     def encode(self) -> bytes:
         """As it goes over the wire."""
@@ -134,13 +146,13 @@ class Reader:
         self.on_cut: Callable[[], object] | None = None
         """Called, on the reader's event loop, when it is cut off."""
 
-    def offer(self, events: Iterable[tuple[StreamEvent, bytes]]) -> None:
+    def offer(self, events: Iterable[Encoded]) -> None:
         """Queue what this reader has asked for and has not had."""
-        for event, encoded in events:
+        for event in events:
             if event.number <= self.after or (self.prompt_id is not None and event.prompt_id != self.prompt_id):
                 continue
             self.after = event.number
-            self.waiting.append(encoded)
+            self.waiting.append(event.wire)
         if len(self.waiting) > READER_BOUND:
             self.cut = True
             self.waiting.clear()
@@ -155,7 +167,7 @@ class Stream:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: deque[tuple[StreamEvent, bytes]] = deque(maxlen=KEPT_IN_MEMORY)
+        self._kept: deque[Encoded] = deque(maxlen=KEPT_IN_MEMORY)
         self._readers: dict[asyncio.AbstractEventLoop, set[Reader]] = {}
         self._next = 1
         self._end = 1
@@ -171,10 +183,10 @@ class Stream:
         with self._lock:
             later = list(self._kept)
             self._kept.clear()
-            self._kept.extend((event, event.encode()) for event in kept)
+            self._kept.extend(event.encoded() for event in kept)
             self._kept.extend(later)
-            self._oldest = self._kept[0][0].number if self._kept else self._next
-            self._published = max(self._published, self._kept[-1][0].number if self._kept else 0)
+            self._oldest = self._kept[0].number if self._kept else self._next
+            self._published = max(self._published, self._kept[-1].number if self._kept else 0)
             self._whole_from = self._published + 1
 
     def has_numbers_for(self, count: int) -> bool:
@@ -209,11 +221,11 @@ class Stream:
 
     def publish(self, events: list[StreamEvent]) -> None:
         """Tell events that are committed, in the order of their numbers."""
-        encoded = [(event, event.encode()) for event in events]
+        encoded = [event.encoded() for event in events]
         with self._lock:
             if len(self._kept) + len(encoded) > KEPT_IN_MEMORY and self._kept:
                 index = min(len(self._kept) - 1, len(self._kept) + len(encoded) - KEPT_IN_MEMORY)
-                self._oldest = self._kept[index][0].number
+                self._oldest = self._kept[index].number
             self._kept.extend(encoded)
             self._published = max(self._published, *(event.number for event in events), 0)
             loops = list(self._readers)
@@ -224,7 +236,7 @@ class Stream:
                 with self._lock:
                     self._readers.pop(loop, None)
 
-    def _distribute(self, loop: asyncio.AbstractEventLoop, encoded: list[tuple[StreamEvent, bytes]]) -> None:
+    def _distribute(self, loop: asyncio.AbstractEventLoop, encoded: list[Encoded]) -> None:
         for reader in list(self._readers.get(loop, ())):
             reader.offer(encoded)
 
@@ -237,14 +249,13 @@ class Stream:
         with self._lock:
             reader = Reader(prompt_id, self._published if after is None else min(after, self._published))
             if after is not None:
-                kept = [item for item in self._kept if item[0].number > reader.after]
-                missing = self._missing(after, [event.number for event, _ in kept])
+                kept = [event for event in self._kept if event.number > reader.after]
+                missing = self._missing(after, [event.number for event in kept])
                 if missing is not None:
                     reader.waiting.append(missing)
                     reader.after = max(reader.after, self._oldest - 1)
-                wanted = [item for item in kept if prompt_id in (None, item[0].prompt_id)]
-                reader.waiting.extend(encoded for _, encoded in wanted)
-                reader.after = max(reader.after, kept[-1][0].number if kept else 0)
+                reader.waiting.extend(event.wire for event in kept if prompt_id in (None, event.prompt_id))
+                reader.after = max(reader.after, kept[-1].number if kept else 0)
             if reader.waiting:
                 reader.bell.set()
             self._readers.setdefault(loop, set()).add(reader)
