@@ -125,6 +125,7 @@ class Database:
         cursor.execute(f"PRAGMA journal_mode={'DELETE' if self.on_network else 'WAL'}")
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA secure_delete=ON")  # what is erased, or moved to another page, is overwritten
         cursor.close()
 
     def set_durable(self, connection: Connection, durable: bool) -> None:
@@ -133,6 +134,15 @@ class Database:
             raw = connection.connection.dbapi_connection
             if raw is not None:
                 raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+
+    def empty_log(self) -> None:
+        """Move everything from SQLite's log into the database, and cut the log; as far as readers let it."""
+        if self.backend == "sqlite":
+            raw = self.engine.raw_connection()
+            try:
+                raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+            finally:
+                raw.close()
 
     def bytes(self) -> int | None:
         """How large the database is on the disk; null where that can't be told."""

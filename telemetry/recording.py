@@ -30,7 +30,7 @@ from .prefix import SIZE_TOKENS, PrefixError, parse_prefix, resolve_tokens
 from .problems import Problems
 from .recorder import Run, current_node, refresh
 from .redact import redact
-from .retention import Retention, prune
+from .retention import Retention, erase_until, prune
 from .rows import search_text
 from .search import Filter
 from .store import Position, Store
@@ -387,13 +387,16 @@ class Recording:
         return any(run_number in (None, record.run_number) for record in runs)
 
     def delete(self, prompt_id: str, run_number: int | None = None) -> int:
-        """Forget an ended prompt; how many runs were there."""
-        return self.writer.store.delete_prompt(prompt_id, run_number)
+        """Erase an ended prompt; how many runs were there."""
+        store = self.writer.store
+        gone = store.erase_prompt(prompt_id, run_number)
+        store.forget_log()
+        return gone
 
     def delete_until(self, until_ms: int) -> int:
-        """Forget all ended prompts that were queued before a time; how many there were."""
+        """Erase all ended prompts that were queued before a time; how many there were."""
         self.flush()
-        return self.writer.store.delete_until(until_ms)
+        return erase_until(self.writer.store, until_ms)
 
     def ending(self) -> None:
         """A prompt is about to end: from now on `wait_settled` waits, until its marker and its waiters are served."""

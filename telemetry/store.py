@@ -174,29 +174,38 @@ class Store:
         with self._writing() as connection:
             connection.execute(update(prompts).where(prompts.c.pk.in_(keys)).values(pending=null()))
 
-    def delete_prompt(self, prompt_id: str, run_number: int | None = None) -> int:
-        """Forget an ended prompt (all its runs, or one); how many runs were there."""
+    def erase_prompt(self, prompt_id: str, run_number: int | None = None) -> int:
+        """Erase an ended prompt (all its runs, or one) with its events; how many runs were there."""
         which = [prompts.c.prompt_id == prompt_id, prompts.c.status.not_in(OPEN_STATUSES)]
         if run_number is not None:
             which.append(prompts.c.run_number == run_number)
         with self._writing() as connection:
-            return connection.execute(delete(prompts).where(*which)).rowcount
+            gone = connection.execute(delete(prompts).where(*which)).rowcount
+            left = select(prompts.c.pk).where(prompts.c.prompt_id == prompt_id).limit(1)
+            if gone and connection.execute(left).first() is None:
+                connection.execute(delete(events).where(events.c.prompt_id == prompt_id))
+        return gone
 
-    def delete_until(self, until_ms: int) -> int:
-        """Forget every ended prompt that was queued before a time; how many there were."""
-        which = and_(prompts.c.sort_ms < until_ms, prompts.c.status.not_in(OPEN_STATUSES))
-        with self._writing() as connection:
-            return connection.execute(delete(prompts).where(which)).rowcount
+    def delete_oldest(self, most: int, before_ms: int | None = None, *, erasing: bool = False) -> int:
+        """Delete at most so many of the oldest ended prompts, of those queued before a time; how many there were.
 
-    def delete_oldest(self, most: int, before_ms: int | None = None) -> int:
-        """Forget at most so many of the oldest ended prompts, of those queued before a time; how many there were."""
-        oldest = select(prompts.c.pk).where(prompts.c.status.not_in(OPEN_STATUSES))
+        With `erasing` their events go, too.
+        """
+        oldest = select(prompts.c.pk, prompts.c.prompt_id).where(prompts.c.status.not_in(OPEN_STATUSES))
         if before_ms is not None:
             oldest = oldest.where(prompts.c.sort_ms < before_ms)
         oldest = oldest.order_by(prompts.c.sort_ms, prompts.c.pk).limit(most)
         with self._writing() as connection:
-            keys = connection.execute(oldest).scalars().all()
-            return connection.execute(delete(prompts).where(prompts.c.pk.in_(keys))).rowcount if keys else 0
+            found = connection.execute(oldest).all()
+            if not found:
+                return 0
+            if erasing:
+                connection.execute(delete(events).where(events.c.prompt_id.in_({row.prompt_id for row in found})))
+            return connection.execute(delete(prompts).where(prompts.c.pk.in_([row.pk for row in found]))).rowcount
+
+    def forget_log(self) -> None:
+        """Empty SQLite's log, in which what was erased may still stand."""
+        self.database.empty_log()
 
     # ------------------------------------------------------------ reading
 

@@ -96,7 +96,7 @@ def test_what_a_prompt_no_longer_says_is_not_found(tmp_path: Path) -> None:
     store.save([Change(first.record)])
     assert store.page(Filter(q="before"), 9) == []
     assert len(store.page(Filter(q="after"), 9)) == 1
-    store.delete_prompt("id-1")
+    store.erase_prompt("id-1")
     assert store.page(Filter(q="after"), 9) == []
     with database.engine.connect() as connection:
         assert connection.exec_driver_sql(f"SELECT count(*) FROM {SEARCH_TABLE}('aft')").scalar() == 0

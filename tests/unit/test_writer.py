@@ -1240,7 +1240,8 @@ def test_a_dead_prompt_that_could_not_be_saved_is_settled_once_the_store_works_a
 
 
 def heard(desk: Desk) -> list[tuple[int, str, str]]:
-    return [(event.number, event.kind, event.prompt_id) for event, _ in desk.writer.stream._kept]
+    kept = desk.writer.stream._kept
+    return [(one.number, one.wire.decode().split("event: ")[1].split("\r\n")[0], one.prompt_id) for one in kept]
 
 
 def test_events_are_told_after_their_commit_in_order_and_numbered(desk: Desk) -> None:
