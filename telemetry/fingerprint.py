@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .events import Graph
@@ -22,15 +22,17 @@ IsChoice = Callable[[str, str], bool]
 """Whether an input (by class and name) is a choice from a list; only the host can tell."""
 
 
-def workflow_fingerprint(graph: Graph) -> str:
-    """Of classes and wiring: the same for another seed, text, file name or number."""
-    return _fingerprint(graph, lambda _class, _name, _value: None)
+def fingerprints(graph: Graph, is_choice: IsChoice) -> tuple[str, str]:
+    """The fingerprint of the workflow, and that of the workflow with its settings.
 
+    The first is of classes and wiring: the same for another seed, text, file name or number. The second also of
+    numbers, switches and choices (models included); without free text and seeds.
+    """
 
-def settings_fingerprint(graph: Graph, is_choice: IsChoice) -> str:
-    """As above, and numbers, switches and choices (models included); without free text and seeds."""
+    def nothing(_class: str, _name: str, _value: object) -> object:
+        return None
 
-    def kept(class_type: str, name: str, value: object) -> object:
+    def settings(class_type: str, name: str, value: object) -> object:
         if "seed" in name.lower():
             return None
         if isinstance(value, str):
@@ -39,7 +41,8 @@ def settings_fingerprint(graph: Graph, is_choice: IsChoice) -> str:
             return int(value)
         return value if isinstance(value, (bool, int, float)) else None
 
-    return _fingerprint(graph, kept)
+    workflow, with_settings = _fingerprints(graph, (nothing, settings))
+    return workflow, with_settings
 
 
 def graph_digest(graph: Graph, key: bytes) -> str:
@@ -57,17 +60,21 @@ def graph_digest(graph: Graph, key: bytes) -> str:
 
 
 Keep = Callable[[str, str, object], object]
+"""What of an input (of a class, by name, with its value) is to count; null for nothing."""
+Digests = list[str]
+"""A node's digests, one for each `Keep`."""
+_encode = json.JSONEncoder(sort_keys=True, default=repr).encode
 
 
-def _fingerprint(graph: Graph, keep: Keep) -> str:
-    digests: dict[str, str] = {}
+def _fingerprints(graph: Graph, keeps: Sequence[Keep]) -> list[str]:
+    digests: dict[str, Digests] = {}
     for node_id in graph:
-        _digest(graph, node_id, keep, digests)
-    whole = "\n".join(sorted(digests[node_id] for node_id in graph))
-    return f"{ALGORITHM}:{_hash(whole)}"
+        _digest(graph, node_id, keeps, digests)
+    wholes = ("\n".join(sorted(digests[node_id][place] for node_id in graph)) for place in range(len(keeps)))
+    return [f"{ALGORITHM}:{_hash(whole)}" for whole in wholes]
 
 
-def _digest(graph: Graph, first: str, keep: Keep, digests: dict[str, str]) -> None:
+def _digest(graph: Graph, first: str, keeps: Sequence[Keep], digests: dict[str, Digests]) -> None:
     """Fill in the digests of a node and of all that it hangs on, without recursion: chains may be long."""
     waiting = [first]
     open_ids: set[str] = set()
@@ -81,7 +88,7 @@ def _digest(graph: Graph, first: str, keep: Keep, digests: dict[str, str]) -> No
         waiting.pop()
         open_ids.discard(node_id)
         if node_id not in digests:
-            digests[node_id] = _node_digest(graph, node_id, keep, digests)
+            digests[node_id] = _node_digests(graph, node_id, keeps, digests)
 
 
 def _node(graph: Graph, node_id: str) -> tuple[str, Mapping[str, Any]]:
@@ -103,18 +110,22 @@ def _sources(graph: Graph, node_id: str) -> list[str]:
     return [link[0] for link in links if link is not None and link[0] in graph]
 
 
-def _node_digest(graph: Graph, node_id: str, keep: Keep, digests: Mapping[str, str]) -> str:
+def _node_digests(graph: Graph, node_id: str, keeps: Sequence[Keep], digests: Mapping[str, Digests]) -> Digests:
     class_type, inputs = _node(graph, node_id)
-    told: list[object] = [class_type]
-    for name in sorted(inputs, key=str):
-        link = _link(inputs[name])
-        if link is not None:
-            told.append([name, digests.get(link[0], "cycle"), str(link[1])])
-            continue
-        value = keep(class_type, str(name), inputs[name])
-        if value is not None and not (isinstance(value, float) and not math.isfinite(value)):
-            told.append([name, value])
-    return _hash(json.dumps(told, sort_keys=True, default=repr))
+    ordered = [(name, inputs[name], _link(inputs[name])) for name in sorted(inputs, key=str)]
+    found = []
+    for place, keep in enumerate(keeps):
+        told: list[object] = [class_type]
+        for name, value, link in ordered:
+            if link is not None:
+                source = digests.get(link[0])
+                told.append([name, "cycle" if source is None else source[place], str(link[1])])
+                continue
+            kept = keep(class_type, str(name), value)
+            if kept is not None and not (isinstance(kept, float) and not math.isfinite(kept)):
+                told.append([name, kept])
+        found.append(_hash(_encode(told)))
+    return found
 
 
 def _hash(text: str) -> str:

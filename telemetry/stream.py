@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from .recorder import Run
 from .times import iso
@@ -39,14 +39,6 @@ KINDS = (
 DURABLE = frozenset({"prompt.queued", "prompt.started", "prompt.finished", "marker.written"})
 
 
-class Encoded(NamedTuple):
-    """An event that was told: what a reader who resumes may still want of it."""
-
-    number: int
-    prompt_id: str
-    wire: bytes
-
-
 @dataclass(slots=True)
 class StreamEvent:
     """One event. `number` is 0 until it is committed."""
@@ -56,10 +48,6 @@ class StreamEvent:
     at_ms: int
     data: Mapping[str, Any] = field(default_factory=dict)
     number: int = 0
-
-    def encoded(self) -> Encoded:
-        """What is kept of it in memory."""
-        return Encoded(self.number, self.prompt_id, self.encode())
 
     def encode(self) -> bytes:
         """As it goes over the wire."""
@@ -146,13 +134,13 @@ class Reader:
         self.on_cut: Callable[[], object] | None = None
         """Called, on the reader's event loop, when it is cut off."""
 
-    def offer(self, events: Iterable[Encoded]) -> None:
+    def offer(self, events: Iterable[tuple[StreamEvent, bytes]]) -> None:
         """Queue what this reader has asked for and has not had."""
-        for event in events:
+        for event, wire in events:
             if event.number <= self.after or (self.prompt_id is not None and event.prompt_id != self.prompt_id):
                 continue
             self.after = event.number
-            self.waiting.append(event.wire)
+            self.waiting.append(wire)
         if len(self.waiting) > READER_BOUND:
             self.cut = True
             self.waiting.clear()
@@ -167,7 +155,7 @@ class Stream:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: deque[Encoded] = deque(maxlen=KEPT_IN_MEMORY)
+        self._kept: deque[StreamEvent] = deque(maxlen=KEPT_IN_MEMORY)
         self._readers: dict[asyncio.AbstractEventLoop, set[Reader]] = {}
         self._next = 1
         self._end = 1
@@ -183,7 +171,7 @@ class Stream:
         with self._lock:
             later = list(self._kept)
             self._kept.clear()
-            self._kept.extend(event.encoded() for event in kept)
+            self._kept.extend(kept)
             self._kept.extend(later)
             self._oldest = self._kept[0].number if self._kept else self._next
             self._published = max(self._published, self._kept[-1].number if self._kept else 0)
@@ -221,14 +209,14 @@ class Stream:
 
     def publish(self, events: list[StreamEvent]) -> None:
         """Tell events that are committed, in the order of their numbers."""
-        encoded = [event.encoded() for event in events]
         with self._lock:
-            if len(self._kept) + len(encoded) > KEPT_IN_MEMORY and self._kept:
-                index = min(len(self._kept) - 1, len(self._kept) + len(encoded) - KEPT_IN_MEMORY)
+            if len(self._kept) + len(events) > KEPT_IN_MEMORY and self._kept:
+                index = min(len(self._kept) - 1, len(self._kept) + len(events) - KEPT_IN_MEMORY)
                 self._oldest = self._kept[index].number
-            self._kept.extend(encoded)
+            self._kept.extend(events)
             self._published = max(self._published, *(event.number for event in events), 0)
             loops = list(self._readers)
+        encoded = [(event, event.encode()) for event in events] if loops else []
         for loop in loops:
             try:
                 loop.call_soon_threadsafe(self._distribute, loop, encoded)
@@ -236,7 +224,7 @@ class Stream:
                 with self._lock:
                     self._readers.pop(loop, None)
 
-    def _distribute(self, loop: asyncio.AbstractEventLoop, encoded: list[Encoded]) -> None:
+    def _distribute(self, loop: asyncio.AbstractEventLoop, encoded: list[tuple[StreamEvent, bytes]]) -> None:
         for reader in list(self._readers.get(loop, ())):
             reader.offer(encoded)
 
@@ -248,17 +236,19 @@ class Stream:
         loop = asyncio.get_running_loop()
         with self._lock:
             reader = Reader(prompt_id, self._published if after is None else min(after, self._published))
+            kept: list[StreamEvent] = []
             if after is not None:
                 kept = [event for event in self._kept if event.number > reader.after]
                 missing = self._missing(after, [event.number for event in kept])
                 if missing is not None:
                     reader.waiting.append(missing)
                     reader.after = max(reader.after, self._oldest - 1)
-                reader.waiting.extend(event.wire for event in kept if prompt_id in (None, event.prompt_id))
                 reader.after = max(reader.after, kept[-1].number if kept else 0)
-            if reader.waiting:
-                reader.bell.set()
             self._readers.setdefault(loop, set()).add(reader)
+        # What is published from now on is offered on this event loop, so only after this.
+        reader.waiting.extend(event.encode() for event in kept if prompt_id in (None, event.prompt_id))
+        if reader.waiting:
+            reader.bell.set()
         return reader
 
     def _missing(self, after: int, kept: list[int]) -> bytes | None:

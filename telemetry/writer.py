@@ -18,7 +18,7 @@ from .contract import Environment, Instance, PromptStatus
 from .database import is_corrupt, is_fault_of_data
 from .events import MarkerRun, WorkerDied
 from .feed import Feed
-from .fingerprint import IsChoice, graph_digest, settings_fingerprint, workflow_fingerprint
+from .fingerprint import IsChoice, fingerprints, graph_digest
 from .folder import Listing
 from .inbox import Inbox
 from .marking import Marking
@@ -317,8 +317,8 @@ class Writer:
             return
         attendance.fingerprinted = True
         try:
-            run.record.workflow_fingerprint = workflow_fingerprint(run.graph)
-            run.record.settings_fingerprint = settings_fingerprint(run.graph, self.surroundings.is_choice)
+            workflow, settings = fingerprints(run.graph, self.surroundings.is_choice)
+            run.record.workflow_fingerprint, run.record.settings_fingerprint = workflow, settings
             run.record.graph_digest = graph_digest(run.graph, self.surroundings.digest_key)
         except Exception as error:  # noqa: BLE001  a graph may hold anything
             self.problems.report("fingerprint", "a graph has no fingerprint", error)

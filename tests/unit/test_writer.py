@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_recorder.telemetry import marker as marker_module
 from run_recorder.telemetry import marking as marking_module
 from run_recorder.telemetry import settle as settle_module
 from run_recorder.telemetry import writer as writer_module
@@ -284,10 +285,10 @@ def test_an_event_that_is_not_understood_costs_no_other(desk: Desk) -> None:
 
 
 def test_a_graph_that_has_no_fingerprint_is_recorded_without(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_graph: Any) -> str:
+    def broken(_graph: Any, _is_choice: Any) -> tuple[str, str]:
         raise ValueError("odd")
 
-    monkeypatch.setattr(writer_module, "workflow_fingerprint", broken)
+    monkeypatch.setattr(writer_module, "fingerprints", broken)
     desk.whole()
     assert (desk.record().status, desk.record().workflow_fingerprint) == ("success", None)
     assert "fingerprint" in desk.hints()
@@ -915,9 +916,10 @@ def test_a_node_that_still_waits_at_the_end_is_answered(desk: Desk) -> None:
     assert desk.record().status == "success"
 
 
-def test_two_nodes_that_wait_have_a_marker_each(desk: Desk) -> None:
+def test_two_nodes_that_wait_have_a_marker_each(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = {**READY, "8": marker_node(filename_prefix="b", when=INPUTS_READY)}
     desk.begin(graph=graph)
+    monkeypatch.setattr(marker_module.time, "time", lambda: 1_800_000_000.0)  # all in the same millisecond
     events = [ready(), ready("b", "8"), ready("inner", "5.0.0.1"), ready()]
     desk.step(*(event for event, _ in events))
     assert [answer.result(0) for _, answer in events] == ["shot/a.done", "b.done", "inner.done", "shot/a.done"]
@@ -1241,7 +1243,7 @@ def test_a_dead_prompt_that_could_not_be_saved_is_settled_once_the_store_works_a
 
 def heard(desk: Desk) -> list[tuple[int, str, str]]:
     kept = desk.writer.stream._kept
-    return [(one.number, one.wire.decode().split("event: ")[1].split("\r\n")[0], one.prompt_id) for one in kept]
+    return [(one.number, one.kind, one.prompt_id) for one in kept]
 
 
 def test_events_are_told_after_their_commit_in_order_and_numbered(desk: Desk) -> None:
