@@ -613,12 +613,12 @@ class Writer:
         self._ended += 1
         if self._ended % PRUNE_EVERY == 0:
             self.many_ended.set()
+        self.on_ended(record, list(run.nodes.values()))  # counted before anybody is told
         with self.lock:
             self.recorder.drop(run)
             del self._attending[run]
             self._answers.add()
             self.feed.publish(prompt_of(record, {self.instance.id: self.instance}), self._answers.done)
-        self.on_ended(record, list(run.nodes.values()))
         return True
 
     def _write(

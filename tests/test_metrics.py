@@ -68,7 +68,7 @@ def figures_of(host: Host) -> Figures:
 
 
 def until_counted(host: Host, before: Figures, prompts: int) -> Figures:
-    """The figures once so many more prompts are counted, which is a moment after `wait` has answered."""
+    """The figures once so many more prompts are counted."""
 
     def total(figures: Figures) -> float:
         return sum(figures("comfyui_prompts_total", status=status) for status in FINAL)

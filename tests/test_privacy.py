@@ -46,6 +46,9 @@ def test_what_the_readme_says_of_what_is_kept_is_so(fresh_host: Host) -> None:
     for word in (WORDS, str(SEED), "hunter2"):
         assert word.encode() not in stored
 
+    ours = [line for line in host.log_text().splitlines() if "Run Recorder" in line]
+    assert not [line for line in ours if WORDS in line or "hunter2" in line or str(SEED) in line]
+
     one, until = re.findall(r'curl -X DELETE "localhost:8188(.*?)"', SECTION)
     assert host.delete(one.replace("$id", first["prompt_id"]))[0] == 204
     host.run(graph("later/a"))
