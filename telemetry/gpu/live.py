@@ -8,7 +8,6 @@ from .reading import DeviceReading
 from .session import CPU_HAS_NONE
 
 NOTHING = "no figures of GPU and memory can be read now"
-OFF = "sampling is turned off by RUN_RECORDER_GPU_SOURCES"
 
 
 def live_figures(snapshot: Snapshot | None) -> LiveFigures:

@@ -103,7 +103,8 @@ class Sampler:
     def begin(self, prompt_id: str, mono: float) -> Session:
         """A prompt has started; ends the one before, if nobody said so. `mono` is on `time.perf_counter`."""
         self.end(mono)
-        session = Session(prompt_id, mono, longest=max(1.0, 5 * self.settings.interval_seconds))
+        longest = max(1.0, 5 * self.settings.interval_seconds)
+        session = Session(prompt_id, mono, longest, is_on=self.is_on)
         if self.is_on:
             self._session = session
             self._waiting.append(session)
@@ -213,6 +214,6 @@ class Sampler:
 def make_sampler(host: HostDevices, problems: Problems) -> Sampler:
     """The sampler that the environment asks for."""
     settings, errors = SamplerSettings.of()
-    for error in errors:
-        problems.report("setting", error)
+    if errors:
+        problems.report("setting", "; ".join(errors))
     return Sampler(Chain(sources_of(settings.sources, host)), settings, problems)

@@ -17,6 +17,7 @@ from .samples import Curve, Key
 
 CPU_HAS_NONE = "device cpu has no memory of its own: its figures are null, and system has the host's"
 NOT_READ = "no figures of GPU and memory: nothing could be read while this prompt ran"
+OFF = "no figures of GPU and memory were sampled: RUN_RECORDER_GPU_SOURCES turns it off"
 NO_END = "the reading at this prompt's end did not come in time: what is free after it is null"
 INTEGRATED = "{label}: energy_joules is the power readings added up over time, since it has no counter"
 BEGAN_ANEW = "{label}: its energy counter began anew, so what it used just before that is not in energy_joules"
@@ -162,8 +163,9 @@ class Totals:
 class Session:
     """A prompt's figures while it runs. The sampler adds; any thread may ask."""
 
-    def __init__(self, prompt_id: str, started: float, longest: float) -> None:
+    def __init__(self, prompt_id: str, started: float, longest: float = 1.0, *, is_on: bool = True) -> None:
         """`started` is on `time.perf_counter`; a reading stands for at most `longest` seconds."""
+        self._is_on = is_on
         self.prompt_id = prompt_id
         self.started = started
         self.ended: float | None = None
@@ -307,7 +309,7 @@ class Session:
         """What a reader should know of the figures: what is missing, since when, and why."""
         with self._lock:
             if not self._readings:
-                return [NOT_READ]
+                return [NOT_READ if self._is_on else OFF]
             found = list(self._notes)
             for totals in self._devices:
                 found += self._notes_of(totals)
