@@ -110,6 +110,7 @@ class Host:
         self.cost = self.recording.cost
         self.torch = Torch()
         self.sampler = make_sampler(self.torch, self.problems)
+        self.recording.add_metrics = self._add_metrics
         self._border: Callable[[str | None, bool], None] | None = None
         """Reads and resets torch's peaks; null where ComfyUI's device has none, and then nodes cost nothing more."""
         self.seams: dict[str, Seam] = {name: Seam(installed=False) for name in COSTS}
@@ -242,6 +243,11 @@ class Host:
         at = _now()
         self.guarded("gpu", self.on_sampling, prompt_id, at.mono)
         self.inbox.urge(PromptStarted(prompt_id, at, number, found))
+
+    def _add_metrics(self, registry: Any) -> None:
+        from .telemetry.gpu.metrics import GpuMetrics
+
+        registry.register(GpuMetrics(self.sampler.now, self.sampler.models))
 
     def on_sampling(self, prompt_id: str, mono: float) -> None:
         """A prompt starts: read figures from now on, and torch's peaks at the borders of its nodes."""
@@ -410,6 +416,13 @@ class Host:
         if prompt_id is None:
             prompt_id = sys.modules["server"].PromptServer.instance.last_prompt_id
         return clean(str(prompt_id)), str(node_id)
+
+    def show_text(self, unique_id: object, text: str) -> None:
+        """Show a line on the node that this thread executes, in ComfyUI's page, where ComfyUI can do that."""
+        server = sys.modules["server"].PromptServer.instance
+        send = getattr(server, "send_progress_text", None)
+        if send is not None:
+            send(text, self.executing(unique_id)[1], server.client_id)
 
     # ------------------------------------------------------------ installing
 
@@ -748,13 +761,6 @@ class Torch:
             reset(device)
 
         return border
-
-    def show_text(self, node_id: str, text: str) -> None:
-        """Show a line on a node in ComfyUI's page, where it can."""
-        server = sys.modules["server"].PromptServer.instance
-        send = getattr(server, "send_progress_text", None)
-        if send is not None:
-            send(text, node_id, server.client_id)
 
 
 def _pci_address(about: Any) -> str | None:

@@ -26,9 +26,9 @@ class NodeRecord:
     cached: bool = False
     value: float | None = None
     progress_max: float | None = None
+    error: PromptError | None = None
     vram_used_peak_bytes: int | None = None
     vram_delta_bytes: int | None = None
-    error: PromptError | None = None
 
 
 @dataclass(slots=True)

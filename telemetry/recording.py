@@ -41,6 +41,8 @@ from .view import node_of, prompt_of
 from .writer import Surroundings, Writer
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from .metrics import Metrics
 
 KEY_FILE = "digest.key"
@@ -74,6 +76,8 @@ class Recording:
         self.feed = Feed()
         self.problems = Problems()
         self.cost = RecordCost()
+        self.add_metrics: Callable[[CollectorRegistry], None] = lambda registry: None
+        """Called once, with the registry of metrics, where there is one: adds what others than the recorder count."""
         self.figures = FigureKeeper()
         """What the sampler has of the open runs."""
         self.ready = threading.Event()
@@ -178,6 +182,7 @@ class Recording:
             self.problems.report("metrics", hint, error)
             return
         self.metrics = Metrics(lambda: list(writer.recorder.runs), self.problems, self.cost)
+        self.add_metrics(self.metrics.registry)
         writer.on_ended = self.metrics.ended
 
     def _database(self, folder: Path) -> Database:

@@ -2,6 +2,8 @@
 
 import json
 import random
+import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from .fakes import FAKE_CUDA_PACK, GIB, FakeNvml, Said, build_nvml, card
+from .fakes import FAKE_CUDA_PACK, GIB, FakeNvml, Said, build_nvml, card, fake_smi
 from .graphs import Graph
-from .hosts import Host
+from .hosts import CLI, Host, cli
 
 MIB = 1024**2
 A, B = (f"GPU-00000000-0000-0000-0000-00000000000{n}" for n in (1, 2))
@@ -330,3 +332,106 @@ def test_sampling_can_be_turned_off(start_embedded: Callable[..., Host]) -> None
     body = host.get("/telemetry/gpu")[1]
     assert body["devices"] == []
     assert body["fallback_notes"]
+
+
+# --- metrics, the node and the command, over the same card
+
+
+def test_metrics_have_the_card_and_the_models(card_host: tuple[Host, FakeNvml]) -> None:
+    host, nvml = card_host
+    reply = host.request("GET", "/telemetry/metrics")
+    if reply.status == 503:
+        pytest.skip("this ComfyUI has no prometheus-client")
+    until_quiet(host, nvml)
+    nvml.says("init 0", card(used=3 * GIB, util=25, temp=51, power=120_000, energy=9_000))
+    text = host.request("GET", "/telemetry/metrics").body
+    figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("comfyui_gpu"))
+    assert {name: float(value) for name, value in figures.items()} == {
+        f'comfyui_gpu_memory_used_bytes{{gpu="{A}"}}': 3 * GIB,
+        f'comfyui_gpu_memory_total_bytes{{gpu="{A}"}}': 8 * GIB,
+        f'comfyui_gpu_utilization_ratio{{gpu="{A}"}}': 0.25,
+        f'comfyui_gpu_temperature_celsius{{gpu="{A}"}}': 51,
+        f'comfyui_gpu_power_watts{{gpu="{A}"}}': 120,
+        f'comfyui_gpu_energy_joules_total{{gpu="{A}"}}': 9,
+    }
+    assert "comfyui_model_swaps_total 0.0" in text
+
+
+def node_texts(host: Host, record: Any) -> dict[str, list[str]]:
+    outputs = host.get(f"/history/{record['prompt_id']}")[1][record["prompt_id"]]["outputs"]
+    return {node_id: shown["text"] for node_id, shown in outputs.items() if "text" in shown}
+
+
+def test_the_node_tells_what_is_free_between_two_nodes_and_passes_on_what_comes_in(
+    card_host: tuple[Host, FakeNvml], folder: str
+) -> None:
+    host, nvml = card_host
+    nvml.says("init 0", card(used=2 * GIB, util=25, temp=51, power=120_000))
+    graph = Graph()
+    told = graph.add("GPUTelemetry", id="told", after=graph.image())
+    graph.save(told, f"{folder}/a")
+    for place in (1, 2, 3):
+        graph.add("PreviewAny", id=f"out{place}", source=["told", place])
+    graph.add("GPUTelemetry", id="alone")
+    first = host.run(graph)
+    assert first["status"] == "success"
+    assert [file["filename"] for file in first["outputs"]] == ["a_00001_.png"]
+    shown = node_texts(host, first)
+    line = "Fake_A: 6.0 GiB of 8.0 GiB free, 25% busy, 51 \N{DEGREE SIGN}C, 120 W"
+    assert shown["told"] == shown["alone"] == [line]
+    assert [int(shown[name][0]) for name in ("out1", "out2")] == [6 * GIB, 2 * GIB]
+    snapshot = json.loads(shown["out3"][0])
+    assert snapshot["devices"][0]["uuid"] == A
+    assert snapshot["telemetry_source"] == "nvml+torch+psutil"
+    nvml.says("init 0", card(used=7 * GIB))
+    again = host.run(graph)
+    assert node_texts(host, again)["told"][0].startswith("Fake_A: 1.0 GiB of 8.0 GiB free")
+    assert (told[0], again["node_counts"]["executed"] >= 2) == ("told", True)
+
+
+def test_on_a_processor_the_node_tells_the_hosts_memory(host: Host) -> None:
+    graph = Graph()
+    graph.add("GPUTelemetry", id="alone")
+    ((line,),) = node_texts(host, host.run(graph)).values()
+    assert line.startswith("cpu: ")
+    assert line.endswith(" of the host's memory free")
+
+
+def test_the_command_shows_what_the_server_sees(card_host: tuple[Host, FakeNvml]) -> None:
+    host, nvml = card_host
+    nvml.says("init 0", card(used=2 * GIB, util=25, temp=51, power=120_000))
+    shown = cli("gpu", "--comfyui", host.url)
+    assert shown.returncode == 0
+    for word in ("GPU, by /telemetry/gpu", "cuda:0", "Fake_A", "6.0", "8.0", "25", "51", "120", "nvml+torch", "Host: "):
+        assert word in shown.stdout
+    body = json.loads(cli("gpu", "--comfyui", host.url, "--json").stdout)
+    assert body["devices"][0]["vram_free_bytes"] == 6 * GIB
+    assert body["telemetry_source"] == "nvml+torch+psutil"
+
+
+def test_the_command_watches_until_it_is_interrupted(card_host: tuple[Host, FakeNvml]) -> None:
+    host, _ = card_host
+    command = [*CLI, "gpu", "--comfyui", host.url, "--watch", "--interval", "0.2", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+    assert process.returncode == 130
+    assert [line["devices"][0]["type"] for line in lines] == ["cuda", "cuda"]
+
+
+def test_without_a_server_the_command_asks_nvidia_smi_and_says_so(tmp_path: Path) -> None:
+    smi = fake_smi(tmp_path, 'echo "0, GPU-1, 00000000:01:00.0, RTX Test, 8192, 4096, 3, 41, 21.52"')
+    env = {"PATH": f"{smi}:/usr/bin:/bin"}
+    shown = cli("gpu", "--comfyui", "http://127.0.0.1:9", env=env)
+    assert shown.returncode == 0
+    assert "RTX Test" in shown.stdout
+    assert "Note: /system_stats unavailable; used nvidia-smi fallback" in shown.stdout
+
+
+def test_with_nothing_to_ask_the_command_ends_with_2(tmp_path: Path) -> None:
+    env = {"PATH": str(tmp_path)}
+    done = cli("gpu", "--comfyui", "http://127.0.0.1:9", "--json", env=env)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["type"] == "unavailable"
