@@ -191,9 +191,9 @@ class Sampler:
         """
         if not self.is_on:
             return None
-        age = 2 * self.settings.interval_seconds if self.is_sampling and not newest else FRESH_SECONDS
+        age = 2 * self.settings.interval_seconds if self.is_sampling else FRESH_SECONDS
         last = self._last
-        if last is not None and time.perf_counter() - last.at <= age:
+        if last is not None and not newest and time.perf_counter() - last.at <= age:
             return last
         last = self._read(LIVE_WAIT_SECONDS)
         if last is not None and last.system is not None and last.system.cpu_percent is None and not newest:
