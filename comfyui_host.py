@@ -744,7 +744,7 @@ class Torch:
     def peak_reader(self, borders: deque[Border]) -> Callable[[str | None, bool], None] | None:
         """What the executing thread calls at each border of a node; null where the device has no peaks to reset.
 
-        Takes the node's id, null for the prompt itself, and whether it begins. About 15 us, nearly all of it torch's.
+        Takes the node's id, null for the prompt itself, and whether it begins.
         """
         device = sys.modules["comfy.model_management"].get_torch_device()
         backend = self._backend(device)

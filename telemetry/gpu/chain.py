@@ -18,7 +18,7 @@ from .reading import Source, SourceReading, SourceUnavailableError
 from .torch_devices import TorchDevices
 
 READ_SECONDS = 2.0
-"""How long a source may take; nvidia-smi's own questions take a tenth of it on a busy machine."""
+"""How long a source may take: far more than a driver needs that is well."""
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
 
@@ -125,7 +125,7 @@ class Chain:
         )
         for link in self._links:
             if isinstance(link.source, TorchDevices):
-                link.source.with_memory = needed or not link.open
+                link.source.ask_memory(needed or not link.open)
 
     def close(self) -> None:
         """Let go of every source that answers."""

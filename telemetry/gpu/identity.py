@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +11,7 @@ from .reading import DeviceReading
 _PCI = re.compile(r"(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})(?:\.([0-7]))?")
 
 
+@functools.lru_cache(maxsize=256)
 def normal_pci(value: str | None) -> str | None:
     """A PCI address as `0000:01:00.0`, whatever the length of its domain; null for what is none."""
     match = _PCI.fullmatch((value or "").strip().lower())
@@ -19,6 +21,7 @@ def normal_pci(value: str | None) -> str | None:
     return f"{int(domain or '0', 16):04x}:{int(bus, 16):02x}:{int(device, 16):02x}.{function or '0'}"
 
 
+@functools.lru_cache(maxsize=256)
 def normal_uuid(value: str | None) -> str | None:
     """A UUID without what stands before it (`GPU-`, `MIG-`), in lower case; null for none."""
     plain = re.sub(r"^(gpu|mig)-", "", (value or "").strip().lower())

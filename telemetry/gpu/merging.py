@@ -94,7 +94,7 @@ def _others(seen: Sequence[DeviceReading], taken: set[int]) -> list[DeviceReadin
     for device in left:
         known = find(device, made)
         if known is None:
-            made.append(replace(device))
+            made.append(device)
         else:
             made[made.index(known)] = _filled([known, device])
     return made

@@ -32,13 +32,12 @@ class Column:
 
     def append(self, value: float) -> None:
         """One more sample of one reading."""
-        for way in (self.low, self.mean, self.high):
-            way.append(value)
+        self.low.append(value)
+        self.mean.append(value)
+        self.high.append(value)
 
     def absorb(self, value: float, readings: int) -> None:
         """Add one more reading to the last sample, which stands for `readings` so far."""
-        if math.isnan(value):
-            return
         if math.isnan(self.mean[-1]):
             self.low[-1] = self.mean[-1] = self.high[-1] = value
             return
@@ -70,22 +69,25 @@ class Curve:
 
     def add(self, seconds: float, figures: Mapping[Key, float | None]) -> None:
         """Add a reading. A figure that isn't there, or is null, is null in the curve."""
-        if self._in_last in (0, self.readings_per_sample):
-            self._begin(seconds)
         for key, value in figures.items():
-            if key not in self.columns:
-                self._add_column(key, value)
+            if value is not None and key not in self.columns:
+                empty = [array("d", [NOTHING]) * len(self.times) for _ in WAYS]
+                self.columns[key] = Column(*key, *empty)
+        begins = self._in_last in (0, self.readings_per_sample)
+        if begins:
+            self._begin(seconds)
         for key, column in self.columns.items():
             found = figures.get(key)
-            column.absorb(NOTHING if found is None else found, self._in_last)
+            if begins:
+                column.append(NOTHING if found is None else found)
+            elif found is not None:
+                column.absorb(found, self._in_last)
         self._in_last += 1
 
     def _begin(self, seconds: float) -> None:
         if len(self.times) >= self._most:
             self._thin()
         self.times.append(seconds)
-        for column in self.columns.values():
-            column.append(NOTHING)
         self._in_last = 0
 
     def _thin(self) -> None:
@@ -93,13 +95,6 @@ class Curve:
         for column in self.columns.values():
             column.halve()
         self.readings_per_sample *= 2
-
-    def _add_column(self, key: Key, value: float | None) -> None:
-        if value is None:
-            return
-        column = self.columns[key] = Column(*key)
-        empty = array("d", [NOTHING]) * len(self.times)
-        column.low, column.mean, column.high = empty[:], empty[:], empty[:]
 
     def encode(self) -> bytes:
         """As it is stored: a head that names the columns, then each as doubles, compressed.

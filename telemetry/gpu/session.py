@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ..contract import Device, System
 from .merging import Snapshot
@@ -115,8 +115,12 @@ class Totals:
     """What one device had and did so far."""
 
     about: DeviceReading
+    """Its newest reading."""
     place: int
     """Where it stands in the prompt's list."""
+    uuid: str | None = None
+    """As the first source to tell it spells it."""
+    total: int | None = None
     sources: dict[str, None] = field(default_factory=dict)
     free_before: int | None = None
     free_last: int | None = None
@@ -131,9 +135,8 @@ class Totals:
 
     def add(self, now: DeviceReading, seconds: float) -> None:
         """Add a reading that stands for the `seconds` before it."""
-        before, self.about = self.about, replace(now)
-        self.about.uuid, self.about.name = before.uuid or now.uuid, now.name or before.name
-        self.about.vram_total_bytes = now.vram_total_bytes or before.vram_total_bytes
+        self.about = now
+        self.uuid, self.total = self.uuid or now.uuid, now.vram_total_bytes or self.total
         self.readings += 1
         self.free_last = now.vram_free_bytes
         used = now.vram_used_bytes
@@ -277,8 +280,8 @@ class Session:
             name=about.name,
             type=about.type,
             in_use=about.in_use,
-            uuid=about.uuid,
-            vram_total_bytes=about.vram_total_bytes,
+            uuid=totals.uuid,
+            vram_total_bytes=totals.total,
             vram_free_before_bytes=totals.free_before,
             vram_free_after_bytes=totals.free_last if self.complete.is_set() else None,
             vram_used_peak_bytes=totals.used_peak,
@@ -335,7 +338,7 @@ class Session:
 
     def _missing(self, label: str, totals: Totals) -> list[str]:
         had = {
-            "vram_total_bytes": totals.about.vram_total_bytes,
+            "vram_total_bytes": totals.total,
             "utilization_percent": totals.utilization.last,
             "temperature_celsius": totals.temperature.last,
             "power_watts": totals.power.last,

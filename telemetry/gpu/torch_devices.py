@@ -49,18 +49,24 @@ class TorchDevices:
 
     def __init__(self, host: HostDevices) -> None:
         self._host = host
-        self.with_memory = True
-        """False once another source tells the memory of all these devices: the driver need not be asked twice."""
+        self._with_memory = True
+        self._has_driver = False
         self.may_hang = False
-        """A processor is no driver, and need not be asked on a thread of its own."""
+        """Only free memory is asked of a driver; torch's own counters are in this process."""
 
     def probe(self) -> None:
         """Nothing to open; finds out whether there is a driver behind it."""
-        self.may_hang = any(device.type != "cpu" for device in self._host.devices(False))
+        self._has_driver = any(device.type != "cpu" for device in self._host.devices(False))
+        self.ask_memory(self._with_memory)
+
+    def ask_memory(self, wanted: bool) -> None:
+        """Whether to ask for free memory: not where another source tells that of all these devices."""
+        self._with_memory = wanted
+        self.may_hang = wanted and self._has_driver
 
     def read(self) -> SourceReading:
         """The devices, and the loaded models."""
-        found = [_reading(device) for device in self._host.devices(self.with_memory)]
+        found = [_reading(device) for device in self._host.devices(self._with_memory)]
         return SourceReading(devices=found, loaded_models=self._host.loaded_models())
 
     def close(self) -> None:
