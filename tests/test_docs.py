@@ -18,7 +18,7 @@ def page(name: str) -> str:
 
 
 def source() -> str:
-    folders = ("", "commands", "nodes", "server_routes", "telemetry", "embedded_host")
+    folders = ("", "commands", "nodes", "server_routes", "telemetry", "telemetry/gpu", "embedded_host")
     return "\n".join(path.read_text("utf-8") for folder in folders for path in sorted((REPO / folder).glob("*.py")))
 
 
@@ -45,8 +45,8 @@ def test_every_model_and_each_of_its_fields_is_in_the_docs() -> None:
     text = page("http-api.md") + page("done-marker.md")
     for name, model in contract.MODELS.items():
         assert f"`{name}`" in text, name
-        if name in ("device", "system", "batch"):
-            continue  # named as a whole: their figures are not sampled yet
+        if name == "batch":
+            continue  # named as a whole
         for field in model.model_fields:
             assert f"`{field}`" in text or f'"{field}"' in text, (name, field)
 
@@ -90,6 +90,9 @@ def test_every_metric_and_each_of_its_labels_is_in_the_docs() -> None:
     problems = importlib.import_module("run_recorder.telemetry.problems").Problems()
     record = importlib.import_module("run_recorder.telemetry.record")
     metrics = core.Metrics(list, problems, cost)
+    gpu = importlib.import_module("run_recorder.telemetry.gpu.metrics")
+    sampler = importlib.import_module("run_recorder.telemetry.gpu.sampler")
+    metrics.registry.register(gpu.GpuMetrics(lambda: None, sampler.ModelCounts()))
     problems.report("a test", "so that it has a series")
     metrics.ended(record.PromptRecord("p", 1, "i", status="success"), [record.NodeRecord(0, "1", duration_seconds=1.0)])
     text = page("metrics.md")
