@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from run_recorder.telemetry import figures as figures_module
 from run_recorder.telemetry.contract import Figures
 from run_recorder.telemetry.events import NodeFinished, NodeStarted
-from run_recorder.telemetry.figures import KEPT, FigureKeeper, columns_of
+from run_recorder.telemetry.figures import KEPT, FigureKeeper, columns_of, samples_of
 from run_recorder.telemetry.gpu import sampler as sampler_module
 from run_recorder.telemetry.gpu.chain import Chain
 from run_recorder.telemetry.gpu.live import live_figures
@@ -406,3 +407,32 @@ def test_figures_are_stored_without_what_is_null() -> None:
     plain = told.model_dump(exclude_none=True)
     assert plain["devices"] == [{"name": "cpu", "type": "cpu", "in_use": True, "source": "torch"}]
     assert Figures.model_validate(plain) == told
+
+
+def test_a_clock_that_was_held_down_is_noted_in_the_prompts_record() -> None:
+    _, run = running()
+    keeper, session = FigureKeeper(), Session("p", run.started.mono)
+    card = DeviceReading("nvml", "cuda", 0, uuid="GPU-1", in_use=True, throttled=("its power limit",))
+    session.add(Snapshot([card], sources=("nvml",), at=run.started.mono), {})
+    keeper.follow(session)
+    keeper.into_ended(run, run.record)
+    assert run.record.notes == ["cuda:0 was held down by its power limit in 1 of 1 readings"]
+
+
+def test_samples_come_from_the_running_prompt_else_from_the_store(store: Store) -> None:
+    recorder, run = running()
+    keeper = FigureKeeper()
+    keeper.follow(session_of(run, 3))
+    writer: Any = SimpleNamespace(
+        drain=lambda: None, lock=threading.RLock(), recorder=recorder, store=store, figures=keeper
+    )
+    recording: Any = SimpleNamespace(writer=writer)
+    live = samples_of(recording, "p", None)
+    assert live is not None
+    assert live.devices["0"]["utilization_percent"] == [5, 6, 7]
+    assert samples_of(recording, "nobody", None) is None
+    keeper.into_ended(run, run.record)
+    store.save([Change(run.record)])
+    recorder.drop(run)
+    assert samples_of(recording, "p", 1) == live
+    assert samples_of(recording, "p", 2) is None
