@@ -69,7 +69,7 @@ def make_node(io: Any, host: Host) -> type[Any]:
 
 
 def _look(host: Host) -> LiveFigures:
-    return live_figures(host.sampler.now(newest=True))
+    return live_figures(host.sampler.now(newest=True), host.sampler.chain.trouble())
 
 
 def memory_of(figures: LiveFigures) -> tuple[int | None, int | None]:

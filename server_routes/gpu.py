@@ -19,7 +19,7 @@ async def gpu(call: Call) -> web.StreamResponse:
     sampler = call.host.sampler
     if not sampler.is_on:
         return answer(LiveFigures(devices=[], fallback_notes=[OFF]))
-    return answer(live_figures(await elsewhere(sampler.now)))
+    return answer(live_figures(await elsewhere(sampler.now), sampler.chain.trouble()))
 
 
 async def get_samples(call: Call) -> web.StreamResponse:

@@ -115,6 +115,20 @@ def test_every_benchmark_is_in_the_docs() -> None:
     assert not [name for name in programs if f"benchmarks/{name}" not in page("testing.md")]
 
 
+def test_the_fallback_notes_of_the_docs_are_those_of_the_one_module_that_gives_them() -> None:
+    outside = importlib.import_module("run_recorder.telemetry.gpu.outside")
+    said = {head.format(when=" before execution") for head in (outside.UNAVAILABLE, outside.NO_VRAM)}
+    said |= {head + outside.USED_SMI for head in said}
+    assert set(re.findall(r"^\| `(/system_stats [^`]*)`", page("gpu.md"), re.MULTILINE)) == said
+    places = [
+        path.name
+        for path in (REPO / "telemetry").rglob("*.py")
+        if "/system_stats unavailable" in path.read_text("utf-8")
+    ]
+    assert places == ["outside.py"]
+    assert source().count("/system_stats unavailable") == 1
+
+
 def test_the_markers_fields_and_inputs_are_those_of_the_node() -> None:
     text = page("nodes.md")
     graph = json.loads((REPO / "example_workflows" / "done_marker.json").read_text("utf-8"))

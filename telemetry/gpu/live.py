@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..contract import LiveDevice, LiveFigures, System
 from .merging import Snapshot
 from .reading import DeviceReading
-from .session import CPU_HAS_NONE
+from .session import CPU_HAS_NONE, missing_notes
 
+WANTED = ("vram_total_bytes", "utilization_percent", "temperature_celsius", "power_watts")
 NOTHING = "no figures of GPU and memory can be read now"
 
 
-def live_figures(snapshot: Snapshot | None) -> LiveFigures:
-    """What is known now; without a device, and with a note, where nothing can be read."""
+def live_figures(snapshot: Snapshot | None, trouble: Mapping[str, str] | None = None) -> LiveFigures:
+    """What is known now; without a device, and with a note, where nothing can be read.
+
+    `trouble` says why each source that gives nothing does so.
+    """
     if snapshot is None:
         return LiveFigures(devices=[], fallback_notes=[NOTHING])
-    notes = list(dict.fromkeys(snapshot.notes))
+    notes = [*snapshot.notes, *(note for device in snapshot.devices for note in _missing(device, trouble or {}))]
     if any(device.type == "cpu" for device in snapshot.devices):
         notes.insert(0, CPU_HAS_NONE)
     return LiveFigures(
         devices=[live_device(device) for device in snapshot.devices],
         system=_system(snapshot),
         telemetry_source=snapshot.source,
-        fallback_notes=notes,
+        fallback_notes=list(dict.fromkeys(notes)),
     )
+
+
+def _missing(device: DeviceReading, trouble: Mapping[str, str]) -> list[str]:
+    if not device.in_use or device.type == "cpu":
+        return []
+    had = {name: getattr(device, name) for name in WANTED}
+    return missing_notes(device, had, trouble)
 
 
 def live_device(device: DeviceReading) -> LiveDevice:

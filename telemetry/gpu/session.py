@@ -284,7 +284,7 @@ class Session:
             vram_total_bytes=totals.total,
             vram_free_before_bytes=totals.free_before,
             vram_free_after_bytes=totals.free_last if self.complete.is_set() else None,
-            vram_used_peak_bytes=totals.used_peak,
+            vram_used_peak_bytes=_highest(totals.used_peak, self.nodes.reserved_peak if first else None),
             torch_allocated_peak_bytes=self.nodes.allocated_peak if first else None,
             torch_reserved_peak_bytes=self.nodes.reserved_peak if first else None,
             utilization_percent_mean=_round(totals.utilization.value),
@@ -334,19 +334,16 @@ class Session:
             found.append(BEGAN_ANEW.format(label=label))
         if totals.about.type == "cpu":
             return [CPU_HAS_NONE, *found]
-        return [*self._missing(label, totals), *found] if totals.about.in_use else found
+        return [*self._missing(totals), *found] if totals.about.in_use else found
 
-    def _missing(self, label: str, totals: Totals) -> list[str]:
+    def _missing(self, totals: Totals) -> list[str]:
         had = {
             "vram_total_bytes": totals.total,
             "utilization_percent": totals.utilization.last,
             "temperature_celsius": totals.temperature.last,
             "power_watts": totals.power.last,
         }
-        missing = ", ".join(name for name, value in had.items() if value is None)
-        telling = TELLING.get(totals.about.type, ())
-        why = "; ".join(f"{name}: {self._trouble[name]}" for name in telling if name in self._trouble)
-        return [UNKNOWN.format(label=label, figures=missing, why=_because(why))] if missing else []
+        return missing_notes(totals.about, had, self._trouble)
 
     def throttle_notes(self) -> list[str]:
         """What held a device's clock down: not about figures, but about the prompt."""
@@ -361,6 +358,20 @@ class Session:
         """The curve as it is stored; null where there is no reading."""
         with self._lock:
             return self.curve.encode() if self._readings else None
+
+
+def missing_notes(device: DeviceReading, had: Mapping[str, float | None], trouble: Mapping[str, str]) -> list[str]:
+    """What no source tells of a device, and why, in one note; none where all is told."""
+    missing = ", ".join(name for name, value in had.items() if value is None)
+    telling = TELLING.get(device.type, ())
+    why = "; ".join(f"{name}: {trouble[name]}" for name in telling if name in trouble)
+    return [UNKNOWN.format(label=device.label, figures=missing, why=_because(why))] if missing else []
+
+
+def _highest(one: int | None, other: int | None) -> int | None:
+    """What torch has reserved is used, whether or not a reading came while it was."""
+    known = [value for value in (one, other) if value is not None]
+    return max(known, default=None)
 
 
 def _because(why: str | None) -> str:

@@ -262,6 +262,14 @@ def test_live_figures_without_a_snapshot_are_a_note() -> None:
     assert live_figures(Snapshot(notes=["a", "a"])).model_dump()["fallback_notes"] == ["a"]
 
 
+def test_live_figures_say_what_is_missing_of_comfyuis_device_and_why() -> None:
+    bare = DeviceReading("torch", "cuda", 0, in_use=True, vram_total_bytes=8, vram_free_bytes=4)
+    other = DeviceReading("nvml", "cuda", 1)
+    assert live_figures(Snapshot([bare, other]), {"nvml": "Driver Not Loaded"}).fallback_notes == [
+        "cuda:0: no source tells utilization_percent, temperature_celsius, power_watts (nvml: Driver Not Loaded)"
+    ]
+
+
 def values(snapshot: Snapshot | None, models: ModelCounts) -> dict[str, float]:
     registry = CollectorRegistry()
     registry.register(GpuMetrics(lambda: snapshot, models))

@@ -76,6 +76,14 @@ def test_memory_before_after_and_at_its_highest() -> None:
     assert found.vram_total_bytes == 8 * GIB
 
 
+def test_what_torch_had_reserved_between_two_readings_was_used() -> None:
+    session = told(at(100, device()), at(100.2, device()))
+    session.nodes.borders.append(Border(None, False, 0, 4 * GIB, 5 * GIB))
+    found = only(session)
+    assert (found.vram_used_peak_bytes, found.torch_reserved_peak_bytes) == (5 * GIB, 5 * GIB)
+    assert found.torch_allocated_peak_bytes == 4 * GIB
+
+
 def test_while_it_runs_nothing_is_told_of_after() -> None:
     assert only(told(at(100, device()), complete=False)).vram_free_after_bytes is None
 

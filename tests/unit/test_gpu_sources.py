@@ -3,6 +3,7 @@
 import ctypes
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -11,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from run_recorder.telemetry.gpu.amd_smi import AmdSmi
+from run_recorder.telemetry.gpu.chain import Chain
 from run_recorder.telemetry.gpu.host_memory import HostMemory
 from run_recorder.telemetry.gpu.nvml import Nvml
 from run_recorder.telemetry.gpu.reading import Source, SourceUnavailableError
@@ -177,6 +179,22 @@ def test_names_may_come_as_bytes(says: Callable[..., None], monkeypatch: pytest.
     monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", lambda handle: A.encode())
     (found,) = opened(Nvml()).read().devices
     assert (found.name, found.uuid) == ("Fake bytes", A)
+
+
+def test_a_slow_call_is_left_and_taken_up_again_once_it_has_returned(says: Callable[..., None]) -> None:
+    says("init 0", card(util="10,S400,20"))
+    clock = [0.0]
+    chain = Chain([Nvml(), HostMemory()], read_seconds=0.1, clock=lambda: clock[0])
+    assert chain.read().source == "nvml+psutil"
+    assert chain.read().source == "psutil"
+    assert chain.trouble() == {"nvml": "no answer in 0.1 s"}
+    deadline = time.monotonic() + 60
+    while chain.read().source != "nvml+psutil":
+        assert time.monotonic() < deadline
+        clock[0] += 2
+        time.sleep(0.02)
+    assert chain.read().devices[0].utilization_percent == 20
+    chain.close()
 
 
 # --- the kernel's files
