@@ -193,10 +193,10 @@ class Sampler:
             return None
         age = 2 * self.settings.interval_seconds if self.is_sampling else FRESH_SECONDS
         last = self._last
-        if last is not None and not newest and time.perf_counter() - last.at <= age:
+        if not newest and last is not None and time.perf_counter() - last.at <= age and not _lacks_processor(last):
             return last
         last = self._read(LIVE_WAIT_SECONDS)
-        if last is not None and last.system is not None and last.system.cpu_percent is None and not newest:
+        if not newest and last is not None and _lacks_processor(last):
             time.sleep(CPU_SECONDS)
             last = self._read(LIVE_WAIT_SECONDS)
         return last
@@ -209,6 +209,11 @@ class Sampler:
     def notes(self) -> list[str]:
         """What is not as it could be with the sources that this machine has."""
         return [f"{name}: {why}" for name, why in self.chain.trouble().items()]
+
+
+def _lacks_processor(snapshot: Snapshot) -> bool:
+    """Whether the processor's share is not known, since nobody had looked just before."""
+    return snapshot.system is not None and snapshot.system.cpu_percent is None
 
 
 def make_sampler(host: HostDevices, problems: Problems) -> Sampler:
