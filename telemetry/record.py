@@ -70,7 +70,7 @@ class PromptRecord:
     figures: Figures | None = None
     """What was sampled; null until there is something, and where nothing was."""
     samples: bytes | None = None
-    """The curve, encoded, until it is in the store."""
+    """The curve, encoded; null once it is in the store."""
 
     def note(self, text: str) -> None:
         """Add a note, once."""

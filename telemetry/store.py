@@ -124,6 +124,8 @@ class Store:
             for record in inserted:
                 record.pk = None
             raise
+        for change in changes:
+            change.record.samples = None
 
     def events(self) -> list[StreamEvent]:
         """The newest events that were kept, oldest first."""
@@ -354,7 +356,6 @@ def _save(connection: Connection, change: Change) -> None:
         rows = [output_row(record.pk, seq, file) for seq, file in enumerate(record.outputs)]
         connection.execute(insert(outputs), rows)
     if record.samples is not None:
-        connection.execute(delete(samples).where(samples.c.prompt_pk == record.pk))
         connection.execute(insert(samples), {"prompt_pk": record.pk, "data": record.samples})
 
 

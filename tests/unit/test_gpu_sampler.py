@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -330,7 +331,9 @@ def test_an_ended_runs_record_gets_its_figures_and_its_curve(store: Store) -> No
     recorder.apply(outcome("p", when=at(3)))
     recorder.apply(done("p", when=at(3)))
     keeper.into_ended(run, run.record)
-    store.save([Change(run.record, list(run.nodes.values()))])
+    record = replace(run.record)
+    store.save([Change(record, list(run.nodes.values()))])
+    store.save([Change(record)])
     keeper.forget(run)
     assert keeper.of(run) is None
     kept = store.record("p")
@@ -342,8 +345,10 @@ def test_an_ended_runs_record_gets_its_figures_and_its_curve(store: Store) -> No
     assert columns_of(store.samples(kept.pk)).devices["0"]["utilization_percent"] == [5, 6]
     assert keeper.curve(run) == run.record.samples
     assert keeper.figures(run) == run.record.figures
-    store.save([Change(run.record)])
-    assert store.delete_prompt("p") == 0 or store.samples(kept.pk) is None
+    record.status = "success"
+    store.save([Change(record)])
+    assert store.delete_prompt("p") == 1
+    assert store.samples(kept.pk) is None
 
 
 def test_the_end_waits_for_its_last_reading_but_not_for_long() -> None:
@@ -440,7 +445,7 @@ def test_samples_come_from_the_running_prompt_else_from_the_store(store: Store) 
     assert live.devices["0"]["utilization_percent"] == [5, 6, 7]
     assert samples_of(recording, "nobody", None) is None
     keeper.into_ended(run, run.record)
-    store.save([Change(run.record)])
+    store.save([Change(replace(run.record))])
     recorder.drop(run)
     assert samples_of(recording, "p", 1) == live
     assert samples_of(recording, "p", 2) is None
