@@ -7,7 +7,7 @@ from aiohttp import web
 from ..telemetry.contract import LiveFigures, SampleColumns
 from ..telemetry.figures import samples_of
 from ..telemetry.gpu.live import live_figures
-from ..telemetry.gpu.session import OFF
+from ..telemetry.gpu.notes import OFF
 from .answering import elsewhere
 from .parameters import Run
 from .prompts import unknown

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from ..contract import LiveDevice, LiveFigures, System
 from .merging import Snapshot
+from .notes import CPU_HAS_NONE, missing_notes
 from .reading import DeviceReading
-from .session import CPU_HAS_NONE, missing_notes
 
 WANTED = ("vram_total_bytes", "utilization_percent", "temperature_celsius", "power_watts")
 NOTHING = "no figures of GPU and memory can be read now"

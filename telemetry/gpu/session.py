@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from ..contract import Device, System
 from .merging import Snapshot
 from .node_memory import NodeMemory
+from .notes import NO_END, NOT_READ, OFF, notes_of, throttle_notes
 from .reading import DeviceReading
 from .samples import Curve, Key
+from .totals import Mean, Totals
 
-CPU_HAS_NONE = "device cpu has no memory of its own: its figures are null, and system has the host's"
-NOT_READ = "no figures of GPU and memory: nothing could be read while this prompt ran"
-OFF = "no figures of GPU and memory were sampled: RUN_RECORDER_GPU_SOURCES turns it off"
-NO_END = "the reading at this prompt's end did not come in time: what is free after it is null"
-INTEGRATED = "{label}: energy_joules is the power readings added up over time, since it has no counter"
-BEGAN_ANEW = "{label}: its energy counter began anew, so what it used just before that is not in energy_joules"
-UNKNOWN = "{label}: no source tells {figures}{why}"
-GAP = "{label} could not be read by {source} for {seconds:.1f} s, from {start:.1f} s after the start{why}"
-THROTTLED = "{label} was held down by {why} in {count} of {readings} readings"
 DEVICE_COLUMNS = (
     "vram_used_bytes",
     "torch_allocated_bytes",
@@ -33,134 +24,7 @@ DEVICE_COLUMNS = (
     "power_watts",
     "clock_mhz",
 )
-TELLING = {"cuda": ("nvml",), "rocm": ("amdsmi", "sysfs"), "xpu": ("sysfs",)}
-"""The sources that could tell more than torch does of a device, by its type."""
 SYSTEM_COLUMNS = ("ram_free_bytes", "process_rss_bytes", "cpu_percent")
-
-
-@dataclass(slots=True)
-class Mean:
-    """A mean in which each reading counts for the time before it, and the highest."""
-
-    total: float = 0.0
-    seconds: float = 0.0
-    last: float | None = None
-    highest: float | None = None
-
-    def add(self, value: float | None, seconds: float) -> None:
-        """Add a reading that stands for the `seconds` before it."""
-        if value is None:
-            return
-        self.total += value * seconds
-        self.seconds += seconds
-        self.last = value
-        self.highest = value if self.highest is None else max(self.highest, value)
-
-    @property
-    def value(self) -> float | None:
-        """The mean; the only reading where there is no more than one moment."""
-        return self.total / self.seconds if self.seconds > 0 else self.last
-
-
-@dataclass(slots=True)
-class Energy:
-    """By the device's counter where it has one, else power over time."""
-
-    before: float | None = None
-    counted: float = 0.0
-    readings: int = 0
-    began_anew: bool = False
-    integrated: float = 0.0
-    powers: int = 0
-
-    def add(self, counter: float | None, power: float | None, seconds: float) -> None:
-        """Add a reading that stands for the `seconds` before it."""
-        if power is not None:
-            self.integrated += power * seconds
-            self.powers += 1
-        if counter is None:
-            return
-        if self.before is not None and counter >= self.before:
-            self.counted += counter - self.before
-        self.began_anew |= self.before is not None and counter < self.before
-        self.before = counter
-        self.readings += 1
-
-    @property
-    def joules(self) -> float | None:
-        """Since the first reading; null where there are not two."""
-        if self.readings >= 2:
-            return round(self.counted, 3)
-        return round(self.integrated, 3) if self.powers >= 2 else None
-
-    @property
-    def is_integrated(self) -> bool:
-        """True where there is no counter."""
-        return self.readings < 2 <= self.powers
-
-
-@dataclass(slots=True)
-class Absence:
-    """When a source that had told of a device could not. Seconds since the prompt's start."""
-
-    source: str
-    since: float
-    until: float
-    why: str | None
-    over: bool = False
-
-
-@dataclass(slots=True)
-class Totals:
-    """What one device had and did so far."""
-
-    about: DeviceReading
-    """Its newest reading."""
-    place: int
-    """Where it stands in the prompt's list."""
-    uuid: str | None = None
-    """As the first source to tell it spells it."""
-    total: int | None = None
-    sources: dict[str, None] = field(default_factory=dict)
-    free_before: int | None = None
-    free_last: int | None = None
-    used_peak: int | None = None
-    utilization: Mean = field(default_factory=Mean)
-    temperature: Mean = field(default_factory=Mean)
-    power: Mean = field(default_factory=Mean)
-    energy: Energy = field(default_factory=Energy)
-    throttled: Counter[str] = field(default_factory=Counter)
-    readings: int = 0
-    absences: list[Absence] = field(default_factory=list)
-
-    def add(self, now: DeviceReading, seconds: float) -> None:
-        """Add a reading that stands for the `seconds` before it."""
-        self.about = now
-        self.uuid, self.total = self.uuid or now.uuid, now.vram_total_bytes or self.total
-        self.readings += 1
-        self.free_last = now.vram_free_bytes
-        used = now.vram_used_bytes
-        if used is not None:
-            self.used_peak = used if self.used_peak is None else max(self.used_peak, used)
-        self.utilization.add(now.utilization_percent, seconds)
-        self.temperature.add(now.temperature_celsius, seconds)
-        self.power.add(now.power_watts, seconds)
-        self.energy.add(now.energy_joules, now.power_watts, seconds)
-        self.throttled.update(now.throttled)
-
-    def told_by(self, names: Iterable[str], since: float, until: float, trouble: Mapping[str, str]) -> None:
-        """Which sources told of it now, between two moments; one that had and can't is absent."""
-        told = set(names)
-        for name in self.sources:
-            last = next((gap for gap in reversed(self.absences) if gap.source == name and not gap.over), None)
-            if name in told or (told and name not in trouble):
-                if last is not None:
-                    last.over = True
-            elif last is None:
-                self.absences.append(Absence(name, since, until, trouble.get(name)))
-            else:
-                last.until = until
-        self.sources.update(dict.fromkeys(names))
 
 
 class Session:
@@ -315,44 +179,15 @@ class Session:
                 return [NOT_READ if self._is_on else OFF]
             found = list(self._notes)
             for totals in self._devices:
-                found += self._notes_of(totals)
+                found += notes_of(totals, self._trouble)
             if self.ended is not None and not self.complete.is_set():
                 found.append(NO_END)
             return list(dict.fromkeys(found))
 
-    def _notes_of(self, totals: Totals) -> list[str]:
-        label = totals.about.label if totals.about.in_use else totals.about.name or totals.about.label
-        found = [
-            GAP.format(
-                label=label, source=gap.source, seconds=gap.until - gap.since, start=gap.since, why=_because(gap.why)
-            )
-            for gap in totals.absences
-        ]
-        if totals.energy.is_integrated:
-            found.append(INTEGRATED.format(label=label))
-        if totals.energy.began_anew:
-            found.append(BEGAN_ANEW.format(label=label))
-        if totals.about.type == "cpu":
-            return [CPU_HAS_NONE, *found]
-        return [*self._missing(totals), *found] if totals.about.in_use else found
-
-    def _missing(self, totals: Totals) -> list[str]:
-        had = {
-            "vram_total_bytes": totals.total,
-            "utilization_percent": totals.utilization.last,
-            "temperature_celsius": totals.temperature.last,
-            "power_watts": totals.power.last,
-        }
-        return missing_notes(totals.about, had, self._trouble)
-
     def throttle_notes(self) -> list[str]:
-        """What held a device's clock down: not about figures, but about the prompt."""
+        """What held the devices' clocks down: not about figures, but about the prompt."""
         with self._lock:
-            return [
-                THROTTLED.format(label=totals.about.label, why=why, count=count, readings=totals.readings)
-                for totals in self._devices
-                for why, count in totals.throttled.items()
-            ]
+            return [note for totals in self._devices for note in throttle_notes(totals)]
 
     def encode(self) -> bytes | None:
         """The curve as it is stored; null where there is no reading."""
@@ -360,22 +195,10 @@ class Session:
             return self.curve.encode() if self._readings else None
 
 
-def missing_notes(device: DeviceReading, had: Mapping[str, float | None], trouble: Mapping[str, str]) -> list[str]:
-    """What no source tells of a device, and why, in one note; none where all is told."""
-    missing = ", ".join(name for name, value in had.items() if value is None)
-    telling = TELLING.get(device.type, ())
-    why = "; ".join(f"{name}: {trouble[name]}" for name in telling if name in trouble)
-    return [UNKNOWN.format(label=device.label, figures=missing, why=_because(why))] if missing else []
-
-
 def _highest(one: int | None, other: int | None) -> int | None:
     """What torch has reserved is used, whether or not a reading came while it was."""
     known = [value for value in (one, other) if value is not None]
     return max(known, default=None)
-
-
-def _because(why: str | None) -> str:
-    return f" ({why})" if why else ""
 
 
 def _round(value: float | None, digits: int = 2) -> float | None:

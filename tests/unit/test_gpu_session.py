@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_recorder.telemetry.gpu.merging import Snapshot
 from run_recorder.telemetry.gpu.node_memory import Border, NodeMemory
+from run_recorder.telemetry.gpu.notes import CPU_HAS_NONE
 from run_recorder.telemetry.gpu.reading import DeviceReading, SystemReading
 from run_recorder.telemetry.gpu.samples import MAX_SAMPLES, Curve, decode
-from run_recorder.telemetry.gpu.session import CPU_HAS_NONE, Session
+from run_recorder.telemetry.gpu.session import Session
 from run_recorder.telemetry.gpu.settings import NAMES, SamplerSettings
 
 GIB = 1024**3
