@@ -24,18 +24,18 @@ THROTTLED = {
     0x80: "the power supply's brake",
 }
 """NVML's reasons that a clock is held down, and that are worth telling: not idleness, nor what a user has set."""
-UNIFIED = "memory"
+MEMORY = "memory"
 
 
 @dataclass(slots=True)
 class _Card:
-    """A card, or one part of a partitioned one. `lacks` are the figures that it doesn't support."""
+    """A card, or one part of a partitioned one. `lacks` are the figures that it doesn't tell, and NVML's reasons."""
 
     handle: Any
     about: DeviceReading
     parent: Any = None
     """The whole card's handle, of a part."""
-    lacks: set[str] = field(default_factory=set)
+    lacks: dict[str, int] = field(default_factory=dict)
 
 
 class Nvml:
@@ -151,8 +151,8 @@ class Nvml:
     def _read(self, card: _Card) -> DeviceReading:
         about = card.about
         now = DeviceReading(about.source, about.type, about.index, about.name, about.uuid, about.pci)
-        memory = self._ask(card, UNIFIED, "nvmlDeviceGetMemoryInfo")
-        now.unified = UNIFIED in card.lacks
+        memory = self._ask(card, MEMORY, "nvmlDeviceGetMemoryInfo")
+        now.unified = card.lacks.get(MEMORY) == self._nvml.NVML_ERROR_NOT_SUPPORTED
         if memory is not None:
             now.vram_total_bytes, now.vram_free_bytes = free_of(size(memory.total), size(memory.free))
         whole = card if card.parent is None else _Card(card.parent, about, lacks=card.lacks)
@@ -181,7 +181,7 @@ class Nvml:
         except self._nvml.NVMLError as error:
             if self._is_loss(error):
                 raise
-            card.lacks.add(what)
+            card.lacks[what] = error.value
             return None
 
     def close(self) -> None:

@@ -102,6 +102,12 @@ def test_unified_memory_is_not_supported_and_is_said_to_be_shared(says: Callable
     assert found.vram_total_bytes is None
 
 
+def test_memory_that_one_may_not_see_is_null_and_not_taken_for_the_hosts(says: Callable[..., None]) -> None:
+    says("init 0", card(total="E4"))
+    (found,) = opened(Nvml()).read().devices
+    assert (found.unified, found.vram_total_bytes) == (False, None)
+
+
 def test_the_parts_of_a_card_are_devices_of_their_own(says: Callable[..., None]) -> None:
     first = part(uuid="MIG-1", name="Fake_1g", total=GIB, used=GIB // 4)
     second = part(uuid="MIG-2", name="Fake_1g", total=GIB, used=GIB // 2)
