@@ -23,7 +23,9 @@ from .cost import RecordCost
 from .database import Database, default_url, is_corrupt
 from .events import MarkerRun, PromptQueued
 from .feed import Feed, Waiter
+from .figures import FigureKeeper
 from .fingerprint import IsChoice
+from .gpu.session import Session
 from .inbox import Inbox
 from .instance import InstanceLocks
 from .prefix import SIZE_TOKENS, PrefixError, parse_prefix, resolve_tokens
@@ -40,6 +42,8 @@ from .view import node_of, prompt_of
 from .writer import Surroundings, Writer
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from .metrics import Metrics
 
 KEY_FILE = "digest.key"
@@ -73,6 +77,10 @@ class Recording:
         self.feed = Feed()
         self.problems = Problems()
         self.cost = RecordCost()
+        self.add_metrics: Callable[[CollectorRegistry], None] = lambda registry: None
+        """Called once, with the registry of metrics, where there is one: adds what others than the recorder count."""
+        self.figures = FigureKeeper()
+        """What the sampler has of the open runs."""
         self.ready = threading.Event()
         """Set once the store is open and what dead processes left is settled, or the store has failed."""
         self.metrics: Metrics | None = None
@@ -160,6 +168,7 @@ class Recording:
         )
         writer = Writer(self.inbox, Store(database), self.feed, self.problems, surroundings, instance)
         writer.on_saved = self._saved
+        writer.figures = self.figures
         self._count_ended(writer)
         writer.opener = functools.partial(self._open_store, writer, self._locks)
         writer.step()
@@ -174,6 +183,7 @@ class Recording:
             self.problems.report("metrics", hint, error)
             return
         self.metrics = Metrics(lambda: list(writer.recorder.runs), self.problems, self.cost)
+        self.add_metrics(self.metrics.registry)
         writer.on_ended = self.metrics.ended
 
     def _database(self, folder: Path) -> Database:
@@ -310,7 +320,7 @@ class Recording:
     def _view(self, run: Run) -> Prompt:
         refresh(run)
         instance = self.writer.instance
-        record = replace(run.record)
+        record = replace(run.record, figures=self.figures.figures(run))
         if run.final is not None and self.writer.is_failing:
             record = replace(record, status=run.final, notes=[*record.notes, UNCOMMITTED])
         return prompt_of(record, {instance.id: instance})
@@ -397,6 +407,10 @@ class Recording:
         """Erase all ended prompts that were queued before a time; how many there were."""
         self.flush()
         return erase_until(self.writer.store, until_ms)
+
+    def follow(self, session: Session) -> None:
+        """The sampler reads for a prompt that starts now: its figures are to come into that prompt's record."""
+        self.figures.follow(session)
 
     def ending(self) -> None:
         """A prompt is about to end: from now on `wait_settled` waits, until its marker and its waiters are served."""

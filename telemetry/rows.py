@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from .contract import Batch, CurrentNode, Model, PromptError, PromptMarker
+from .contract import Batch, CurrentNode, Figures, Model, PromptError, PromptMarker
 from .folder import FileStamp
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
@@ -20,7 +20,10 @@ _SAME = (
     "node_total node_executed node_cached"
 ).split()
 """Columns that are the record's own fields."""
-_NODE = ("seq node_id title display_node_id parent_node_id started_ms duration_seconds cached progress_max").split()
+_NODE = (
+    "seq node_id title display_node_id parent_node_id started_ms duration_seconds cached progress_max "
+    "vram_used_peak_bytes vram_delta_bytes"
+).split()
 MAX_SEARCH = 4000
 
 
@@ -40,6 +43,7 @@ def prompt_row(record: PromptRecord, now_ms: int) -> Row:
         notes=record.notes or None,
         batch=_dump(record.batch),
         plan=record.plan.dump() if record.plan is not None else None,
+        figures=record.figures.model_dump(exclude_none=True) if record.figures is not None else None,
         pending=[list(item) for item in record.pending] or None,
         search=search_text(record),
     )
@@ -64,6 +68,7 @@ def prompt_record(row: RowMapping) -> PromptRecord:
         notes=list(row["notes"] or ()),
         batch=Batch.model_validate(row["batch"]) if row["batch"] else None,
         plan=MarkerPlan.load(row["plan"]) if row["plan"] else None,
+        figures=Figures.model_validate(row["figures"]) if row["figures"] else None,
         pending=[(prefix, status, name) for prefix, status, name in row["pending"] or ()],
     )
 

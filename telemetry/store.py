@@ -30,7 +30,7 @@ from .record import NodeRecord, PromptRecord
 from .rows import node_record, node_row, output_file, output_row, prompt_record, prompt_row
 from .search import SEARCH_TABLE, Filter, conditions
 from .stream import DURABLE, KEPT_IN_STORE, StreamEvent
-from .tables import classes, counters, environments, events, instances, nodes, outputs, prompts
+from .tables import classes, counters, environments, events, instances, nodes, outputs, prompts, samples
 from .text import clean
 from .times import milliseconds
 
@@ -123,6 +123,8 @@ class Store:
             for record in inserted:
                 record.pk = None
             raise
+        for change in changes:
+            change.record.samples = None
 
     def events(self) -> list[StreamEvent]:
         """The newest events that were kept, oldest first."""
@@ -262,6 +264,11 @@ class Store:
         with self._reading() as connection:
             return [node_record(row._mapping) for row in connection.execute(query)]
 
+    def samples(self, pk: int) -> bytes | None:
+        """A prompt's encoded curve; null where none was kept."""
+        with self._reading() as connection:
+            return connection.execute(select(samples.c.data).where(samples.c.prompt_pk == pk)).scalar()
+
     def environment(self, environment_id: str) -> Environment | None:
         """An environment; null where it is not known."""
         with self._reading() as connection:
@@ -340,6 +347,8 @@ def _save(connection: Connection, change: Change, numbers: Mapping[str, int]) ->
     if change.outputs and record.outputs:
         rows = [output_row(record.pk, seq, file) for seq, file in enumerate(record.outputs)]
         connection.execute(insert(outputs), rows)
+    if record.samples is not None:
+        connection.execute(insert(samples), {"prompt_pk": record.pk, "data": record.samples})
 
 
 def _save_news(connection: Connection, news: Sequence[StreamEvent]) -> None:
@@ -353,7 +362,15 @@ def _save_news(connection: Connection, news: Sequence[StreamEvent]) -> None:
 
 
 _UPDATE_COUNTER = update(counters).where(counters.c.name == bindparam("the_name")).values(value=bindparam("new_value"))
-_CHANGING = ("started_ms", "duration_seconds", "cached", "progress_max", "error")
+_CHANGING = (
+    "started_ms",
+    "duration_seconds",
+    "cached",
+    "progress_max",
+    "error",
+    "vram_used_peak_bytes",
+    "vram_delta_bytes",
+)
 _UPDATE_PROMPT = update(prompts).where(prompts.c.pk == bindparam("the_pk"))
 _UPDATE_NODE = (
     update(nodes)

@@ -18,6 +18,7 @@ from .contract import Environment, Instance, PromptStatus
 from .database import is_corrupt, is_fault_of_data
 from .events import MarkerRun, WorkerDied
 from .feed import Feed
+from .figures import FigureKeeper
 from .fingerprint import IsChoice, fingerprints, graph_digest
 from .folder import Listing
 from .inbox import Inbox
@@ -119,6 +120,8 @@ class Writer:
         """Called when open runs have been committed."""
         self.on_ended: Callable[[PromptRecord, Sequence[NodeRecord]], None] = lambda record, nodes: None
         """Called once for each run whose end is committed, with the nodes that this process saw. Raises nothing."""
+        self.figures = FigureKeeper()
+        """What the sampler has of the open runs."""
         self.opener: Callable[[], None] | None = None
         """Opens the store, where that has failed so far; tried again every second while there is anything to save."""
         self.dead: list[PromptRecord] = []
@@ -328,6 +331,7 @@ class Writer:
 
     def _change(self, run: Run) -> Change:
         refresh(run)
+        self.figures.refresh(run)
         attendance = self._of(run)
         change = Change(run.record)
         for node in run.nodes.values():
@@ -610,6 +614,7 @@ class Writer:
         except RecordRefusedError as error:
             self._refuse(run, error)
             return False
+        self.figures.forget(run)
         self._ended += 1
         if self._ended % PRUNE_EVERY == 0:
             self.many_ended.set()
@@ -631,6 +636,7 @@ class Writer:
         plan = run.record.plan or NO_PLAN
         prepared = self._marking.prepare(record, plan, decisions, lambda prefix: self._overtaken(run, prefix))
         news = self._news_of_end(run, record)
+        self.figures.into_ended(run, record)
         try:
             done = self._commit([replace(change, record=record, outputs=True)], durable=True, news=news)
         except RecordRefusedError:
@@ -748,7 +754,8 @@ class Outstanding:
 
 
 def _changing(node: NodeRecord) -> tuple[object, ...]:
-    return node.started_ms, node.duration_seconds, node.cached, node.progress_max, node.error
+    memory = node.vram_used_peak_bytes, node.vram_delta_bytes
+    return node.started_ms, node.duration_seconds, node.cached, node.progress_max, node.error, memory
 
 
 def _still_said(record: PromptRecord, event: StreamEvent) -> bool:

@@ -15,6 +15,7 @@ import prometheus_client.openmetrics.parser as openmetrics
 import prometheus_client.parser as plain
 import pytest
 
+from .fakes import FakeNvml, build_nvml, card
 from .graphs import Graph, failing, saved, slow_then_saved
 from .hosts import FAULT_PACK, REPO, Host, free_port
 
@@ -406,7 +407,9 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Host, Pr
     if shutil.which("prometheus") is None or shutil.which("promtool") is None:
         pytest.skip(NO_PROMETHEUS)
     base = tmp_path_factory.mktemp("prometheus")
-    host = Host("embedded", base / "host", env={"RUN_RECORDER_TOKEN": TOKEN})
+    nvml = FakeNvml(build_nvml(base), base / "nvml")
+    nvml.says("init 0", card())
+    host = Host("embedded", base / "host", env={"RUN_RECORDER_TOKEN": TOKEN, **nvml.env})
     prometheus = Prometheus(base, host.start()).start()
     try:
         yield host, prometheus
