@@ -148,7 +148,9 @@ class Host:
             flags += ["--database-url", f"sqlite:///{self.base / 'user' / 'comfyui.db'}"]
         python = comfyui_python(comfyui)
         if self.recorder:
-            self.env["PYTHONPATH"] = requirements_beside(python)
+            given = self.env.get("PYTHONPATH", "").split(os.pathsep)
+            beside = [requirements_beside(python)]
+            self.env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, [*given, *beside])))
         return [python, str(comfyui / "main.py"), *flags]
 
     def start(self) -> "Host":

@@ -74,8 +74,8 @@ def work(*steps: tuple[int, float], **more: Any) -> Graph:
 
 
 def held(host: Host) -> int:
-    """What the fake allocator holds now: it lives as long as its process."""
-    record = host.run(work((0, 0.0)))
+    """What the fake allocator holds now: it lives as long as its process, whose first prompt may be too short."""
+    record = host.until(lambda: (found := host.run(work((0, 0.0))))["devices"] and found)
     return int(own(record)["torch_allocated_peak_bytes"])
 
 
@@ -240,7 +240,7 @@ def test_a_card_that_is_lost_and_comes_back_leaves_a_gap_a_note_and_figures_afte
     host.until_running(prompt_id)
 
     def readings() -> list[Any]:
-        return samples(host, {"prompt_id": prompt_id})["devices"]["0"].get("utilization_percent", [])
+        return samples(host, {"prompt_id": prompt_id})["devices"].get("0", {}).get("utilization_percent", [])
 
     host.until(lambda: len(readings()) >= 3)
     nvml.says("init 0", card(total="L"))
