@@ -67,6 +67,8 @@ class Attendance:
     """What the writer itself has to remember of a run."""
 
     listed: bool = False
+    begun_before: int | None = None
+    """How many runs had begun when it was listed; null where one of them still ran."""
     begun: bool = False
     fingerprinted: bool = False
     saved_nodes: dict[int, tuple[object, ...]] = field(default_factory=dict)
@@ -129,6 +131,8 @@ class Writer:
         self.dropped = 0
         """Records that were lost for good, because the store could not take them for too long."""
         self._unnumbered: set[str] = set()
+        self._begun = 0
+        """How many runs have begun."""
         self._failing_until = 0.0
         self._troubled = False
         self._marking = Marking(lambda: surroundings.roots()["output"], problems)
@@ -273,14 +277,22 @@ class Writer:
             if plan and run.started is None and run.queued is not None:
                 evidence = self._evidence(run)
                 evidence.queued_listings = self._listings(run, run.queued.wall)
+                attendance.begun_before = self._begun if self._nothing_runs() else None
         if not attendance.begun and run.started is not None:
             attendance.begun = True
             run.record.environment_id = self.environment.id if self.environment else None
             if plan:
                 self._marking.remove_stale(stale_prefixes(plan, run.started.wall, run.record.prompt_id))
-                self._evidence(run).started_listings = self._listings(run, run.started.wall)
+                evidence = self._evidence(run)
+                evidence.started_listings = self._listings(run, run.started.wall)
+                evidence.listed_in_peace = attendance.begun_before == self._begun
+            self._begun += 1
         elif plan and run.started is not None and run.dirty:
             self._clear_first_seen(run)
+
+    def _nothing_runs(self) -> bool:
+        with self.lock:
+            return not any(run.started is not None for run in self.recorder.runs)
 
     def _clear_first_seen(self, run: Run) -> None:
         """Remove stale markers of prefixes that only their saver can resolve, when its first file appears."""
