@@ -8,7 +8,7 @@ from typing import Any
 
 from .identity import normal_pci
 from .numbers import celsius, figure, free_of, percent, size, text, watts
-from .reading import DeviceReading, SourceReading, SourceUnavailableError
+from .reading import CARD_FIGURES, DeviceReading, SourceReading, SourceUnavailableError
 
 MEBIBYTE = 1024 * 1024
 
@@ -17,16 +17,7 @@ class AmdSmi:
     """Cards in the library's order. A figure that a card lacks comes as text (`N/A`), and is null."""
 
     name = "amdsmi"
-    gives = frozenset(
-        {
-            "vram_total_bytes",
-            "vram_free_bytes",
-            "utilization_percent",
-            "temperature_celsius",
-            "power_watts",
-            "energy_joules",
-        }
-    )
+    gives = CARD_FIGURES
     may_hang = True
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from .identity import normal_pci
 from .numbers import celsius, figure, free_of, percent, size, text, watts
-from .reading import DeviceReading, SourceReading, SourceUnavailableError
+from .reading import CARD_FIGURES, DeviceReading, SourceReading, SourceUnavailableError
 
 THROTTLED = {
     0x4: "its power limit",
@@ -42,18 +42,7 @@ class Nvml:
     """Cards in the order of their PCI addresses, parts of a partitioned card after it."""
 
     name = "nvml"
-    gives = frozenset(
-        {
-            "vram_total_bytes",
-            "vram_free_bytes",
-            "utilization_percent",
-            "temperature_celsius",
-            "power_watts",
-            "energy_joules",
-            "clock_mhz",
-            "throttled",
-        }
-    )
+    gives = CARD_FIGURES | {"clock_mhz", "throttled"}
     may_hang = True
 
     def __init__(self) -> None:

@@ -103,6 +103,19 @@ class SourceReading:
     """Why the source is to be opened anew, though it gave something; null where all is well."""
 
 
+CARD_FIGURES = frozenset(
+    {
+        "vram_total_bytes",
+        "vram_free_bytes",
+        "utilization_percent",
+        "temperature_celsius",
+        "power_watts",
+        "energy_joules",
+    }
+)
+"""What a card's driver usually tells."""
+
+
 class Source(Protocol):
     """One place that figures come from. Used by one thread at a time."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .identity import normal_pci
 from .numbers import celsius, figure, free_of, parsed, percent, size, text, watts
-from .reading import DeviceReading, SourceReading, SourceUnavailableError
+from .reading import CARD_FIGURES, DeviceReading, SourceReading, SourceUnavailableError
 
 VENDORS = {"0x1002": ("AMD", "rocm"), "0x8086": ("Intel", "xpu")}
 _CARD = re.compile(r"card\d+")
@@ -20,16 +20,7 @@ class Sysfs:
     """Cards in the order of their numbers. `root` is `/sys`, or a tree that stands for it."""
 
     name = "sysfs"
-    gives = frozenset(
-        {
-            "vram_total_bytes",
-            "vram_free_bytes",
-            "utilization_percent",
-            "temperature_celsius",
-            "power_watts",
-            "energy_joules",
-        }
-    )
+    gives = CARD_FIGURES
     may_hang = True
     """A card that sleeps is woken by reading its files, and one that is stuck keeps the reader."""
 
