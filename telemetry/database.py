@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, StatementError
 
 from . import migrations
@@ -21,6 +21,7 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 """Where SQLite's WAL must not be used: its shared memory doesn't cross machines."""
 BUSY_TIMEOUT_MS = 1000
+CONNECT_SECONDS = 5
 _CORRUPT_CODES = (11, 26)
 """SQLITE_CORRUPT and SQLITE_NOTADB; Python 3.10 doesn't tell the code, only the words."""
 FILE_NAME = "run-recorder.sqlite3"
@@ -71,7 +72,7 @@ class Database:
         self.is_open = False
         self.opened = 0
         """How often it was opened: after a corrupt one was set aside it is another database."""
-        self.engine: Engine = create_engine(self.url, hide_parameters=True)
+        self.engine: Engine = create_engine(self.url, hide_parameters=True, **_options(self.url))
         if self.backend == "sqlite":
             event.listen(self.engine, "connect", self._on_connect)
             event.listen(self.engine, "begin", _begin_immediate)
@@ -159,6 +160,13 @@ class Database:
         """Give every connection back; `open` opens it again."""
         self.is_open = False
         self.engine.dispose()
+
+
+def _options(url: URL) -> dict[str, Any]:
+    """A server that does not answer is given up after some seconds, unless the URL says otherwise."""
+    if url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query:
+        return {"connect_args": {"connect_timeout": CONNECT_SECONDS}}
+    return {}
 
 
 def is_corrupt(error: BaseException) -> bool:

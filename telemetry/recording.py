@@ -360,20 +360,23 @@ class Recording:
         store = self.writer.store
         if not store.database.is_open:
             return self._page_of_memory(wanted, limit), None
-        records = store.page(wanted, limit + 1, after)
-        more = len(records) > limit
-        records = records[:limit]
+        unsaved = self._page_of_memory(wanted, limit - 1, unsaved=True) if after is None else []
+        room = limit - len(unsaved)
+        records = store.page(wanted, room + 1, after)
+        more = len(records) > room
+        records = records[:room]
         instances = self._instances([record.instance_id for record in records])
-        items = [self._current(prompt_of(record, instances)) for record in records]
+        items = unsaved + [self._current(prompt_of(record, instances)) for record in records]
         last = records[-1].pk if records and more else None
         return items, store.position(last) if last is not None else None
 
-    def _page_of_memory(self, wanted: Filter, limit: int) -> list[Prompt]:
-        """What is in memory, newest first: all there is while the store is closed."""
+    def _page_of_memory(self, wanted: Filter, limit: int, *, unsaved: bool = False) -> list[Prompt]:
+        """What is in memory, newest first: all there is while the store is closed; or what the store doesn't have."""
         writer = self.writer
         writer.drain()
         with writer.lock:
-            runs = [run for run in reversed(writer.recorder.runs) if matches(wanted, run)]
+            runs = [run for run in reversed(writer.recorder.runs) if not (unsaved and run.record.pk is not None)]
+            runs = [run for run in runs if matches(wanted, run)]
             return [self._view(run) for run in runs[:limit]]
 
     def _current(self, prompt: Prompt) -> Prompt:
@@ -401,12 +404,24 @@ class Recording:
         store = self.writer.store
         gone = store.erase_prompt(prompt_id, run_number)
         store.forget_log()
+        self._forget_erased()
         return gone
 
     def delete_until(self, until_ms: int) -> int:
         """Erase all ended prompts that were queued before a time; how many there were."""
         self.flush()
-        return erase_until(self.writer.store, until_ms)
+        gone = erase_until(self.writer.store, until_ms)
+        self._forget_erased()
+        return gone
+
+    def _forget_erased(self) -> None:
+        """Tell nobody any more of prompts that are neither open nor in the store."""
+        writer = self.writer
+        ids = writer.stream.prompt_ids()
+        known = writer.store.known(ids)
+        with writer.lock:
+            known.update(run.record.prompt_id for run in writer.recorder.runs)
+        writer.stream.forget(ids - known)
 
     def follow(self, session: Session) -> None:
         """The sampler reads for a prompt that starts now: its figures are to come into that prompt's record."""
@@ -418,8 +433,14 @@ class Recording:
             self._writer.settled.clear()
 
     def wait_settled(self, timeout: float) -> bool:
-        """Wait, at most `timeout` seconds, until no ended prompt is unsettled; true where there is none."""
-        return self._writer is None or self._writer.settled.wait(timeout)
+        """Wait, at most `timeout` seconds, until no ended prompt is unsettled; true where there is none.
+
+        Does not wait for a store that can't be written.
+        """
+        writer = self._writer
+        if writer is not None and writer.is_failing:
+            return False
+        return writer is None or writer.settled.wait(timeout)
 
     def store_health(self) -> StoreHealth:
         """How the store is."""

@@ -24,7 +24,8 @@ _NODE = (
     "seq node_id title display_node_id parent_node_id started_ms duration_seconds cached progress_max "
     "vram_used_peak_bytes vram_delta_bytes"
 ).split()
-MAX_SEARCH = 4000
+MAX_SEARCH = 64_000
+"""Characters: the names of some three thousand files."""
 
 
 def _dump(model: Model | None) -> Row | None:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 
+from .bulk import insert_many
 from .class_names import ClassNames
 from .contract import OPEN_STATUSES, Environment, Instance
 from .database import Database, StoreClosedError
@@ -137,7 +138,8 @@ class Store:
         """Reserve a block of event numbers for this process alone; the first of them. Also lets go of old events."""
         with self._writing() as connection:
             last = connection.execute(select(func.max(events.c.number))).scalar() or 0
-            reserved = connection.execute(select(counters.c.value).where(counters.c.name == EVENT_COUNTER)).scalar()
+            counter = select(counters.c.value).where(counters.c.name == EVENT_COUNTER).with_for_update()
+            reserved = connection.execute(counter).scalar()
             first = max(reserved or 1, last + 1, at_least)
             value = {"the_name": EVENT_COUNTER, "new_value": first + count}
             if reserved is None:
@@ -183,9 +185,7 @@ class Store:
             which.append(prompts.c.run_number == run_number)
         with self._writing() as connection:
             gone = connection.execute(delete(prompts).where(*which)).rowcount
-            left = select(prompts.c.pk).where(prompts.c.prompt_id == prompt_id).limit(1)
-            if gone and connection.execute(left).first() is None:
-                connection.execute(delete(events).where(events.c.prompt_id == prompt_id))
+            _erase_events(connection, {prompt_id})
         return gone
 
     def delete_oldest(self, most: int, before_ms: int | None = None, *, erasing: bool = False) -> int:
@@ -202,8 +202,19 @@ class Store:
             if not found:
                 return 0
             if erasing:
-                connection.execute(delete(events).where(events.c.prompt_id.in_({row.prompt_id for row in found})))
+                _erase_events(connection, {row.prompt_id for row in found}, but_of=[row.pk for row in found])
             return connection.execute(delete(prompts).where(prompts.c.pk.in_([row.pk for row in found]))).rowcount
+
+    def known(self, prompt_ids: Iterable[str]) -> set[str]:
+        """Which of these prompts are kept."""
+        wanted, found = list(prompt_ids), set[str]()
+        with self._reading() as connection:
+            for start in range(0, len(wanted), NAMES_A_QUERY):
+                query = select(prompts.c.prompt_id).where(
+                    prompts.c.prompt_id.in_(wanted[start : start + NAMES_A_QUERY])
+                )
+                found.update(connection.execute(query).scalars())
+        return found
 
     def forget_log(self) -> None:
         """Empty SQLite's log, in which what was erased may still stand."""
@@ -341,7 +352,7 @@ def _save(connection: Connection, change: Change, numbers: Mapping[str, int]) ->
         raise RuntimeError("the database gave no key to a new prompt")
     if change.new_nodes:
         rows = [node_row(record.pk, node, numbers.get(node.class_type or "")) for node in change.new_nodes]
-        connection.execute(insert(nodes), rows)
+        insert_many(connection, nodes, rows)
     if change.changed_nodes:
         connection.execute(_UPDATE_NODE, [_node_change(record.pk, node) for node in change.changed_nodes])
     if change.outputs and record.outputs:
@@ -349,6 +360,13 @@ def _save(connection: Connection, change: Change, numbers: Mapping[str, int]) ->
         connection.execute(insert(outputs), rows)
     if record.samples is not None:
         connection.execute(insert(samples), {"prompt_pk": record.pk, "data": record.samples})
+
+
+def _erase_events(connection: Connection, prompt_ids: set[str], but_of: Sequence[int] = ()) -> None:
+    """Delete the events of prompts of which no run is left, those with the keys `but_of` not counted."""
+    left = select(prompts.c.prompt_id).where(prompts.c.prompt_id.in_(prompt_ids), prompts.c.pk.not_in(but_of))
+    gone = prompt_ids - set(connection.execute(left).scalars())
+    connection.execute(delete(events).where(events.c.prompt_id.in_(gone)))
 
 
 def _save_news(connection: Connection, news: Sequence[StreamEvent]) -> None:

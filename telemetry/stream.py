@@ -263,6 +263,18 @@ class Stream:
         first = next(number for number in range(after + 1, last + 2) if number not in lasting)
         return gap(first, last, kept[0] - 1 if kept else None)
 
+    def prompt_ids(self) -> set[str]:
+        """The prompts of which an event is kept."""
+        with self._lock:
+            return {event.prompt_id for event in self._kept}
+
+    def forget(self, prompt_ids: set[str]) -> None:
+        """Let go of all events of some prompts, because they were erased."""
+        with self._lock:
+            kept = [event for event in self._kept if event.prompt_id not in prompt_ids]
+            self._kept.clear()
+            self._kept.extend(kept)
+
     def unsubscribe(self, reader: Reader) -> None:
         """Forget a reader."""
         with self._lock:

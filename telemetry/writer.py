@@ -104,7 +104,8 @@ class Writer:
         self.instance = instance
         self.lock = threading.RLock()
         """Around `recorder`: the writer's thread and readers both take events in."""
-        self.recorder = Recorder(instance.id, self._last_run_number, surroundings.redact)
+        self.recorder = Recorder(instance.id, lambda _prompt_id: 0, surroundings.redact)
+        """Numbers runs by what it knows of; those in the store are counted in when a run is saved, without the lock."""
         self.settled = threading.Event()
         """Clear from the end of a prompt until its marker is written and those who wait for it are answered."""
         self.settled.set()
@@ -130,7 +131,6 @@ class Writer:
         """What dead processes left open, and the store has not taken as settled yet."""
         self.dropped = 0
         """Records that were lost for good, because the store could not take them for too long."""
-        self._unnumbered: set[str] = set()
         self._begun = 0
         """How many runs have begun."""
         self._failing_until = 0.0
@@ -235,13 +235,6 @@ class Writer:
             self._store_failed(error)
         else:
             self.opener = None
-
-    def _last_run_number(self, prompt_id: str) -> int:
-        try:
-            return self.store.last_run_number(prompt_id)
-        except Exception:  # noqa: BLE001  then it is looked up before the record is saved
-            self._unnumbered.add(prompt_id)
-            return 0
 
     def _learn_port(self) -> None:
         """ComfyUI listens only after custom nodes have been loaded."""
@@ -420,20 +413,22 @@ class Writer:
         return True
 
     def _save_numbered(self, changes: list[Change], durable: bool, news: Sequence[StreamEvent]) -> None:
-        if not self.stream.has_numbers_for(len(news)):
-            self.stream.may_use(self._reserve(), NUMBERS_AT_ONCE)
-        self.stream.number(news)
-        for _ in range(NUMBERING_TRIES):
-            self._number(changes)
+        """Save, under numbers that nobody else has; another server on this database may take one in this instant."""
+        for left in reversed(range(NUMBERING_TRIES)):
+            if not self.stream.has_numbers_for(len(news)):
+                self.stream.may_use(self._reserve(), NUMBERS_AT_ONCE)
+            self.stream.number(news)
+            for change in changes:
+                if change.record.pk is None:
+                    self._renumber(change.record, self.store.last_run_number(change.record.prompt_id))
             try:
-                return self.store.save(changes, durable=durable, news=news)
-            except IntegrityError as error:  # another server took a run number in this very instant
-                new = {change.record.prompt_id for change in changes if change.record.pk is None}
-                if not new:
+                self.store.save(changes, durable=durable, news=news)
+            except IntegrityError:
+                if not left:
                     raise
-                self._unnumbered |= new
-                clash = error
-        raise clash
+                self.stream.give_back()
+            else:
+                break
 
     def _store_works(self) -> None:
         if self._troubled:
@@ -442,14 +437,6 @@ class Writer:
 
     def _reserve(self) -> int:
         return self.store.reserve_numbers(NUMBERS_AT_ONCE, self.stream.next_number)
-
-    def _number(self, changes: list[Change]) -> None:
-        """Give the right run numbers to prompts that were queued while the store could not be asked."""
-        for change in changes:
-            record = change.record
-            if record.pk is None and record.prompt_id in self._unnumbered:
-                self._renumber(record, self.store.last_run_number(record.prompt_id))
-                self._unnumbered.discard(record.prompt_id)
 
     def _renumber(self, record: PromptRecord, earlier: int) -> None:
         """Number the unsaved runs of an id after those in the store. `record` is one of them, or the copy of one."""
