@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .output import CommandError, err, out
+from .output import DONE, CommandError, err, out, status_exit_code
 from .server import Server
 
 RETRY_SECONDS = 1.0
@@ -43,17 +44,31 @@ def follow(server: Server, prompt_id: str | None, after: str | None, *, as_json:
         try:
             with server.stream("telemetry", "events", query={"prompt_id": prompt_id}, after=after) as lines:
                 tried = True
+                if until_finished and after is None and prompt_id is not None and next(lines, None) is not None:
+                    ended, prompt = server.wait(prompt_id, 0)  # what ends from now on is told by the stream
+                    if ended:
+                        return print_end(prompt, as_json=as_json)
                 for identity, kind, data in parse_events(lines):
                     after = identity or after
                     event = _told(identity, kind, data)
                     print_event(event, as_json=as_json)
                     if until_finished and kind == "prompt.finished":
                         return 0 if event.get("status") == "success" else 1
+        except BrokenPipeError:  # whoever reads our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return DONE
         except CommandError as error:
             if not tried or error.kind not in ("unavailable",):
                 raise
         err.print("the connection is gone; trying again", markup=False)
         time.sleep(RETRY_SECONDS)
+
+
+def print_end(prompt: dict[str, Any], *, as_json: bool) -> int:
+    """Tell the end of a prompt that ended before the stream began; the exit code."""
+    told = {name: prompt[name] for name in ("prompt_id", "status")}
+    print_event({"id": None, "event": "prompt.finished", "at": prompt["ended_at"], **told}, as_json=as_json)
+    return status_exit_code(prompt["status"])
 
 
 def _told(identity: str | None, kind: str, data: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .follow import follow, print_event
+from .follow import follow, print_end
 from .output import DONE, FAILED, err, facts, out, print_json, status_exit_code, table
 from .server import DEFAULT_URL, Server
 
@@ -160,7 +160,5 @@ def follow_prompts(
     if prompt_id is not None and after is None:
         ended, prompt = Server(comfyui).wait(prompt_id, 0)
         if ended:
-            told = {name: prompt[name] for name in ("prompt_id", "status")}
-            print_event({"id": None, "event": "prompt.finished", "at": prompt["ended_at"], **told}, as_json=as_json)
-            return status_exit_code(prompt["status"])
+            return print_end(prompt, as_json=as_json)
     return follow(Server(comfyui), prompt_id, after, as_json=as_json, until_finished=prompt_id is not None)

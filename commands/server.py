@@ -49,16 +49,15 @@ class Server:
         request = Request(self._address(parts, query), headers={"Accept": "text/event-stream"})
         if after is not None:
             request.add_header("Last-Event-ID", after)
+        with self._opened(request, SILENCE_SECONDS) as response:
+            yield self._lines(response)
+
+    def _lines(self, response: Any) -> Iterator[bytes]:
         try:
-            with self._opened(request, SILENCE_SECONDS) as response:
-                yield self._lines(response)
+            while line := response.readline(MAX_LINE):
+                yield line
         except (OSError, http.client.HTTPException) as error:
             raise CommandError("unavailable", f"{self.url} went away ({error})") from None
-
-    @staticmethod
-    def _lines(response: Any) -> Iterator[bytes]:
-        while line := response.readline(MAX_LINE):
-            yield line
 
     def post(self, path: str, data: Any, seconds: float = 30.0) -> tuple[int, Any]:
         """POST JSON; status and JSON."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,13 +30,19 @@ MAX_PART = 200
 """Characters of a part of a path: an id or a name."""
 MAX_QUERY = 8192
 """Characters; aiohttp itself takes no more in a request's first line."""
-READY_SECONDS = 30.0
+READY_SECONDS, READY_PAUSE_SECONDS = 30.0, 0.05
 _POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="run-recorder-read")
+_HEALTH = ThreadPoolExecutor(max_workers=1, thread_name_prefix="run-recorder-health")
 
 
 async def elsewhere(function: Callable[..., Result], *args: Any) -> Result:
     """Run something that may touch the disk on a thread of ours, not on the server's event loop."""
     return await asyncio.get_running_loop().run_in_executor(_POOL, function, *args)
+
+
+async def elsewhere_for_health(function: Callable[..., Result], *args: Any) -> Result:
+    """The same on a thread of its own: health answers though all others wait for a store that hangs."""
+    return await asyncio.get_running_loop().run_in_executor(_HEALTH, function, *args)
 
 
 class Answering:
@@ -78,8 +85,14 @@ class Answering:
                 raise invalid(name, f"{name} has {len(part)} characters; at most {MAX_PART} are accepted")
         query = parsed(route.parameters, request)
         if not self._host.recording.ready.is_set() and not route.public:
-            await elsewhere(self._host.recording.ready.wait, READY_SECONDS)
+            await self._until_ready()
         return await route.handler(Call(request, self._host, path, query))
+
+    async def _until_ready(self) -> None:
+        """Wait, a while, for the store to be looked for; without a thread, so that health is answered meanwhile."""
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._host.recording.ready.is_set() and time.monotonic() < deadline:  # noqa: ASYNC110  a thread sets it
+            await asyncio.sleep(READY_PAUSE_SECONDS)
 
 
 def is_authorized(request: web.Request) -> bool:

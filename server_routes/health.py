@@ -11,7 +11,7 @@ from ..comfyui_host import Host, comfyui_version
 from ..telemetry.contract import Health, SamplerHealth
 from ..telemetry.gpu.sampler import Sampler
 from ..telemetry.version import VERSION
-from .answering import elsewhere, is_authorized
+from .answering import elsewhere_for_health, is_authorized
 from .route import Call, Route, answer, answer_bytes
 
 
@@ -43,7 +43,7 @@ def health_of(host: Host) -> Health:
 
 async def health(call: Call) -> web.StreamResponse:
     """How the recorder is; two words of it where a token is set and not given."""
-    found = await elsewhere(health_of, call.host)
+    found = await elsewhere_for_health(health_of, call.host)
     if not is_authorized(call.request):
         return answer_bytes(json.dumps({"status": found.status, "version": found.version}).encode())
     return answer(found)

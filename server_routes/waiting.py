@@ -7,25 +7,32 @@ import weakref
 
 from aiohttp import web
 
-from ..telemetry.contract import Prompt
+from ..telemetry.contract import OPEN_STATUSES, Prompt
 from ..telemetry.feed import Waiter
 from .answering import elsewhere
 from .parameters import Wait
 from .prompts import unknown
 from .route import JSON, Call, Route, answer
 
+ELSEWHERE_SECONDS = 1.0
+"""How often the store is asked for a prompt that another server on the same database runs: only that one is told."""
+
 
 async def wait_for_prompt(call: Call) -> web.StreamResponse:
     """The prompt once it has ended and its markers are written (200), or as it is when the time is up (202)."""
     recording, prompt_id, run = call.host.recording, call.path["prompt_id"], call.query.run
     loop = asyncio.get_running_loop()
+    deadline = loop.time() + call.query.timeout
     found, waiter = await elsewhere(recording.wait, prompt_id, run, loop)
+    while found is not None and waiter is None and found.status in OPEN_STATUSES and loop.time() < deadline:
+        await asyncio.sleep(min(ELSEWHERE_SECONDS, max(0.0, deadline - loop.time())))
+        found, waiter = await elsewhere(recording.wait, prompt_id, run, loop)
     if found is None:
         raise unknown(prompt_id, run)
     if waiter is None:
-        return answer(found)
+        return answer(found, 202 if found.status in OPEN_STATUSES else 200)
     try:
-        body = await asyncio.wait_for(asyncio.shield(waiter.answer), call.query.timeout)
+        body = await asyncio.wait_for(asyncio.shield(waiter.answer), max(0.0, deadline - loop.time()))
         response = End(waiter, body)
     except asyncio.TimeoutError:
         waiter.done()
@@ -43,7 +50,8 @@ async def _as_it_is(call: Call, found: Prompt) -> web.StreamResponse:
     recording = call.host.recording
     now = await elsewhere(recording.prompt, found.prompt_id, found.run_number)
     is_open = await elsewhere(recording.is_open, found.prompt_id, found.run_number)
-    return answer(now or found, 202 if is_open else 200)
+    told = now or found
+    return answer(told, 202 if is_open or told.status in OPEN_STATUSES else 200)
 
 
 class End(web.Response):

@@ -76,7 +76,7 @@ class Attendance:
     evidence: Evidence | None = None
     waiting_since: float | None = None
     cleared: set[PrefixPath] = field(default_factory=set)
-    """Prefixes whose stale markers were removed when their first file appeared."""
+    """Prefixes whose stale markers were removed: at the start, when a node told them, when the first file came."""
     stumbles: int = 0
 
 
@@ -275,13 +275,23 @@ class Writer:
             attendance.begun = True
             run.record.environment_id = self.environment.id if self.environment else None
             if plan:
-                self._marking.remove_stale(stale_prefixes(plan, run.started.wall, run.record.prompt_id))
+                self._clear_learned(run, plan, run.started.wall)
                 evidence = self._evidence(run)
                 evidence.started_listings = self._listings(run, run.started.wall)
                 evidence.listed_in_peace = attendance.begun_before == self._begun
             self._begun += 1
         elif plan and run.started is not None and run.dirty:
+            self._clear_learned(run, plan, run.started.wall)
             self._clear_first_seen(run)
+
+    def _clear_learned(self, run: Run, plan: MarkerPlan, started: float) -> None:
+        """Remove stale markers of the prefixes that are known: all literal ones at the start, a wired one when told."""
+        attendance = self._of(run)
+        ours = {entry.path for entry in run.record.markers if entry.written_at is not None}
+        for prefix in stale_prefixes(plan, started, run.record.prompt_id):
+            if prefix not in attendance.cleared and f"{prefix}.done" not in ours:
+                attendance.cleared.add(prefix)
+                self._marking.remove_stale([prefix])
 
     def _nothing_runs(self) -> bool:
         with self.lock:

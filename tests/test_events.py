@@ -207,3 +207,22 @@ def test_the_command_follows_a_prompt_to_its_end(host: Host, folder: str) -> Non
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert events[-1]["event"] == "prompt.finished" and events[-1]["status"] == "success"
     assert {event["prompt_id"] for event in events} == {prompt_id}
+
+
+def test_a_reader_of_the_command_s_output_that_has_seen_enough_ends_it(host: Host, folder: str) -> None:
+    follower = subprocess.Popen(
+        [*CLI, "prompts", "follow", "--json", "--after", "0", "--comfyui", host.url], stdout=subprocess.PIPE
+    )
+    assert follower.stdout is not None
+    try:
+        host.run(saved(f"{folder}/a"))
+        assert json.loads(follower.stdout.readline())["event"]
+        follower.stdout.close()
+        for number in range(20):
+            host.run(saved(f"{folder}/b{number}"))
+            if follower.poll() is not None:
+                break
+        assert follower.wait(20) == 0
+    finally:
+        follower.kill()
+        follower.wait()

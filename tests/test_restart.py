@@ -216,9 +216,11 @@ def test_two_servers_on_one_database_leave_each_others_prompts_alone(tmp_path: P
         one.until_running(first, "slow")
         two.start()
         assert two.record(first)["status"] == "running"
+        status, record = two.get(f"/telemetry/prompts/{first}/wait?timeout=0.2")
+        assert (status, record["status"]) == (202, "running"), "another server's, and it has not ended"
         second = two.run(saved("two/a", marker={}))
         assert one.record(second["prompt_id"])["status"] == "success"
-        assert one.wait(first)["status"] == "success"
+        assert two.wait(first)["status"] == one.wait(first)["status"] == "success"
         third = one.queue(slow_then_saved("three/a", 60))
         one.until_running(third, "slow")
         time.sleep(0.5)

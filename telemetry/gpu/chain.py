@@ -70,11 +70,15 @@ class Chain:
         return {link.source.name: link.why for link in self._links if link.why is not None}
 
     def read(self, timeout: float = 30.0) -> Snapshot:
-        """What all sources tell now. Raises HungError where another thread reads and doesn't come to an end."""
+        """What all sources tell now, in at most `timeout` seconds: what has not answered by then is left out.
+
+        Raises HungError where another thread reads and doesn't come to an end.
+        """
+        deadline = time.monotonic() + timeout
         if not self._lock.acquire(timeout=timeout):
             raise HungError("another reading has not come to an end")
         try:
-            readings = [(link, self._read(link)) for link in self._links]
+            readings = [(link, self._read(link, deadline)) for link in self._links]
             given = [reading for _, reading in readings if reading is not None]
             snapshot = merge(given)
             snapshot.sources = tuple(link.source.name for link, reading in readings if _says_something(reading))
@@ -84,17 +88,17 @@ class Chain:
         snapshot.at = time.perf_counter()
         return snapshot
 
-    def _read(self, link: _Link) -> SourceReading | None:
-        if link.absent:
+    def _read(self, link: _Link, deadline: float) -> SourceReading | None:
+        if link.absent or (link.source.may_hang and time.monotonic() >= deadline):
             return None
         now = self._clock()
         try:
             if (not link.open or link.why is not None) and now >= link.retry_at:
-                self._call(link, link.source.probe)
+                self._call(link, link.source.probe, deadline)
                 link.open = True
             if not link.open:
                 return None
-            reading = self._call(link, link.source.read)
+            reading = self._call(link, link.source.read, deadline)
         except SourceUnavailableError as error:
             link.failed(str(error), now, absent=error.absent)
             return None
@@ -109,10 +113,13 @@ class Chain:
             link.why = reading.reopen
         return reading
 
-    def _call(self, link: _Link, work: Callable[[], SourceReading] | Callable[[], None]) -> SourceReading:
+    def _call(
+        self, link: _Link, work: Callable[[], SourceReading] | Callable[[], None], deadline: float
+    ) -> SourceReading:
         if not link.source.may_hang:
             return work()  # type: ignore[return-value]
-        return link.patience.call(work, self._read_seconds)  # type: ignore[return-value]
+        seconds = max(0.0, min(self._read_seconds, deadline - time.monotonic()))
+        return link.patience.call(work, seconds)  # type: ignore[return-value]
 
     def _spare_torch(self, snapshot: Snapshot) -> None:
         """Ask the driver through torch only for what nobody else tells."""
@@ -131,7 +138,7 @@ class Chain:
         """Let go of every source that answers."""
         for link in self._links:
             try:
-                self._call(link, link.source.close)
+                self._call(link, link.source.close, time.monotonic() + self._read_seconds)
             except Exception as error:  # noqa: BLE001  it is not needed any more
                 link.why = str(error)
             link.open = False

@@ -125,7 +125,9 @@ class Outside:
         return None
 
     def _get(self, path: str) -> Any:
-        request = Request(self._url + path, headers=self._headers)
+        request = Request(self._url + path)
+        for name, value in self._headers.items():
+            request.add_unredirected_header(name, value)
         with urlopen(request, timeout=SECONDS) as answer:
             return json.loads(answer.read(MOST_BYTES))
 

@@ -4,6 +4,7 @@ import asyncio
 import stat
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -343,6 +344,62 @@ def test_a_commit_is_not_waited_for_longer_than_asked(recording: Recording, monk
     begun = time.monotonic()
     assert not recording.wait_committed(event, 0.1)
     assert 0.09 <= time.monotonic() - begun < 2
+
+
+def test_a_store_that_does_not_answer_holds_nobody_up(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Event()
+    answer = threading.Event()
+
+    def slow(_prompt_id: str) -> int:
+        asked.set()
+        answer.wait(20)
+        return 0
+
+    monkeypatch.setattr(recording.writer.store, "last_run_number", slow)
+    event = queue(recording)
+    assert asked.wait(10)
+    begun = time.monotonic()
+    assert not recording.wait_committed(event, 0.05)
+    recording.marker_path("p", "a%year%")
+    assert recording.prompt("p") is not None
+    assert time.monotonic() - begun < 5
+    answer.set()
+    eventually(lambda: recording.writer.store.record("p"))
+
+
+def test_no_garbage_collection_waits_for_a_store_that_fails(recording: Recording) -> None:
+    recording.writer._troubled = True
+    recording.ending()
+    begun = time.monotonic()
+    assert not recording.wait_settled(10)
+    assert time.monotonic() - begun < 5
+
+
+def test_what_waits_in_memory_is_in_the_list_beside_what_is_stored(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        whole(recording, f"old{number}")
+
+    def full(*_given: Any, **_named: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recording.writer.store, "save", full)
+        queue(recording, "new")
+        eventually(lambda: recording.writer.is_failing)
+        items, after = recording.page(Filter(), 2, None)
+        assert [one.prompt_id for one in items] == ["new", "old2"]
+        assert [one.prompt_id for one in recording.page(Filter(), 9, after)[0]] == ["old1", "old0"]
+
+
+def test_an_erased_prompt_s_events_are_told_to_nobody(recording: Recording) -> None:
+    for name in ("gone", "stays"):
+        whole(recording, name)
+    assert recording.stream.prompt_ids() == {"gone", "stays"}
+    recording.delete("gone")
+    assert recording.stream.prompt_ids() == {"stays"}
+    assert {event.prompt_id for event in recording.writer.store.events()} == {"stays"}
 
 
 def test_pages_lists_and_deletes(recording: Recording) -> None:

@@ -1063,6 +1063,19 @@ def test_several_runs_of_an_id_that_the_store_could_not_be_asked_about_are_numbe
     assert [desk.record("p", number).status for number in (1, 2, 3)] == ["success", "queued", "queued"]
 
 
+def test_the_stale_marker_of_a_wired_prefix_goes_when_the_node_has_told_it(desk: Desk) -> None:
+    graph = {"9": marker_node(filename_prefix=["2", 0]), "2": node("Text")}
+    write(desk.output / "w" / "a.done")
+    desk.begin(graph=graph)
+    assert (desk.output / "w" / "a.done").exists(), "nobody knows it yet"
+    told = {"when": "prompt completes", "on_failure": "write .failed", "hash_files": False, "settled": None}
+    desk.step(MarkerRun("p", "9", "w/a", **told))
+    assert not (desk.output / "w" / "a.done").exists()
+    write(desk.output / "w" / "a_00001_.png")
+    desk.end(outputs={"3": image("a_00001_.png", "w")})
+    assert desk.names("w/a.done") == ["a_00001_.png"]
+
+
 # ---------------------------------------------------------------- those who wait
 
 
