@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
+from pydantic import BaseModel
 
 from ..telemetry.contract import MODELS, ErrorAnswer, Model
 from ..telemetry.version import VERSION
@@ -27,7 +28,7 @@ _SAID = {
 }
 
 
-def schema(model: type[Model]) -> dict[str, Any]:
+def schema(model: type[BaseModel]) -> dict[str, Any]:
     """A model's JSON Schema (2020-12), as it is served."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
