@@ -152,7 +152,7 @@ class Said:
 
 def read_summary(lines: Iterable[str]) -> list[Said]:
     """The lines that we know, in their order; the times before them are optional, others are left out."""
-    return [said for line in lines if (said := _read(STAMP.sub("", line.rstrip()))) is not None]
+    return [said for line in lines if (said := _read(STAMP.sub("", line.rstrip("\r\n")))) is not None]
 
 
 def _read(text: str) -> Said | None:

@@ -74,7 +74,7 @@ class SceneTelemetry(RunModel):
     PollIntervalSeconds: WholeSeconds
     HistoryExitReason: ExitReason
     ExecutionSuccessDetected: bool
-    ExecutionSuccessAt: str | None = Field(None, description="Required when detected.")
+    ExecutionSuccessAt: str | None = Field(default=None, description="Required when detected.")
     PostExecutionTimeoutSeconds: WholeSeconds
     HistoryPostExecutionTimeoutReached: bool
     SceneRetryBudget: int = Field(ge=0)
@@ -86,10 +86,12 @@ class SceneTelemetry(RunModel):
     GPU: GpuTelemetry
     System: SystemTelemetry
     FLF2VEnabled: bool | None = None
-    FLF2VSource: Literal["keyframe", "last-frame"] | None = Field(None, description="Required when FLF2VEnabled.")
+    FLF2VSource: Literal["keyframe", "last-frame"] | None = Field(
+        default=None, description="Required when FLF2VEnabled."
+    )
     FLF2VFallback: bool | None = None
     InterpolationElapsed: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
-        None, description="Milliseconds."
+        default=None, description="Milliseconds."
     )
     UpscaleMethod: str | None = None
     FinalFPS: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -139,26 +141,26 @@ class Scene(RunModel):
     SceneTitle: str | None = None
     Prompt: str | None = None
     NegativePrompt: str | None = None
-    FrameFloor: int | None = Field(None, ge=0)
-    FrameCount: int | None = Field(None, ge=0)
+    FrameFloor: int | None = Field(default=None, ge=0)
+    FrameCount: int | None = Field(default=None, ge=0)
     DurationSeconds: Seconds | None = None
     FramePrefix: str | None = None
     HistoryPath: FilePath | None = None
     HistoryRetrieved: bool | None = None
     HistoryRetrievedAt: str | None = None
-    HistoryAttempts: int | None = Field(None, ge=0)
+    HistoryAttempts: int | None = Field(default=None, ge=0)
     HistoryPollLog: list[Any] = []
     HistoryErrors: list[str] = []
     Success: bool | None = None
     MeetsFrameFloor: bool | None = None
     Warnings: list[str] = []
     Errors: list[str] = []
-    AttemptsRun: int | None = Field(None, ge=0)
+    AttemptsRun: int | None = Field(default=None, ge=0)
     Requeued: bool | None = None
     AttemptSummaries: list[dict[str, Any]] = []
     GeneratedFramesDir: FilePath | None = None
     KeyframeSource: FilePath | None = None
-    SceneRetryBudget: int | None = Field(None, ge=0)
+    SceneRetryBudget: int | None = Field(default=None, ge=0)
     Telemetry: SceneTelemetry
     Video: SceneVideo | None = None
 
