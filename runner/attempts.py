@@ -125,7 +125,7 @@ async def _try(
 async def _track_and_collect(
     client: ComfyClient, policy: Policy, scene: SceneRun, attempt: Attempt, by_record: bool, say: Callable[[str], None]
 ) -> None:
-    extra = {"run_recorder": {**scene.batch, "attempt": attempt.number}}
+    extra = {"run_recorder": {**scene.batch, "attempt": attempt.number, "policy": dict(policy.values)}}
     attempt.prompt_id = await client.submit(scene.graph, attempt.prompt_id, extra)
     tracked = attempt.tracked = await Tracker(client, policy, say).follow(attempt.prompt_id, by_record)
     if tracked.end in ("success", "error", "interrupted"):

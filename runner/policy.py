@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ..telemetry.run_contract import RunQueueConfig
+from ..telemetry.run_contract import POLICY_DEFAULTS, RunQueueConfig
 
 Source = Literal["option", "environment", "fast-iteration", "default"]
 Given = Mapping[str, tuple[str | int | None, Source]]
@@ -33,12 +33,16 @@ class Knob:
     """Its name in the summary's policy line."""
 
 
+def _five(name: str, contract: str, least: int, fast: int | None, line: str) -> Knob:
+    return Knob(name, contract, POLICY_DEFAULTS[name], least, fast, line)
+
+
 KNOBS = (
-    Knob("max_wait_seconds", "SceneMaxWaitSeconds", 600, 1, 30, "historyMaxWait"),
-    Knob("history_poll_interval_seconds", "SceneHistoryPollIntervalSeconds", 2, 1, 1, "historyPollInterval"),
-    Knob("history_max_attempts", "SceneHistoryMaxAttempts", 0, 0, None, "historyMaxAttempts"),
-    Knob("post_execution_timeout_seconds", "ScenePostExecutionTimeoutSeconds", 30, 1, 15, "postExecutionTimeout"),
-    Knob("scene_retry_budget", "SceneRetryBudget", 1, 0, None, "sceneRetries"),
+    _five("max_wait_seconds", "SceneMaxWaitSeconds", 1, 30, "historyMaxWait"),
+    _five("history_poll_interval_seconds", "SceneHistoryPollIntervalSeconds", 1, 1, "historyPollInterval"),
+    _five("history_max_attempts", "SceneHistoryMaxAttempts", 0, None, "historyMaxAttempts"),
+    _five("post_execution_timeout_seconds", "ScenePostExecutionTimeoutSeconds", 1, 15, "postExecutionTimeout"),
+    _five("scene_retry_budget", "SceneRetryBudget", 0, None, "sceneRetries"),
     Knob("done_marker_timeout_seconds", "DoneMarkerTimeoutSeconds", 60, 1, 10),
     Knob("stability_seconds", "StabilitySeconds", 5, 1, 1),
     Knob("stability_retries", "StabilityRetries", 3, 0, 2),

@@ -7,47 +7,25 @@ from typing import Any
 from ..telemetry.contract import System
 from ..telemetry.gpu.outside import Seen
 from ..telemetry.run_contract import ExitReason, GpuTelemetry, SceneTelemetry, SystemTelemetry
+from ..telemetry.run_view import NO_DEVICE, gpu_telemetry
 from .collect import Collected
 from .policy import Policy
 from .summary import unbounded
 from .track import Tracked
 
-MB = 1024 * 1024
-NOTHING_TOLD = "no source told anything of a GPU"
 
-
-def gpu_telemetry(before: Seen | None, after: Seen | None) -> GpuTelemetry:
-    """The device that was seen first, in bytes and MB; a later look at another device gives no figures."""
+def gpu_of(before: Seen | None, after: Seen | None) -> GpuTelemetry:
+    """The device that was seen first; a later look at another device gives no figures."""
     first = before.device if before else None
     then = after.device if after else None
-    device = first or then
-    free_before = first.vram_free_bytes if first else None
     same = then is not None and (first is None or (then.index, then.name) == (first.index, first.name))
-    free_after = then.vram_free_bytes if then is not None and same else None
     known = before if first else after
-    return GpuTelemetry(
-        Name=(device.name if device else None) or "unknown",
-        Type=device.type if device else None,
-        Index=device.index if device else None,
-        VramTotal=device.vram_total_bytes if device else None,
-        VramFreeBefore=free_before,
-        VramFreeAfter=free_after,
-        VramDelta=_difference(free_before, free_after),
-        VramBeforeMB=_megabytes(free_before),
-        VramAfterMB=_megabytes(free_after),
-        VramDeltaMB=_difference(_megabytes(free_before), _megabytes(free_after)),
-        FallbackSource=known.step if known and known.step != "/telemetry/gpu" else None,
+    return gpu_telemetry(
+        first or then,
+        first.vram_free_bytes if first else None,
+        then.vram_free_bytes if then is not None and same else None,
+        known.step if known and known.step != "/telemetry/gpu" else None,
     )
-
-
-def _megabytes(size: int | None) -> float | None:
-    return None if size is None else round(size / MB, 2)
-
-
-def _difference(before: Any, after: Any) -> Any:
-    if before is None or after is None:
-        return None
-    return round(after - before, 2) if isinstance(after, float) else after - before
 
 
 def exit_reason(tracked: Tracked, collected: Collected) -> ExitReason:
@@ -68,10 +46,10 @@ def scene_telemetry(
 ) -> SceneTelemetry:
     """The telemetry of one attempt. `times` are its start, its end and the seconds between."""
     before, after = seen
-    gpu = gpu_telemetry(before, after)
+    gpu = gpu_of(before, after)
     notes = [note for one in seen if one is not None for note in one.notes]
     if gpu.Name == "unknown" and gpu.VramFreeBefore is None:
-        notes.append(NOTHING_TOLD)
+        notes.append(NO_DEVICE)
     reason = exit_reason(tracked, collected)
     return SceneTelemetry(
         DurationSeconds=round(times[2], 3),

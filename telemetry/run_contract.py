@@ -16,6 +16,14 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 WholeSeconds = Annotated[int, Field(gt=0)]
 Megabytes = Annotated[float, Field(allow_inf_nan=False)]
 FilePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
+POLICY_DEFAULTS = {
+    "max_wait_seconds": 600,
+    "history_poll_interval_seconds": 2,
+    "history_max_attempts": 0,
+    "post_execution_timeout_seconds": 30,
+    "scene_retry_budget": 1,
+}
+"""The queue policy where nobody says otherwise."""
 _LEFT_OUT_WHEN_NULL = frozenset(
     (
         "FLF2VEnabled",

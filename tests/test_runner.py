@@ -266,3 +266,14 @@ def test_an_interrupted_runner_cancels_its_prompt_and_leaves_a_record(
     server.until(lambda: not server.queued_ids()[0], 30)
     assert queued.scene["Success"] is False
     assert queued.validated() == NO_FRAMES
+
+
+def test_a_prompt_s_contract_is_served_for_a_script_without_the_runner(host: Host, folder: str) -> None:
+    prompt_id = host.run(saved(f"{folder}/a"))["prompt_id"]
+    status, told = host.get(f"/telemetry/prompts/{prompt_id}/contract")
+    assert status == 200
+    schema = host.get("/telemetry/schema/scene_telemetry")[1]
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(told, schema)
+    assert told["HistoryExitReason"] == "success"
+    assert host.get("/telemetry/prompts/nobody/contract")[0] == 404
