@@ -15,7 +15,7 @@ from ..runner.metadata import SCENE_ID, RunFolder, Written, write_run
 from ..runner.policy import KNOBS, Given, Policy, PolicyError, Source, resolve
 from ..runner.workflow import WorkflowError, read_workflow, unknown_classes
 from ..telemetry.run_contract import plain
-from .output import BAD_USE, DONE, FAILED, CommandError, err, fail, out, print_json
+from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, err, fail, out, print_json
 from .prompts import AsJson, Comfyui
 from .server import DEFAULT_URL, Server
 
@@ -72,7 +72,7 @@ def queue(
         asyncio.run(_run(Server(comfyui).url, job, runs_dir))
     except (KeyboardInterrupt, asyncio.CancelledError):
         _finish(job)
-        raise KeyboardInterrupt from None
+        raise CommandError("interrupted", "interrupted", INTERRUPTED) from None
     except ServerError as error:
         fail(error.kind, str(error))
     except OSError as error:

@@ -1,5 +1,6 @@
 """`run-recorder queue` on a server with our package, and on one without."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -10,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import jsonschema
 import pytest
+from aiohttp import web
 from run_recorder.telemetry.run_contract import ArtifactMetadata
 
 from .graphs import Graph, failing, saved, slow_then_saved
@@ -246,6 +249,75 @@ def test_a_limit_of_requests_is_kept(server: Host, folder: str, tmp_path: Path) 
     server.until(lambda: not server.queued_ids()[0], 30)
     told = queued.told["Telemetry"]
     assert (told["HistoryExitReason"], told["HistoryAttempts"], told["pollLimit"]) == ("attemptLimit", 2, "2")
+    assert queued.validated() == NO_FRAMES
+
+
+class Proxy:
+    """A server between the runner and ComfyUI, in a thread of its own, that holds back what it is told to."""
+
+    def __init__(self, host: Host, held: str, seconds: float) -> None:
+        self.host, self.held, self.seconds = host, held, seconds
+        self.first: float | None = None
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        if request.path.startswith(self.held):
+            now = time.monotonic()
+            self.first = self.first or now
+            if self.held == "/view" and now < self.first + self.seconds:
+                return web.Response(status=404)
+            await asyncio.sleep(max(0.0, self.first + self.seconds - now))
+        headers = {"Content-Type": request.headers.get("Content-Type", "application/json")}
+        url = self.host.url + str(request.rel_url)
+        async with aiohttp.request(request.method, url, data=body or None, headers=headers) as answer:
+            return web.Response(body=await answer.read(), status=answer.status, content_type=answer.content_type)
+
+    async def _start(self) -> str:
+        app = web.Application()
+        app.router.add_route("*", "/{tail:.*}", self._answer)
+        self.runner = web.AppRunner(app)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{self.runner.addresses[0][1]}"
+
+    def __enter__(self) -> str:
+        self.thread.start()
+        return asyncio.run_coroutine_threadsafe(self._start(), self.loop).result(30)
+
+    def __exit__(self, *error: object) -> None:
+        asyncio.run_coroutine_threadsafe(self.runner.cleanup(), self.loop).result(30)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+@pytest.mark.parametrize("held", ["/history/", "/view"])
+def test_history_or_frames_that_come_late_are_waited_for_and_no_longer(
+    bare_host: Host, folder: str, tmp_path: Path, held: str
+) -> None:
+    queued = Queued(bare_host, saved(f"{folder}/a", 2), tmp_path)
+    with Proxy(bare_host, held, 3.0) as url:
+        queued.arguments[queued.arguments.index("--comfyui") + 1] = url
+        queued.run()
+    assert queued.code == 0, (queued.told, queued.error)
+    told = queued.told["Telemetry"]
+    assert told["HistoryExitReason"] == "success"
+    assert 3 <= told["DurationSeconds"] < 20  # not the whole post-execution time
+    assert len(queued.told["Files"]) == 2
+    assert queued.validated() == []
+
+
+def test_frames_that_never_come_end_with_the_post_execution_time(bare_host: Host, folder: str, tmp_path: Path) -> None:
+    queued = Queued(bare_host, saved(f"{folder}/a", 2), tmp_path, "--post-execution-timeout-seconds", "2")
+    with Proxy(bare_host, "/view", 3600.0) as url:
+        queued.arguments[queued.arguments.index("--comfyui") + 1] = url
+        queued.run()
+    assert queued.code == 1
+    told = queued.told["Telemetry"]
+    assert (told["HistoryExitReason"], told["HistoryPostExecutionTimeoutReached"]) == ("postExecution", True)
+    assert "files are missing" in queued.scene["Errors"][0]
     assert queued.validated() == NO_FRAMES
 
 
