@@ -102,6 +102,9 @@ class Collector:
         return True
 
     def _place(self, file: OutputFile) -> Path:
+        """Raises PrefixError for what is no name of a file, and for what leads out of the destination."""
+        if not file.filename or parse_prefix(file.filename) != PrefixPath("", file.filename):
+            raise PrefixError(file.filename, "is no name of a file")
         prefix = parse_prefix(file.relative)
         return confine(self._destination, prefix) / prefix.name
 
