@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from ..runner.attempts import Outcome, SceneRun, keep_best, run_scene
 from ..runner.comfy_client import ComfyClient, ServerError
@@ -95,15 +96,18 @@ async def _run(url: str, job: _Job, runs_dir: Path | None) -> None:
         unknown = unknown_classes(job.graph, await client.node_classes())
         if unknown:
             fail("unknown_node", "; ".join(unknown), FAILED)
+        by_record = await client.has_recorder()
         job.output.mkdir(parents=True, exist_ok=True)
         job.folder = RunFolder.make(runs_dir) if runs_dir is not None else None
         debug = job.folder.path / SCENE_ID if job.folder else job.output
         batch = {"run_id": job.folder.run_id, "scene_id": SCENE_ID} if job.folder else {}
         scene = SceneRun(job.graph, job.output, debug, job.wait_for_marker, batch)
         with err.status("queued") as status:
-            await run_scene(
-                client, job.policy, scene, job.outcome, lambda text: status.update(text.replace("[", "\\["))
-            )
+
+            def say(text: str) -> None:
+                status.update(escape(text))
+
+            await run_scene(client, job.policy, scene, job.outcome, say, by_record=by_record)
 
 
 def _finish(job: _Job) -> list[str]:

@@ -69,10 +69,18 @@ class SceneRun:
 
 
 async def run_scene(
-    client: ComfyClient, policy: Policy, scene: SceneRun, outcome: Outcome, say: Callable[[str], None]
+    client: ComfyClient,
+    policy: Policy,
+    scene: SceneRun,
+    outcome: Outcome,
+    say: Callable[[str], None],
+    *,
+    by_record: bool,
 ) -> None:
-    """Try until it succeeds, is final, or the budget is spent. `outcome` is whole after a cancellation, too."""
-    by_record = await client.has_recorder()
+    """Try until it succeeds, is final, or the budget is spent. `outcome` is whole after a cancellation, too.
+
+    `by_record`: the server has our routes.
+    """
     for number in range(1, policy["scene_retry_budget"] + 2):
         attempt = Attempt(number, str(uuid.uuid4()), scene.output / f"{temporary_name()}-attempt-{number}")
         outcome.attempts.append(attempt)

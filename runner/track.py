@@ -96,8 +96,14 @@ class Tracker:
     # ------------------------------------------------------------ our route
 
     async def _ask_record(self, prompt_id: str, told: Tracked) -> bool:
-        """False where the route doesn't know the prompt: then the history has to do."""
-        answer = await self._client.wait(prompt_id, self._interval)
+        """False where the route doesn't know the prompt, or may not be asked: then the history has to do."""
+        try:
+            answer = await self._client.wait(prompt_id, self._interval)
+        except ServerError as error:
+            if error.kind != "unauthorized":
+                raise
+            told.history_errors.append(str(error))
+            return False
         if answer is None:
             return False
         ended, record = answer

@@ -349,3 +349,13 @@ def test_a_prompt_s_contract_is_served_for_a_script_without_the_runner(host: Hos
     jsonschema.validate(told, schema)
     assert told["HistoryExitReason"] == "success"
     assert host.get("/telemetry/prompts/nobody/contract")[0] == 404
+
+
+def test_a_server_whose_token_is_not_known_is_followed_by_its_history(
+    start_host: Callable[..., Host], folder: str, tmp_path: Path
+) -> None:
+    host = start_host(env={"RUN_RECORDER_TOKEN": "secret"})
+    queued = Queued(host, saved(f"{folder}/a", 2), tmp_path).run()
+    assert queued.code == 0, (queued.told, queued.error)
+    assert any("401" in text for text in queued.scene["HistoryErrors"])
+    assert queued.validated() == []
