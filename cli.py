@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import db, demo, gpu, mark, prompts
+from .commands import db, demo, gpu, mark, prompts, queue, validate
 from .commands.output import BAD_USE, DONE, INTERRUPTED, CommandError, err, print_json
 from .telemetry.version import VERSION
 
@@ -27,6 +27,8 @@ app.command("demo")(demo.demo)
 app.add_typer(prompts.app, name="prompts")
 app.command("gpu")(gpu.gpu)
 app.command("mark")(mark.mark)
+app.command("queue")(queue.queue)
+app.command("validate")(validate.validate)
 app.add_typer(db.app, name="db")
 
 

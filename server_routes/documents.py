@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
+from pydantic import BaseModel
 
-from ..telemetry.contract import MODELS, ErrorAnswer, Model
+from ..telemetry.contract import MODELS, ErrorAnswer
 from ..telemetry.version import VERSION
 from .route import JSON, ApiError, Call, Route, answer_bytes, not_found
 
@@ -27,7 +28,7 @@ _SAID = {
 }
 
 
-def schema(model: type[Model]) -> dict[str, Any]:
+def schema(model: type[BaseModel]) -> dict[str, Any]:
     """A model's JSON Schema (2020-12), as it is served."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -71,7 +72,7 @@ def _operation(route: Route, components: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _response(status: int, model: type[Model] | None, components: dict[str, Any]) -> dict[str, Any]:
+def _response(status: int, model: type[BaseModel] | None, components: dict[str, Any]) -> dict[str, Any]:
     said: dict[str, Any] = {
         "description": _SAID.get(status, "Done" if model is None else (model.__doc__ or "").strip()),
         "headers": {"X-Run-Recorder-Version": {"schema": {"type": "string"}}},
@@ -81,7 +82,7 @@ def _response(status: int, model: type[Model] | None, components: dict[str, Any]
     return said
 
 
-def _component(model: type[Model], components: dict[str, Any]) -> dict[str, str]:
+def _component(model: type[BaseModel], components: dict[str, Any]) -> dict[str, str]:
     definition = model.model_json_schema(mode="serialization", ref_template=_REFERENCE)
     components.update(definition.pop("$defs", {}))
     components[model.__name__] = definition

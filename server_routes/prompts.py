@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 from aiohttp import web
 
 from ..telemetry.contract import NodeList, Prompt, PromptPage
+from ..telemetry.run_contract import SceneTelemetry, plain
+from ..telemetry.run_view import telemetry_of
 from .answering import elsewhere
 from .parameters import Bound, Listing, Run, encode_cursor
-from .route import ApiError, Call, Route, answer, conflict, not_found
+from .route import ApiError, Call, Route, answer, answer_bytes, conflict, not_found
 
 
 def unknown(prompt_id: str, run: int | None) -> ApiError:
@@ -39,6 +43,14 @@ async def get_nodes(call: Call) -> web.StreamResponse:
     return answer(NodeList(items=found))
 
 
+async def get_contract(call: Call) -> web.StreamResponse:
+    """A prompt as the run contract's telemetry object; its files were not collected, so of that it says nothing."""
+    found = await elsewhere(call.host.recording.prompt, call.path["prompt_id"], call.query.run)
+    if found is None:
+        raise unknown(call.path["prompt_id"], call.query.run)
+    return answer_bytes(json.dumps(plain(telemetry_of(found))).encode("utf-8"))
+
+
 async def delete_prompt(call: Call) -> web.StreamResponse:
     """Forget a prompt that has ended: all its runs, or one."""
     recording, prompt_id, run = call.host.recording, call.path["prompt_id"], call.query.run
@@ -61,6 +73,15 @@ ROUTES = (
     Route("GET", "/prompts", "Prompts, newest first", list_prompts, Listing, {200: PromptPage}),
     Route("GET", "/prompts/{prompt_id}", "One prompt", get_prompt, Run, {200: Prompt}, (404,)),
     Route("GET", "/prompts/{prompt_id}/nodes", "A prompt's nodes", get_nodes, Run, {200: NodeList}, (404,)),
+    Route(
+        "GET",
+        "/prompts/{prompt_id}/contract",
+        "A prompt as the run contract's telemetry object",
+        get_contract,
+        Run,
+        {200: SceneTelemetry},
+        (404,),
+    ),
     Route("DELETE", "/prompts/{prompt_id}", "Forget one prompt", delete_prompt, Run, {204: None}, (404, 409)),
     Route("DELETE", "/prompts", "Forget the prompts before a time", delete_prompts, Bound, {204: None}),
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
-from ..telemetry.contract import ErrorAnswer, ErrorBody, Model
+from ..telemetry.contract import ErrorAnswer, ErrorBody
 
 if TYPE_CHECKING:
     from ..comfyui_host import Host
@@ -88,7 +88,7 @@ class Route:
     summary: str
     handler: Handler
     parameters: type[BaseModel] = NoParameters
-    answers: Mapping[int, type[Model] | None] = field(default_factory=dict)
+    answers: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)
     """Status to model; null for an answer without a body."""
     errors: tuple[int, ...] = ()
     public: bool = False
@@ -97,7 +97,7 @@ class Route:
     """Of an answer that no model describes."""
 
 
-def answer(model: Model, status: int = 200) -> web.Response:
+def answer(model: BaseModel, status: int = 200) -> web.Response:
     """A model as JSON."""
     return answer_bytes(model.model_dump_json().encode("utf-8"), status)
 

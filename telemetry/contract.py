@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from .run_contract import RUN_MODELS
+
 PromptStatus = Literal["queued", "running", "success", "error", "interrupted", "cancelled", "abandoned"]
 """Every state of a prompt; the last five are final."""
 OPEN_STATUSES: tuple[PromptStatus, ...] = ("queued", "running")
@@ -378,7 +380,7 @@ class ErrorAnswer(Model):
     error: ErrorBody
 
 
-MODELS: dict[str, type[Model]] = {
+MODELS: dict[str, type[BaseModel]] = {
     "batch": Batch,
     "current_node": CurrentNode,
     "device": Device,
@@ -397,5 +399,6 @@ MODELS: dict[str, type[Model]] = {
     "prompt_page": PromptPage,
     "samples": SampleColumns,
     "system": System,
+    **RUN_MODELS,
 }
 """The models by the names under which `/telemetry/schema/{model}` serves them."""

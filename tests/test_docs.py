@@ -18,7 +18,7 @@ def page(name: str) -> str:
 
 
 def source() -> str:
-    folders = ("", "commands", "nodes", "server_routes", "telemetry", "telemetry/gpu", "embedded_host")
+    folders = ("", "commands", "nodes", "server_routes", "telemetry", "telemetry/gpu", "embedded_host", "runner")
     return "\n".join(path.read_text("utf-8") for folder in folders for path in sorted((REPO / folder).glob("*.py")))
 
 
@@ -42,7 +42,7 @@ def test_every_route_is_in_the_readme() -> None:
 
 def test_every_model_and_each_of_its_fields_is_in_the_docs() -> None:
     contract = importlib.import_module("run_recorder.telemetry.contract")
-    text = page("http-api.md") + page("done-marker.md")
+    text = page("http-api.md") + page("done-marker.md") + page("runner.md")
     for name, model in contract.MODELS.items():
         assert f"`{name}`" in text, name
         if name == "batch":

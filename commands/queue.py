@@ -1,0 +1,138 @@
+"""`run-recorder queue`: one graph under the queue policy."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from ..runner.attempts import Outcome, SceneRun, keep_best, run_scene
+from ..runner.comfy_client import ComfyClient, ServerError
+from ..runner.metadata import SCENE_ID, RunFolder, Written, write_run
+from ..runner.policy import KNOBS, Given, Policy, PolicyError, Source, resolve
+from ..runner.workflow import WorkflowError, read_workflow, unknown_classes
+from ..telemetry.run_contract import plain
+from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, err, fail, out, print_json
+from .prompts import AsJson, Comfyui
+from .server import DEFAULT_URL, Server
+
+SOURCES: dict[str, Source] = {"COMMANDLINE": "option", "ENVIRONMENT": "environment"}
+
+
+@dataclass(slots=True)
+class _Job:
+    graph: dict[str, Any]
+    name: str
+    output: Path
+    folder: RunFolder | None
+    policy: Policy
+    wait_for_marker: bool
+    stats: dict[str, Any]
+    outcome: Outcome
+
+
+def queue(
+    context: typer.Context,
+    workflow: Annotated[Path, typer.Argument(metavar="WORKFLOW.json", help="A graph in ComfyUI's API format.")],
+    comfyui: Comfyui = DEFAULT_URL,
+    output: Annotated[Path, typer.Option(help="Where the files go.")] = Path("output"),
+    runs_dir: Annotated[Path | None, typer.Option(help="Also write a run's folder below this one.")] = None,
+    fast_iteration: Annotated[bool, typer.Option("--fast-iteration", help="Short waits.")] = False,
+    wait_for_done_marker: Annotated[
+        bool, typer.Option("--wait-for-done-marker", help="Wait for a marker even where none is announced.")
+    ] = False,
+    max_wait_seconds: Annotated[str | None, typer.Option(envvar="SCENE_MAX_WAIT_SECONDS")] = None,
+    history_poll_interval_seconds: Annotated[
+        str | None, typer.Option(envvar="SCENE_HISTORY_POLL_INTERVAL_SECONDS")
+    ] = None,
+    history_max_attempts: Annotated[str | None, typer.Option(envvar="SCENE_HISTORY_MAX_ATTEMPTS")] = None,
+    post_execution_timeout_seconds: Annotated[
+        str | None, typer.Option(envvar="SCENE_POST_EXECUTION_TIMEOUT_SECONDS")
+    ] = None,
+    scene_retry_budget: Annotated[str | None, typer.Option(envvar="SCENE_RETRY_BUDGET")] = None,
+    done_marker_timeout_seconds: Annotated[str | None, typer.Option()] = None,
+    stability_seconds: Annotated[str | None, typer.Option()] = None,
+    stability_retries: Annotated[str | None, typer.Option()] = None,
+    frame_floor: Annotated[str | None, typer.Option()] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Queue a graph, follow it, collect its files, and print its telemetry; exit 0 if it succeeded, else 1."""
+    try:
+        policy = resolve(_given(context), fast_iteration=fast_iteration)
+        graph = read_workflow(workflow)
+    except PolicyError as error:
+        fail("invalid_parameter", str(error))
+    except WorkflowError as error:
+        fail(error.kind, str(error))
+    job = _Job(graph, workflow.stem, output, None, policy, wait_for_done_marker, {}, Outcome())
+    try:
+        asyncio.run(_run(Server(comfyui).url, job, runs_dir))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        _finish(job)
+        raise CommandError("interrupted", "interrupted", INTERRUPTED) from None
+    except ServerError as error:
+        fail(error.kind, str(error))
+    except OSError as error:
+        raise CommandError("io", f"{error.filename or output}: {error.strerror or error}", BAD_USE) from None
+    return _told(job, _finish(job), as_json=as_json)
+
+
+def _given(context: typer.Context) -> Given:
+    """Each knob's value, and where typer found it."""
+    given = {}
+    for knob in KNOBS:
+        source = context.get_parameter_source(knob.name)
+        given[knob.name] = (context.params.get(knob.name), SOURCES.get(source.name if source else "", "default"))
+    return given
+
+
+async def _run(url: str, job: _Job, runs_dir: Path | None) -> None:
+    async with ComfyClient(url) as client:
+        job.stats = await client.system_stats()
+        unknown = unknown_classes(job.graph, await client.node_classes())
+        if unknown:
+            fail("unknown_node", "; ".join(unknown), FAILED)
+        by_record = await client.has_recorder()
+        job.output.mkdir(parents=True, exist_ok=True)
+        job.folder = RunFolder.make(runs_dir) if runs_dir is not None else None
+        debug = job.folder.path / SCENE_ID if job.folder else job.output
+        batch = {"run_id": job.folder.run_id, "scene_id": SCENE_ID} if job.folder else {}
+        scene = SceneRun(job.graph, job.output, debug, job.wait_for_marker, batch)
+        with err.status("queued") as status:
+
+            def say(text: str) -> None:
+                status.update(escape(text))
+
+            await run_scene(client, job.policy, scene, job.outcome, say, by_record=by_record)
+
+
+def _finish(job: _Job) -> list[str]:
+    """Keep the best try's files and write the run's folder, after an interruption, too."""
+    if not job.outcome.attempts or job.outcome.best.telemetry is None:
+        return []
+    frames = keep_best(job.outcome, job.output)
+    if job.folder is not None:
+        write_run(job.folder, job.policy, job.outcome, Written(job.name, job.graph, job.output, frames, job.stats))
+    return frames
+
+
+def _told(job: _Job, frames: list[str], *, as_json: bool) -> int:
+    best = job.outcome.best
+    if job.outcome.refused is not None:
+        fail("refused", job.outcome.refused, FAILED)
+    assert best.telemetry is not None
+    if as_json:
+        telemetry = plain(best.telemetry)
+        print_json({"PromptId": best.prompt_id, "Success": best.success, "Files": frames, "Telemetry": telemetry})
+    else:
+        for name in frames:
+            out.print(name, markup=False)
+        for name, value in plain(best.telemetry).items():
+            out.print(f"{name}: {value}", markup=False)
+        if best.tracked.error:
+            err.print(f"run-recorder: {best.tracked.error}", markup=False)
+    return DONE if best.success else FAILED

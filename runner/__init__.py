@@ -1,0 +1,1 @@
+"""The client side: one scene under a queue policy, collected whole, with a record that validates."""

@@ -1,0 +1,190 @@
+"""One scene: tries within its budget, each collected apart, and the best of them kept."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..telemetry.gpu.outside import Outside, Seen
+from ..telemetry.run_contract import SceneTelemetry
+from ..telemetry.temporaries import temporary_name
+from .collect import Collected, Collector
+from .comfy_client import ComfyClient, RefusedError, ServerError
+from .policy import Policy
+from .telemetry import scene_telemetry
+from .track import Tracked, Tracker, now
+
+OUR_NODE = "WriteDoneMarker"
+RETRIED = ("error", "maxWait", "attemptLimit", "lost")
+GIVEN_UP = ("maxWait", "attemptLimit")
+"""The prompt may still be there, and nobody will collect it."""
+GONE_SECONDS = 30.0
+"""How long an earlier prompt that was cancelled is waited for before the next try."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try of a scene."""
+
+    number: int
+    prompt_id: str
+    folder: Path
+    tracked: Tracked = field(default_factory=Tracked)
+    collected: Collected = field(default_factory=Collected)
+    telemetry: SceneTelemetry | None = None
+    success: bool = False
+    requeue_reason: str | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """All tries of a scene. `interrupted`: the runner was told to stop."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    refused: str | None = None
+    interrupted: bool = False
+
+    @property
+    def best(self) -> Attempt:
+        """The one that succeeded, else the one with most frames, else the latest."""
+        return max(self.attempts, key=lambda one: (one.success, len(one.collected.files), one.number))
+
+
+@dataclass(frozen=True, slots=True)
+class SceneRun:
+    """What is run, and where its files go."""
+
+    graph: Mapping[str, Any]
+    output: Path
+    debug_folder: Path
+    wait_for_marker: bool = False
+    batch: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def run_scene(
+    client: ComfyClient,
+    policy: Policy,
+    scene: SceneRun,
+    outcome: Outcome,
+    say: Callable[[str], None],
+    *,
+    by_record: bool,
+) -> None:
+    """Try until it succeeds, is final, or the budget is spent. `outcome` is whole after a cancellation, too.
+
+    `by_record`: the server has our routes.
+    """
+    for number in range(1, policy["scene_retry_budget"] + 2):
+        attempt = Attempt(number, str(uuid.uuid4()), scene.output / f"{temporary_name()}-attempt-{number}")
+        outcome.attempts.append(attempt)
+        try:
+            await _try(client, policy, scene, attempt, by_record, say)
+        except RefusedError as error:
+            outcome.refused = attempt.tracked.error = str(error)
+            attempt.tracked.end = "refused"
+            return
+        except ServerError as error:
+            attempt.tracked.end, attempt.tracked.error = "lost", str(error)
+            attempt.tracked.history_errors.append(str(error))
+        except asyncio.CancelledError:
+            outcome.interrupted = True
+            raise
+        if attempt.success or attempt.tracked.end not in RETRIED:
+            return
+        attempt.requeue_reason = f"{attempt.tracked.end}: {attempt.tracked.error}"
+        if number <= policy["scene_retry_budget"]:
+            say(f"attempt {number}: {attempt.requeue_reason}; trying again")
+            await _until_gone(client, attempt.prompt_id)
+        elif attempt.tracked.end in GIVEN_UP:
+            with contextlib.suppress(ServerError):
+                await client.cancel(attempt.prompt_id)
+
+
+async def _try(
+    client: ComfyClient, policy: Policy, scene: SceneRun, attempt: Attempt, by_record: bool, say: Callable[[str], None]
+) -> None:
+    outside = Outside(client.url, client.headers)
+    before: Seen | None = await asyncio.to_thread(outside.look, "before")
+    after: Seen | None = None
+    start, began = now(), time.monotonic()
+    try:
+        await _track_and_collect(client, policy, scene, attempt, by_record, say)
+        after = await asyncio.to_thread(outside.look, "after")
+    except asyncio.CancelledError:
+        attempt.tracked.error = attempt.tracked.error or "the runner was interrupted"
+        with contextlib.suppress(ServerError):
+            await client.cancel(attempt.prompt_id)
+        raise
+    except RefusedError as error:
+        attempt.tracked.error = str(error)
+        raise
+    finally:
+        times = (start, now(), time.monotonic() - began)
+        attempt.telemetry = scene_telemetry(policy, attempt.tracked, attempt.collected, (before, after), times)
+
+
+async def _track_and_collect(
+    client: ComfyClient, policy: Policy, scene: SceneRun, attempt: Attempt, by_record: bool, say: Callable[[str], None]
+) -> None:
+    extra = {"run_recorder": {**scene.batch, "attempt": attempt.number, "policy": dict(policy.values)}}
+    attempt.prompt_id = await client.submit(scene.graph, attempt.prompt_id, extra)
+    tracked = attempt.tracked = await Tracker(client, policy, say).follow(attempt.prompt_id, by_record)
+    if tracked.end in ("success", "error", "interrupted"):
+        say("collecting")
+        ours = any(isinstance(node, dict) and node.get("class_type") == OUR_NODE for node in scene.graph.values())
+        due = tracked.end == "success" and (ours or tracked.marker_due or scene.wait_for_marker)
+        collector = Collector(client, policy, attempt.folder, scene.debug_folder)
+        attempt.collected = await collector.collect(attempt.prompt_id, tracked.files, tracked.marker_paths, due)
+    attempt.success = _is_success(policy, attempt)
+
+
+def _is_success(policy: Policy, attempt: Attempt) -> bool:
+    tracked, collected = attempt.tracked, attempt.collected
+    if tracked.end != "success":
+        return False
+    count, floor = len(collected.files), policy["frame_floor"]
+    if collected.missing:
+        tracked.error = f"files are missing: {', '.join(collected.missing)}"
+    elif collected.refused:
+        tracked.error = f"names of files that are not accepted: {'; '.join(collected.refused)}"
+    elif count < floor:
+        tracked.error = f"{count} files, the floor is {floor}"
+    return tracked.error is None
+
+
+async def _until_gone(client: ComfyClient, prompt_id: str) -> None:
+    """Cancel an earlier try, and see that it is gone."""
+    deadline = time.monotonic() + GONE_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ServerError):
+            await client.cancel(prompt_id)
+            if prompt_id not in await client.queued():
+                return
+        await asyncio.sleep(0.5)
+
+
+def keep_best(outcome: Outcome, output: Path) -> list[str]:
+    """Move the best try's files into the output folder, each once, and remove the others; their names there."""
+    best = outcome.best
+    kept = []
+    for path in sorted(best.folder.rglob("*")) if best.folder.is_dir() else ():
+        if path.is_file():
+            target = output / path.relative_to(best.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+            if best.collected.marker_path == str(path):
+                best.collected.marker_path = str(target)
+            if path.relative_to(best.folder).as_posix() in best.collected.files:
+                kept.append(str(target))
+    for attempt in outcome.attempts:
+        shutil.rmtree(attempt.folder, ignore_errors=True)
+    if best.telemetry is not None:
+        best.telemetry.DoneMarkerPath = best.collected.marker_path
+    return kept

@@ -1,0 +1,235 @@
+"""Brings a prompt's files to their place, all of them, and believes a marker only after a careful look."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import time
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from ..telemetry.contract import DoneMarker
+from ..telemetry.folder import stamp_of
+from ..telemetry.marker import MarkedFile, MarkerError, MarkerPlace, make_marker, read_marker, sync_folder, write_marker
+from ..telemetry.prefix import PrefixError, PrefixPath, confine, group_of, parse_prefix
+from ..telemetry.temporaries import temporary_name
+from .comfy_client import ComfyClient, OutputFile, ServerError, Stat
+from .policy import Policy
+
+MARKER_POLL_SECONDS = 0.2
+MARKER_MISSING = "Done marker not found after {limit} seconds (waited {waited} seconds)"
+FRESH = "Frames appeared freshly written; forced copy after {checks} stability checks"
+FORCED = "Forced copy after stability retries; see {path}"
+
+
+@dataclass(slots=True)
+class Collected:
+    """What was collected, below the destination with forward slashes, and what was seen of markers."""
+
+    files: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    """Names that lead out of the destination, or are no names of files."""
+    post_execution_reached: bool = False
+    marker_detected: bool = False
+    marker_wait_seconds: float = 0.0
+    marker_path: str | None = None
+    forced: bool = False
+    debug_path: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class Collector:
+    """Collects one attempt of a prompt into a folder."""
+
+    def __init__(self, client: ComfyClient, policy: Policy, destination: Path, debug_folder: Path) -> None:
+        self._client = client
+        self._policy = policy
+        self._destination = destination
+        self._debug_folder = debug_folder
+
+    async def collect(self, prompt_id: str, named: list[OutputFile], markers: list[str], due: bool) -> Collected:
+        """All named files; with a due marker only once that is believed, else once they have stopped to change."""
+        got = Collected()
+        files = list({file.relative: file for file in named}.values())
+        await self._fetch_all(files, got)
+        if due:
+            await self._await_marker(prompt_id, files, markers, got)
+        for folder in {(self._destination / name).parent for name in got.files}:
+            sync_folder(folder)
+        return got
+
+    # ------------------------------------------------------------ files
+
+    async def _fetch_all(self, files: list[OutputFile], got: Collected) -> None:
+        """The post-execution time is for files that are still missing, and only for those."""
+        deadline = time.monotonic() + self._policy["post_execution_timeout_seconds"]
+        left = files
+        while True:
+            left = [file for file in left if not await self._fetch(file, got)]
+            if not left:
+                return
+            if time.monotonic() >= deadline:
+                break
+            await asyncio.sleep(self._policy["history_poll_interval_seconds"])
+        got.post_execution_reached = True
+        got.missing = [file.relative for file in left]
+
+    async def _fetch(self, file: OutputFile, got: Collected, *, again: bool = False) -> bool:
+        """Whether it is there and not empty. A name that leads out of the destination is refused, and done with."""
+        try:
+            target = self._place(file)
+        except PrefixError as error:
+            got.refused.append(str(error))
+            return True
+        temporary = target.parent / temporary_name()
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            stat = await self._client.view(file, temporary)
+            if stat is None or not stat.bytes:
+                return False
+            _set_time(temporary, stat)
+            temporary.replace(target)
+        except ServerError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        if not again:
+            got.files.append(file.relative)
+        return True
+
+    def _place(self, file: OutputFile) -> Path:
+        """Raises PrefixError for what is no name of a file, and for what leads out of the destination."""
+        if not file.filename or parse_prefix(file.filename) != PrefixPath("", file.filename):
+            raise PrefixError(file.filename, "is no name of a file")
+        prefix = parse_prefix(file.relative)
+        return confine(self._destination, prefix) / prefix.name
+
+    # ------------------------------------------------------------ the marker
+
+    async def _await_marker(self, prompt_id: str, files: list[OutputFile], markers: list[str], got: Collected) -> None:
+        began, limit = time.monotonic(), self._policy["done_marker_timeout_seconds"]
+        candidates = list(dict.fromkeys([*markers, *(_marker_of(file) for file in files)]))
+        why: dict[str, str] = {}
+        while True:
+            for candidate in candidates:
+                why[candidate] = await self._look_at(candidate, prompt_id, files, got)
+            got.marker_wait_seconds = time.monotonic() - began
+            if got.marker_detected:
+                return
+            if got.marker_wait_seconds >= limit:
+                break
+            await asyncio.sleep(MARKER_POLL_SECONDS)
+        got.notes.append(MARKER_MISSING.format(limit=limit, waited=round(got.marker_wait_seconds)))
+        await self._force(prompt_id, files, why, got)
+
+    async def _look_at(self, marker: str, prompt_id: str, files: list[OutputFile], got: Collected) -> str:
+        """Why a marker is not believed; empty where it is, and then it is kept beside the files."""
+        subfolder, _, name = marker.rpartition("/")
+        try:
+            target = self._place(OutputFile(name, subfolder))
+        except PrefixError as error:
+            return str(error)
+        temporary = target.parent / temporary_name()
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if await self._client.view(OutputFile(name, subfolder), temporary) is None:
+                return "isn't there"
+            why = disbelief(read_marker(temporary), prompt_id, self._destination / subfolder)
+            if not why:
+                temporary.replace(target)
+                got.marker_detected, got.marker_path = True, str(target)
+            return why
+        except (ServerError, MarkerError) as error:
+            return str(error)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    async def _force(self, prompt_id: str, files: list[OutputFile], why: dict[str, str], got: Collected) -> None:
+        """No marker came: once more, when nothing has changed for the window, or after the retries."""
+        stable = await self._stable(files)
+        for file in files:
+            await self._fetch(file, got, again=file.relative in got.files)
+        if not stable:
+            got.forced = True
+            debug = self._debug_folder / f"forced-copy-debug-{prompt_id}.txt"
+            lines = [f"{marker}: {reason}" for marker, reason in why.items()]
+            lines += [f"{file.relative}: {'copied' if file.relative in got.files else 'missing'}" for file in files]
+            debug.parent.mkdir(parents=True, exist_ok=True)
+            debug.write_text("\n".join(lines) + "\n", "utf-8")
+            got.debug_path = str(debug)
+            got.notes += [FRESH.format(checks=self._policy["stability_retries"]), FORCED.format(path=debug)]
+        self._write_markers(prompt_id, files, got)
+
+    async def _stable(self, files: list[OutputFile]) -> bool:
+        """Whether size and time of all stayed as they were for one window, within the retries."""
+        before = await self._stats(files)
+        for _ in range(max(1, self._policy["stability_retries"])):
+            await asyncio.sleep(self._policy["stability_seconds"])
+            after = await self._stats(files)
+            if after == before and None not in after:
+                return True
+            before = after
+        return False
+
+    async def _stats(self, files: list[OutputFile]) -> list[Stat | None]:
+        stats = []
+        for file in files:
+            try:
+                stats.append(await self._client.stat(file))
+            except ServerError:
+                stats.append(None)
+        return stats
+
+    def _write_markers(self, prompt_id: str, files: list[OutputFile], got: Collected) -> None:
+        """Ours, atomically, beside the collected files: one for each prefix."""
+        groups: dict[str, list[str]] = {}
+        for file in files:
+            if file.relative in got.files:
+                groups.setdefault(_marker_of(file).removesuffix(".done"), []).append(file.filename)
+        for prefix, names in groups.items():
+            place = MarkerPlace.of(self._destination, parse_prefix(prefix))
+            stamps = [(name, stamp_of(place.folder / name)) for name in names]
+            marked = [MarkedFile(name, stamp) for name, stamp in stamps if stamp is not None]
+            marker = make_marker(
+                place, marked, status="success", producer="runner", prompt_id=prompt_id, notes=["no marker was found"]
+            )
+            with contextlib.suppress(MarkerError):
+                got.marker_path = str(write_marker(place, marker))
+
+
+def disbelief(marker: DoneMarker, prompt_id: str, folder: Path) -> str:
+    """Why a marker doesn't speak of this prompt's files; empty where it does."""
+    if marker.PromptId != prompt_id:
+        return f"is of prompt {marker.PromptId}, not of {prompt_id}"
+    if marker.Status != "success":
+        return f"says {marker.Status}"
+    if marker.FrameCount != len(marker.Files):
+        return f"counts {marker.FrameCount} files and lists {len(marker.Files)}"
+    for file in marker.Files:
+        try:
+            place = confine(folder, PrefixPath("", file.Name)) / parse_prefix(file.Name).name
+        except PrefixError as error:
+            return str(error)
+        stamp = stamp_of(place)
+        if stamp is None or stamp.bytes != file.Bytes:
+            return f"lists {file.Name} with {file.Bytes} bytes, collected were {stamp and stamp.bytes}"
+        if file.Sha256 is not None and hashlib.sha256(place.read_bytes()).hexdigest() != file.Sha256:
+            return f"has another hash of {file.Name}"
+    return ""
+
+
+def _marker_of(file: OutputFile) -> str:
+    """Where the marker of a file's prefix stands, below the output folder."""
+    folder, slash, _ = file.relative.rpartition("/")
+    return f"{folder}{slash}{group_of(file.filename)}.done"
+
+
+def _set_time(path: Path, stat: Stat) -> None:
+    """The server's time of the file, in whole seconds, as HTTP has it."""
+    with contextlib.suppress(TypeError, ValueError, OSError):
+        seconds = parsedate_to_datetime(stat.modified or "").timestamp()
+        os.utime(path, (seconds, seconds))

@@ -1,0 +1,192 @@
+"""Follows one queued prompt to its end: by our route where the server has it, else by history and queue."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..telemetry.contract import Prompt
+from ..telemetry.times import iso, milliseconds
+from .comfy_client import ComfyClient, OutputFile, ServerError
+from .policy import Policy
+
+End = Literal["success", "error", "interrupted", "cancelled", "lost", "maxWait", "attemptLimit", "refused", "unknown"]
+MISSES = 2
+"""So many looks in a row that find a prompt neither queued, running nor in the history: the server has lost it."""
+
+
+@dataclass(slots=True)
+class Tracked:
+    """What became of one prompt."""
+
+    end: End = "unknown"
+    requests: int = 0
+    success_at: str | None = None
+    files: list[OutputFile] = field(default_factory=list)
+    marker_paths: list[str] = field(default_factory=list)
+    marker_due: bool = False
+    error: str | None = None
+    history: dict[str, Any] | None = None
+    history_at: str | None = None
+    history_errors: list[str] = field(default_factory=list)
+
+
+class Tracker:
+    """Tracks one prompt under a policy. `say` gets a sentence whenever there is news."""
+
+    def __init__(self, client: ComfyClient, policy: Policy, say: Callable[[str], None]) -> None:
+        self._client = client
+        self._policy = policy
+        self._say = say
+        self._news: object = None
+        self._seen_pending = True
+        self._broken = False
+
+    async def follow(self, prompt_id: str, by_record: bool) -> Tracked:
+        """Until its end, the time without progress is up, or the limit of requests is reached."""
+        told = Tracked()
+        self._begun = time.monotonic()
+        misses = 0
+        while told.end == "unknown":
+            if self._over(told):
+                return told
+            began = time.monotonic()
+            try:
+                told.requests += 1
+                if by_record:
+                    by_record = await self._ask_record(prompt_id, told)
+                else:
+                    misses = 0 if await self._ask_history(prompt_id, told) else misses + 1
+            except ServerError as error:
+                self._broken = True
+                told.history_errors.append(str(error))
+                self._say(str(error))
+            if misses >= MISSES:
+                told.end = "cancelled" if self._seen_pending and not self._broken else "lost"
+                told.error = f"the prompt is neither queued, running nor in the history: {told.end}"
+            if told.end == "unknown":
+                await asyncio.sleep(max(0.0, self._interval - (time.monotonic() - began)))
+        await self._keep_history(prompt_id, told)
+        return told
+
+    @property
+    def _interval(self) -> float:
+        return float(self._policy["history_poll_interval_seconds"])
+
+    def _over(self, told: Tracked) -> bool:
+        """Whether it is given up."""
+        limit = self._policy["history_max_attempts"]
+        if limit and told.requests >= limit:
+            told.end, told.error = "attemptLimit", f"not ended after {limit} requests"
+        elif time.monotonic() - self._begun > self._policy["max_wait_seconds"]:
+            told.end, told.error = "maxWait", f"no end and no progress in {self._policy['max_wait_seconds']} seconds"
+        if told.end != "unknown":
+            told.history_errors.append(str(told.error))
+        return told.end != "unknown"
+
+    def _progress(self, news: object, sentence: str) -> None:
+        """The time that a prompt is given counts from its last progress."""
+        if news != self._news:
+            self._news, self._begun = news, time.monotonic()
+            self._say(sentence)
+
+    # ------------------------------------------------------------ our route
+
+    async def _ask_record(self, prompt_id: str, told: Tracked) -> bool:
+        """False where the route doesn't know the prompt, or may not be asked: then the history has to do."""
+        try:
+            answer = await self._client.wait(prompt_id, self._interval)
+        except ServerError as error:
+            if error.kind != "unauthorized":
+                raise
+            told.history_errors.append(str(error))
+            return False
+        if answer is None:
+            return False
+        ended, record = answer
+        if ended:
+            _take_record(record, told)
+            return True
+        node = record.current_node
+        news = (record.status, node and node.node_id, node and node.value)
+        at = f": node {node.node_id} ({node.class_type}), {node.value or 0:g} of {node.max or 0:g}" if node else ""
+        self._progress(news, f"{record.status}{at}")
+        return True
+
+    # ------------------------------------------------------------ ComfyUI's own
+
+    async def _ask_history(self, prompt_id: str, told: Tracked) -> bool:
+        """False where the prompt is neither queued, running nor in the history."""
+        entry = await self._client.history(prompt_id)
+        if entry is None:
+            place = (await self._client.queued()).get(prompt_id)
+            if place is not None:
+                self._seen_pending = place > 0
+                self._say("running" if place == 0 else f"queued, place {place}")
+            return place is not None
+        _take_history(entry, told)
+        return True
+
+    async def _keep_history(self, prompt_id: str, told: Tracked) -> None:
+        """The history is kept beside the files; that it isn't there is no failure of the prompt."""
+        try:
+            told.history = told.history or await self._client.history(prompt_id)
+        except ServerError as error:
+            told.history_errors.append(str(error))
+        if told.history is None:
+            told.history_errors.append("the history has no such prompt")
+        else:
+            told.history_at = now()
+
+
+def now() -> str:
+    """This moment, as the contracts write it."""
+    return iso(milliseconds(time.time()))
+
+
+def _take_record(record: Prompt, told: Tracked) -> None:
+    ends: dict[str, End] = {"success": "success", "error": "error", "interrupted": "interrupted"}
+    told.end = ends.get(record.status, "cancelled" if record.status == "cancelled" else "lost")
+    told.success_at = record.ended_at if told.end == "success" else None
+    named = (OutputFile(one.filename, one.subfolder, one.node_id) for one in record.outputs if one.type == "output")
+    told.files = list(dict.fromkeys(named))
+    told.marker_paths = [marker.path for marker in record.markers if marker.path]
+    told.marker_due = bool(record.markers)
+    if told.end != "success":
+        why = record.error
+        told.error = (
+            f"node {why.node_id} ({why.class_type}): {why.message}" if why else f"the prompt was {record.status}"
+        )
+
+
+def _take_history(entry: dict[str, Any], told: Tracked) -> None:
+    told.history = entry
+    status = entry.get("status") or {}
+    messages = {str(one[0]): one[1] for one in status.get("messages", []) if isinstance(one, list) and len(one) == 2}
+    if "execution_error" in messages:
+        why = messages["execution_error"]
+        told.end = "error"
+        told.error = (
+            f"node {why.get('node_id')} ({why.get('node_type')}): {str(why.get('exception_message', '')).strip()}"
+        )
+    elif "execution_interrupted" in messages:
+        told.end, told.error = "interrupted", "the prompt was interrupted"
+    elif status.get("status_str") == "error":
+        told.end, told.error = "error", "ComfyUI says error, and no more"
+    else:
+        told.end = "success"
+        at = messages.get("execution_success", {}).get("timestamp")
+        told.success_at = iso(at) if isinstance(at, int) else now()
+    told.files = list(dict.fromkeys(_named(entry.get("outputs"))))
+
+
+def _named(outputs: Any) -> Iterator[OutputFile]:
+    """Every file of type output that a node reported, whatever the key."""
+    for node_id, reported in outputs.items() if isinstance(outputs, dict) else ():
+        for values in reported.values() if isinstance(reported, dict) else ():
+            for one in values if isinstance(values, list) else ():
+                if isinstance(one, dict) and one.get("type") == "output" and isinstance(one.get("filename"), str):
+                    yield OutputFile(one["filename"], str(one.get("subfolder") or ""), str(node_id))

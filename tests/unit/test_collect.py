@@ -1,0 +1,117 @@
+"""Collecting: nothing outside the destination, and no marker that doesn't speak of these files."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from run_recorder.runner.collect import Collector, disbelief
+from run_recorder.runner.comfy_client import ComfyClient, OutputFile, ServerError, refusal
+from run_recorder.runner.policy import resolve
+from run_recorder.telemetry.contract import DoneMarker, MarkerFile
+
+NOW = "2026-11-01T10:20:30.000Z"
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    """A server that has whatever file is asked for, and is no ComfyUI."""
+
+    async def view(_: web.Request) -> web.Response:
+        return web.Response(body=b"frame", headers={"Last-Modified": "Sun, 01 Nov 2026 10:20:30 GMT"})
+
+    app = web.Application()
+    app.router.add_get("/view", view)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+HOSTILE = [
+    ("../a.png", ""),
+    ("a.png", "../.."),
+    ("..\\a.png", "x"),
+    ("a.png", "x/../../.."),
+    ("a\0.png", ""),
+    ("", "x"),
+    ("..", "x"),
+    ("C:\\a.png", ""),
+]
+
+
+@pytest.mark.parametrize(("filename", "subfolder"), HOSTILE)
+async def test_a_hostile_name_is_refused_and_writes_nothing(
+    url: str, filename: str, subfolder: str, tmp_path: Path
+) -> None:
+    destination = tmp_path / "deep" / "in"
+    async with ComfyClient(url) as client:
+        named = [OutputFile(filename, subfolder), OutputFile("good.png", "x")]
+        got = await Collector(client, resolve({}), destination, tmp_path / "debug").collect("p", named, [], False)
+    assert (got.files, len(got.refused), got.missing) == (["x/good.png"], 1, [])
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files == [destination / "x" / "good.png"]
+
+
+@pytest.mark.skipif(not hasattr(Path, "symlink_to"), reason="links")
+async def test_a_link_that_leads_out_is_not_followed(url: str, tmp_path: Path) -> None:
+    destination, outside = tmp_path / "in", tmp_path / "outside"
+    destination.mkdir()
+    outside.mkdir()
+    (destination / "x").symlink_to(outside, target_is_directory=True)
+    async with ComfyClient(url) as client:
+        collector = Collector(client, resolve({}), destination, tmp_path)
+        got = await collector.collect("p", [OutputFile("a.png", "x")], [], False)
+    assert (got.files, list(outside.iterdir())) == ([], [])
+
+
+async def test_a_file_named_by_two_nodes_is_collected_once_with_its_time(url: str, tmp_path: Path) -> None:
+    async with ComfyClient(url) as client:
+        named = [OutputFile("a.png", "x", "1"), OutputFile("a.png", "x", "2")]
+        got = await Collector(client, resolve({}), tmp_path, tmp_path).collect("p", named, [], False)
+    assert got.files == ["x/a.png"]
+    assert time.gmtime((tmp_path / "x" / "a.png").stat().st_mtime)[:6] == (2026, 11, 1, 10, 20, 30)
+
+
+async def test_what_is_no_comfyui_is_said_to_be_none(url: str) -> None:
+    async with ComfyClient(url) as client:
+        with pytest.raises(ServerError, match="is no ComfyUI") as raised:
+            await client.system_stats()
+    assert raised.value.kind == "not_comfyui"
+
+
+def marker(**changes: object) -> DoneMarker:
+    told = {"Timestamp": NOW, "FrameCount": 1, "Status": "success", "PromptId": "p"}
+    told["Files"] = [MarkerFile(Name="a.png", Bytes=5, Modified=NOW)]
+    return DoneMarker.model_validate(told | changes)
+
+
+def test_a_marker_of_this_prompt_and_these_files_is_believed(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"frame")
+    assert disbelief(marker(), "p", tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"PromptId": "another"},
+        {"PromptId": None},
+        {"Status": "error"},
+        {"Status": "running"},
+        {"FrameCount": 2},
+        {"Files": [MarkerFile(Name="a.png", Bytes=4, Modified=NOW)]},
+        {"Files": [MarkerFile(Name="b.png", Bytes=5, Modified=NOW)]},
+        {"Files": [MarkerFile(Name="../a.png", Bytes=5, Modified=NOW)]},
+        {"Files": [MarkerFile(Name="a.png", Bytes=5, Modified=NOW, Sha256="0" * 64)]},
+    ],
+)
+def test_any_other_marker_is_not_believed(changes: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"frame")
+    assert disbelief(marker(**changes), "p", tmp_path) != ""
+
+
+@pytest.mark.parametrize("told", [None, [], {}, {"error": "no"}, {"error": {}, "node_errors": {"1": None}}])
+def test_a_refusal_of_any_shape_is_a_sentence(told: object) -> None:
+    assert isinstance(refusal(told), str)
