@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import db, demo, mark, prompts
+from .commands import db, demo, mark, prompts, sentinel
 from .commands.output import BAD_USE, DONE, INTERRUPTED, CommandError, err, print_json
 from .telemetry.version import VERSION
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.add_typer(prompts.app, name="prompts")
 app.command("mark")(mark.mark)
+app.add_typer(sentinel.app, name="sentinel")
 app.add_typer(db.app, name="db")
 
 
