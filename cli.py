@@ -5,12 +5,13 @@ Exit codes: 0 done, 1 the work failed, 2 bad use or nothing to work on or with, 
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
 import typer
 
-from .commands import db, demo, mark, prompts, sentinel
+from .commands import db, demo, gpu, mark, prompts, sentinel
 from .commands.output import BAD_USE, DONE, INTERRUPTED, CommandError, err, print_json
 from .telemetry.version import VERSION
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.add_typer(prompts.app, name="prompts")
+app.command("gpu")(gpu.gpu)
 app.command("mark")(mark.mark)
 app.add_typer(sentinel.app, name="sentinel")
 app.add_typer(db.app, name="db")
@@ -48,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command line; the exit code. Standard output gets nothing but the command's own."""
     given = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in given
+    _let_any_name_be_printed(as_json)
     try:
         result = app(args=given, prog_name="run-recorder", standalone_mode=False)
     except CommandError as error:
@@ -57,6 +60,13 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  typer's own errors have no public base; others are raised again
         return _not_ours(error, as_json=as_json)
     return result if isinstance(result, int) else DONE
+
+
+def _let_any_name_be_printed(as_json: bool) -> None:
+    """JSON is UTF-8 whatever the console is; in a table, what the console lacks is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8" if as_json else None, errors="backslashreplace")
 
 
 def _not_ours(error: Exception, *, as_json: bool) -> int:

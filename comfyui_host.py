@@ -38,6 +38,9 @@ from .telemetry.events import (
     PromptStarted,
     PromptUnqueued,
 )
+from .telemetry.gpu.node_memory import Border
+from .telemetry.gpu.sampler import make_sampler
+from .telemetry.gpu.torch_devices import HostDevice
 from .telemetry.recording import Host as RecordingHost
 from .telemetry.recording import Recording
 from .telemetry.text import clean, clean_or_none
@@ -53,6 +56,7 @@ COSTS = {
     "add_message": "start, node times, errors and interrupts are not known",
     "progress": "nodes, their times and steps are not known",
     "task_done": "outputs are known only from the disk, and prompts end up to 5 s late",
+    "gpu": "peaks of nodes, or the whole prompt's figures of GPU and memory, are not known",
     "gc": "after a long prompt its end is told up to a second late",
 }
 """Every seam, and what it costs where it is missing."""
@@ -94,6 +98,8 @@ class Host:
         "on_task_done",
         "on_done",
         "on_garbage",
+        "on_sampling",
+        "on_sampled",
     )
     """The names of all hooks; a test makes each of them raise."""
 
@@ -102,6 +108,11 @@ class Host:
         self.inbox = self.recording.inbox
         self.problems = self.recording.problems
         self.cost = self.recording.cost
+        self.torch = Torch()
+        self.sampler = make_sampler(self.torch, self.problems)
+        self.recording.add_metrics = self._add_metrics
+        self._border: Callable[[str | None, bool], None] | None = None
+        """Reads and resets torch's peaks; null where ComfyUI's device has none, and then nodes cost nothing more."""
         self.seams: dict[str, Seam] = {name: Seam(installed=False) for name in COSTS}
         self.folder = Path(__file__).parent
         self.seen: dict[str, float] = {}
@@ -229,7 +240,31 @@ class Host:
             self.problems.report("seam put", f"a prompt started that was not seen to be queued: {COSTS['put']}")
         found = self._queued_event(item) if item is not None and not seen else None
         number = item[0] if item is not None else None
-        self.inbox.urge(PromptStarted(prompt_id, _now(), number, found))
+        at = _now()
+        self.guarded("gpu", self.on_sampling, prompt_id, at.mono)
+        self.inbox.urge(PromptStarted(prompt_id, at, number, found))
+
+    def _add_metrics(self, registry: Any) -> None:
+        from .telemetry.gpu.metrics import GpuMetrics
+
+        registry.register(GpuMetrics(self.sampler.now, self.sampler.models))
+
+    def on_sampling(self, prompt_id: str, mono: float) -> None:
+        """A prompt starts: read figures from now on, and torch's peaks at the borders of its nodes."""
+        self._border = None
+        session = self.sampler.begin(prompt_id, mono)
+        self.recording.follow(session)
+        if self.sampler.is_on:
+            self._border = self.torch.peak_reader(session.nodes.borders)
+        if self._border is not None:
+            self._border(None, True)
+
+    def on_sampled(self, mono: float) -> None:
+        """The prompt has ended."""
+        border, self._border = self._border, None
+        if border is not None:
+            border(None, False)
+        self.sampler.end(mono)
 
     def _running_item(self, executor: Any, prompt_id: Any) -> Any:
         queue = getattr(getattr(executor, "server", None), "prompt_queue", None)
@@ -243,6 +278,7 @@ class Host:
             self._add_handler(self._handler_class(self, prompt_id))
 
     def _ended(self, status: str, data: Mapping[str, Any]) -> None:
+        self.guarded("gpu", self.on_sampled, time.perf_counter())
         message = data.get("exception_message")
         outcome = PromptOutcome(
             clean(str(data["prompt_id"])),
@@ -262,6 +298,8 @@ class Host:
         """A node starts, or is staged again."""
         expanded = None if node_id in handler.graph else handler.expanded(node_id)
         self.inbox.append(_event(NodeStarted, (handler.prompt_id, node_id, mono, expanded)))
+        if self._border is not None:
+            self.guarded("gpu", self._border, node_id, True)
 
     def on_node_progress(self, handler: Any, node_id: str | None, value: float, most: float) -> None:
         """A node told how far it is; from any thread, and without its id where the thread doesn't know it."""
@@ -270,12 +308,16 @@ class Host:
 
     def on_node_finish(self, handler: Any, node_id: str, mono: float) -> None:
         """A node is done; one that never started was cached."""
+        if self._border is not None:
+            self.guarded("gpu", self._border, node_id, False)
         expanded = None if node_id in handler.graph else handler.expanded(node_id)
         self.inbox.append(_event(NodeFinished, (handler.prompt_id, node_id, mono, expanded)))
 
     def on_task_done(self, queue: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> PromptDone | None:
         """The queue is about to file a prompt; what it made is known."""
         self._worker = threading.current_thread()
+        if self.sampler.is_sampling:
+            self.guarded("gpu", self.on_sampled, time.perf_counter())
         item_id = args[0] if args else kwargs["item_id"]
         result = args[1] if len(args) > 1 else kwargs.get("history_result")
         status = args[2] if len(args) > 2 else kwargs.get("status")
@@ -375,6 +417,13 @@ class Host:
             prompt_id = sys.modules["server"].PromptServer.instance.last_prompt_id
         return clean(str(prompt_id)), str(node_id)
 
+    def show_text(self, unique_id: object, text: str) -> None:
+        """Show a line on the node that this thread executes, in ComfyUI's page, where ComfyUI can do that."""
+        server = sys.modules["server"].PromptServer.instance
+        send = getattr(server, "send_progress_text", None)
+        if send is not None:
+            send(text, self.executing(unique_id)[1], server.client_id)
+
     # ------------------------------------------------------------ installing
 
     def install(self) -> None:
@@ -389,6 +438,7 @@ class Host:
         self._try("add_message", lambda: _wrap(executor, "add_message", self._wrap_add_message))
         self._try("progress", self._prepare_progress)
         self._try("on_prompt", lambda: server.add_on_prompt_handler(self._on_prompt))
+        self._try("gpu", self.sampler.start)
         self._try("gc", lambda: gc.callbacks.append(self._on_gc))
         self.recording.start()
 
@@ -643,6 +693,83 @@ def _device_names() -> list[str]:
         return []
 
 
+class Torch:
+    """What torch and ComfyUI's model management tell of devices and of loaded models. Imports neither."""
+
+    def devices(self, with_memory: bool) -> list[HostDevice]:
+        """ComfyUI's devices, the one that it computes on first."""
+        management = sys.modules["comfy.model_management"]
+        current = management.get_torch_device()
+        every = getattr(management, "get_all_torch_devices", lambda: [current])()
+        others = [device for device in every if device != current]
+        return [self._device(management, device, with_memory) for device in [current, *others]]
+
+    def _device(self, management: ModuleType, device: Any, with_memory: bool) -> HostDevice:
+        kind = str(getattr(device, "type", "directml"))
+        backend = self._backend(device)
+        if backend is None:
+            return HostDevice(kind, getattr(device, "index", None), str(management.get_torch_device_name(device)))
+        if kind == "mps":
+            allocated, reserved = backend.current_allocated_memory(), backend.driver_allocated_memory()
+            return HostDevice(kind, None, "Apple GPU", allocated=allocated, reserved=reserved)
+        about = backend.get_device_properties(device)
+        found = HostDevice(
+            "rocm" if kind == "cuda" and sys.modules["torch"].version.hip else kind,
+            device.index if device.index is not None else backend.current_device(),
+            about.name,
+            str(about.uuid) if getattr(about, "uuid", None) is not None else None,
+            _pci_address(about),
+        )
+        if with_memory and hasattr(backend, "mem_get_info"):
+            found.vram_free, found.vram_total = backend.mem_get_info(device)
+        stats = backend.memory_stats_as_nested_dict(device)
+        if stats:
+            found.allocated = stats["allocated_bytes"]["all"]["current"]
+            found.reserved = stats["reserved_bytes"]["all"]["current"]
+        return found
+
+    def _backend(self, device: Any) -> Any:
+        """Torch's module for a device; null for a processor, and for what torch has no counters of."""
+        kind = getattr(device, "type", None)
+        return getattr(sys.modules.get("torch"), kind, None) if kind in ("cuda", "xpu", "mps") else None
+
+    def loaded_models(self) -> frozenset[int] | None:
+        """Marks of the models that are loaded now."""
+        loaded = getattr(sys.modules["comfy.model_management"], "current_loaded_models", None)
+        if not isinstance(loaded, list):
+            return None
+        models = [entry.model for entry in list(loaded)]
+        return frozenset(id(model) for model in models if model is not None)
+
+    def peak_reader(self, borders: deque[Border]) -> Callable[[str | None, bool], None] | None:
+        """What the executing thread calls at each border of a node; null where the device has no peaks to reset.
+
+        Takes the node's id, null for the prompt itself, and whether it begins.
+        """
+        device = sys.modules["comfy.model_management"].get_torch_device()
+        backend = self._backend(device)
+        if not hasattr(backend, "reset_peak_memory_stats"):
+            return None
+        read, reset = backend.memory_stats_as_nested_dict, backend.reset_peak_memory_stats
+
+        def border(node_id: str | None, begins: bool) -> None:
+            stats = read(device)
+            if not stats:
+                return
+            allocated, reserved = stats["allocated_bytes"]["all"], stats["reserved_bytes"]["all"]
+            borders.append(Border(node_id, begins, allocated["current"], allocated["peak"], reserved["peak"]))
+            reset(device)
+
+        return border
+
+
+def _pci_address(about: Any) -> str | None:
+    bus, device = getattr(about, "pci_bus_id", None), getattr(about, "pci_device_id", None)
+    if not isinstance(bus, int) or not isinstance(device, int):
+        return None
+    return f"{getattr(about, 'pci_domain_id', 0):04x}:{bus:02x}:{device:02x}.0"
+
+
 def _recording_host(host: Host) -> RecordingHost:
     return RecordingHost(
         private_folder=private_folder(),
@@ -665,6 +792,7 @@ def install() -> Host | None:
     host = Host(_recording_host)
     host.install()
     atexit.register(host.recording.stop, STOP_SECONDS)
+    atexit.register(host.sampler.stop, STOP_SECONDS)
     if queue is not None:
         setattr(queue, _MARK, host)
     return host

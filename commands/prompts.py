@@ -32,6 +32,17 @@ NODE_COLUMNS = {
     "title": "title",
     "duration_seconds": "seconds",
     "cached": "cached",
+    "vram_used_peak_bytes": "peak bytes",
+    "vram_delta_bytes": "change",
+}
+DEVICE_COLUMNS = {
+    "type": "device",
+    "name": "name",
+    "vram_used_peak_bytes": "peak bytes",
+    "utilization_percent_mean": "busy %",
+    "temperature_celsius_max": "max \N{DEGREE SIGN}C",
+    "energy_joules": "joules",
+    "source": "source",
 }
 
 
@@ -111,6 +122,7 @@ def print_prompt(prompt: dict[str, Any], nodes: list[dict[str, Any]]) -> None:
         prompt["outputs"],
         {"filename": "file", "subfolder": "folder", "type": "type", "bytes": "bytes", "node_id": "node"},
     )
+    table("Devices", prompt["devices"], DEVICE_COLUMNS)
     table("Markers", prompt["markers"], {"path": "path", "status": "status", "written_at": "written"})
     for note in [*prompt["notes"], *prompt["fallback_notes"]]:
         out.print(f"Note: {note}", markup=False)

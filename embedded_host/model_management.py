@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
 _interrupted = threading.Event()
+current_loaded_models: list[Any] = []
+"""There are no models here."""
 
 
 class InterruptProcessingException(BaseException):

@@ -22,6 +22,8 @@ class Options(argparse.Namespace):
     disable_auto_launch: bool = False
     disable_metadata: bool = False
     disable_all_custom_nodes: bool = False
+    enable_cors_header: str | None = None
+    enable_compress_response_body: bool = False
     verbose: str = "INFO"
 
     def base(self) -> Path:
@@ -42,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--disable-auto-launch", action="store_true")
     parser.add_argument("--disable-metadata", action="store_true")
     parser.add_argument("--disable-all-custom-nodes", action="store_true")
+    parser.add_argument("--enable-cors-header", nargs="?", const="*", default=None, metavar="ORIGIN")
+    parser.add_argument("--enable-compress-response-body", action="store_true")
     parser.add_argument("--verbose", nargs="?", const="DEBUG", default="INFO")
     return parser
 

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 from aiohttp import web
 
-from . import nodes
-from .middleware import origin_only
+from . import middleware, nodes, options
 from .prompt_queue import PromptQueue
 
 # How long open requests (somebody waits for a prompt) may hold up the end of the process.
@@ -40,7 +39,7 @@ class PromptServer:
         self.sockets_metadata: dict[str, dict[str, Any]] = {}
         self.on_prompt_handlers: list[PromptHandler] = []
         self.routes = web.RouteTableDef()
-        self.app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[origin_only])
+        self.app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=middleware.chosen(options.args))
         self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=SHUTDOWN_S)
 
     def add_routes(self) -> None:

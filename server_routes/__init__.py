@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from . import documents, environments, events, health, metrics, prompts, waiting
+from . import documents, environments, events, gpu, health, metrics, prompts, waiting
 from .answering import Answering
 from .route import AnyParameters, Route
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PREFIX = "/telemetry"
 ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
+    *gpu.ROUTES,
     *prompts.ROUTES,
     *waiting.ROUTES,
     *environments.ROUTES,

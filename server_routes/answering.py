@@ -27,7 +27,8 @@ HEADER = "X-Run-Recorder-Version"
 TOKEN_VARIABLE = "RUN_RECORDER_TOKEN"
 MAX_PART = 200
 """Characters of a part of a path: an id or a name."""
-MAX_QUERY = 4096
+MAX_QUERY = 8192
+"""Characters; aiohttp itself takes no more in a request's first line."""
 READY_SECONDS = 30.0
 _POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="run-recorder-read")
 
@@ -51,6 +52,7 @@ class Answering:
                 response = await self._answer(route, request)
             except ApiError as error:
                 response = answer(error.answer, error.status)
+                response.headers.update(error.headers)
             except (NotReadyError, StoreClosedError, SQLAlchemyError, TimeoutError) as error:
                 self._host.problems.report("store", "a request could not be answered from the store", error)
                 response = answer(ApiError(503, "unavailable", "the store can't be read now").answer, 503)

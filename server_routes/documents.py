@@ -148,7 +148,8 @@ async def nowhere(call: Call) -> web.StreamResponse:
     path = "/" + call.path.get("tail", "")
     methods = [route.method for route in ROUTES if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", route.path), path)]
     if methods:
-        raise ApiError(405, "not_found", f"{PREFIX}{path} takes {', '.join(methods)}")
+        allowed = ", ".join(methods)
+        raise ApiError(405, "not_found", f"{PREFIX}{path} takes {allowed}", headers={"Allow": allowed})
     raise not_found(f"there is no {PREFIX}{path}; {PREFIX}/openapi.json lists all routes")
 
 

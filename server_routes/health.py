@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 from aiohttp import web
 
 from ..comfyui_host import Host, comfyui_version
 from ..telemetry.contract import Health, SamplerHealth
+from ..telemetry.gpu.sampler import Sampler
 from ..telemetry.version import VERSION
 from .answering import elsewhere, is_authorized
 from .route import Call, Route, answer, answer_bytes
+
+
+def sampler_health(sampler: Sampler) -> SamplerHealth:
+    """What the sampler does."""
+    if not sampler.is_on:
+        return SamplerHealth()
+    state: Literal["idle", "sampling"] = "sampling" if sampler.is_sampling else "idle"
+    interval = sampler.settings.interval_seconds
+    return SamplerHealth(source=sampler.source, interval_seconds=interval, state=state, notes=sampler.notes())
 
 
 def health_of(host: Host) -> Health:
@@ -25,7 +36,7 @@ def health_of(host: Host) -> Health:
         worker=worker,
         seams=host.seam_health(),
         store=store,
-        sampler=SamplerHealth(),
+        sampler=sampler_health(host.sampler),
         problems=problems,
     )
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..telemetry.contract import PromptStatus
-from ..telemetry.store import Filter, Position
+from ..telemetry.search import Filter
+from ..telemetry.store import Position
 from ..telemetry.times import parse
 from .route import Parameters
 
@@ -31,21 +30,20 @@ def _finite(value: float) -> float:
     return value
 
 
+CURSOR = "[0-9]{1,15}-[0-9]{1,18}"
+"""How a cursor looks; every text of this form is one, so that the documentation promises nothing that is refused."""
+
+
 def encode_cursor(position: Position) -> str:
-    """Where the next page begins, as text that means nothing to its holder."""
-    plain = json.dumps([position.sort_ms, position.pk]).encode()
-    return base64.urlsafe_b64encode(plain).decode().rstrip("=")
+    """Where the next page begins, as text that need mean nothing to its holder."""
+    return f"{position.sort_ms}-{position.pk}"
 
 
 def _decode_cursor(value: Any) -> Position:
-    text = str(value)
-    try:
-        plain = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-    except (ValueError, binascii.Error, RecursionError):
-        plain = None
-    if not isinstance(plain, list) or [type(item) for item in plain] != [int, int] or max(map(abs, plain)) >= 2**63:
+    if not re.fullmatch(CURSOR, str(value)):
         raise ValueError("this is no cursor that a page gave")
-    return Position(*plain)
+    sort_ms, _, key = str(value).partition("-")
+    return Position(int(sort_ms), int(key))
 
 
 Moment = Annotated[
@@ -80,12 +78,16 @@ class Listing(Parameters):
         None, max_length=200, description="Part of the id, or of the name of a workflow, a class or an output."
     )
     class_type: str | None = Field(None, max_length=200, description="A node's class, exactly.")
-    output: str | None = Field(None, max_length=1024, description="A file's name, exactly.")
+    output: str | None = Field(None, max_length=255, description="A file's name, exactly.")
     limit: int = Field(50, ge=1, le=MAX_PAGE, description="Prompts a page, 1 to 500.")
     cursor: Annotated[
         Position | None,
         BeforeValidator(_decode_cursor, json_schema_input_type=str),
-        Field(None, json_schema_extra={"type": "string"}, description="`next_cursor` of the page before."),
+        Field(
+            None,
+            json_schema_extra={"type": "string", "pattern": f"^{CURSOR}$"},
+            description="`next_cursor` of the page before.",
+        ),
     ] = None
 
     def filter(self) -> Filter:

@@ -35,9 +35,17 @@ class AnyParameters(BaseModel):
 class ApiError(Exception):
     """An answer that is an error."""
 
-    def __init__(self, status: int, kind: str, message: str, field: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        message: str,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = headers or {}
         self.answer = ErrorAnswer(error=ErrorBody(type=kind, message=message, field=field))  # type: ignore[arg-type]
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 
 from aiohttp import web
 
 from ..telemetry.contract import Prompt
 from ..telemetry.feed import Waiter
-from ..telemetry.version import VERSION
-from .answering import HEADER, elsewhere
+from .answering import elsewhere
 from .parameters import Wait
 from .prompts import unknown
-from .route import Call, Route, answer, answer_bytes
+from .route import JSON, Call, Route, answer
 
 
 async def wait_for_prompt(call: Call) -> web.StreamResponse:
@@ -26,12 +26,16 @@ async def wait_for_prompt(call: Call) -> web.StreamResponse:
         return answer(found)
     try:
         body = await asyncio.wait_for(asyncio.shield(waiter.answer), call.query.timeout)
-        return await _send(call.request, waiter, body)
+        response = End(waiter, body)
     except asyncio.TimeoutError:
+        waiter.done()
         return await _as_it_is(call, found)
+    except BaseException:
+        waiter.done()
+        raise
     finally:
         recording.feed.forget(waiter)
-        waiter.done()
+    return response
 
 
 async def _as_it_is(call: Call, found: Prompt) -> web.StreamResponse:
@@ -42,15 +46,20 @@ async def _as_it_is(call: Call, found: Prompt) -> web.StreamResponse:
     return answer(now or found, 202 if is_open else 200)
 
 
-async def _send(request: web.Request, waiter: Waiter, body: bytes) -> web.StreamResponse:
-    """Send the answer before telling the recorder so: a garbage collection may wait for just that."""
-    response = answer_bytes(body)
-    response.headers[HEADER] = VERSION
-    response.headers["Cache-Control"] = "no-store"
-    await response.prepare(request)
-    await response.write_eof()
-    waiter.done()
-    return response
+class End(web.Response):
+    """A prompt's end. Tells the recorder when it is sent, or never will be: a garbage collection may wait for that."""
+
+    def __init__(self, waiter: Waiter, body: bytes) -> None:
+        super().__init__(body=body, content_type=JSON, charset="utf-8")
+        self._waiter = waiter
+        weakref.finalize(self, waiter.done)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send the rest of the answer, all there is of it."""
+        try:
+            await super().write_eof(data)
+        finally:
+            self._waiter.done()
 
 
 ROUTES = (

@@ -110,25 +110,48 @@ class PromptMarker(Model):
     written_at: Time | None = None
 
 
-class Device(Model):
-    """What one device had and did while a prompt ran."""
+class DeviceIdentity(Model):
+    """Which device it is."""
 
-    index: int | None = None
+    index: int | None = Field(
+        default=None, description="The number that torch has for it; of others their source's. Null of a cpu."
+    )
     name: str | None = None
-    type: str | None = None
-    in_use: bool | None = None
+    type: str | None = Field(default=None, description="cuda, rocm, xpu, mps, cpu, or what torch calls it.")
+    in_use: bool | None = Field(default=None, description="True of those that ComfyUI computes on; they come first.")
     uuid: str | None = None
-    vram_total_bytes: int | None = None
+    vram_total_bytes: int | None = Field(
+        default=None, description="Null of a cpu; the host's where it is shared, with a note."
+    )
+
+
+class Device(DeviceIdentity):
+    """What one device had and did while a prompt ran. What no source tells is null, and a note says so."""
+
     vram_free_before_bytes: int | None = None
-    vram_free_after_bytes: int | None = None
-    vram_used_peak_bytes: int | None = None
-    torch_allocated_peak_bytes: int | None = None
+    vram_free_after_bytes: int | None = Field(default=None, description="Null until the prompt has ended.")
+    vram_used_peak_bytes: int | None = Field(default=None, description="Of all processes, as sampled.")
+    torch_allocated_peak_bytes: int | None = Field(
+        default=None, description="Exact, by torch; of the first device in use."
+    )
     torch_reserved_peak_bytes: int | None = None
     utilization_percent_mean: float | None = None
     utilization_percent_max: float | None = None
     temperature_celsius_max: float | None = None
     power_watts_mean: float | None = None
-    energy_joules: float | None = None
+    energy_joules: float | None = Field(
+        default=None, description="By its counter; added up from power where a note says so."
+    )
+    source: str | None = Field(default=None, description="The sources that gave these figures: `nvml+torch`.")
+
+
+class LiveDevice(DeviceIdentity):
+    """One device now."""
+
+    vram_free_bytes: int | None = None
+    utilization_percent: float | None = None
+    temperature_celsius: float | None = None
+    power_watts: float | None = None
     source: str | None = None
 
 
@@ -140,6 +163,39 @@ class System(Model):
     process_rss_bytes: int | None = None
     process_rss_peak_bytes: int | None = None
     cpu_percent: float | None = None
+
+
+class Figures(Model):
+    """What was sampled while a prompt ran."""
+
+    devices: list[Device] = []
+    system: System | None = None
+    telemetry_source: str | None = None
+    fallback_notes: list[str] = []
+
+
+class LiveFigures(Model):
+    """What the telemetry sees now."""
+
+    devices: list[LiveDevice]
+    system: System | None = None
+    telemetry_source: str | None = Field(
+        default=None, description="The sources that gave something, the first believed first."
+    )
+    fallback_notes: list[str] = []
+
+
+class SampleColumns(Model):
+    """A prompt's curve. Every column is as long as `t_seconds`; what could not be read is null."""
+
+    t_seconds: list[float] = Field(description="Seconds since the prompt's start.")
+    readings_per_sample: int = Field(
+        default=1, description="From 2 on each figure is a mean, and has `_min` and `_max` columns beside it."
+    )
+    devices: dict[str, dict[str, list[int | float | None]]] = Field(
+        description="By place in the prompt's `devices`, from 0."
+    )
+    system: dict[str, list[int | float | None]]
 
 
 class Batch(Model):
@@ -209,8 +265,10 @@ class Node(Model):
     duration_seconds: float | None = Field(description="Null while it runs, and when cached.")
     cached: bool
     progress_max: float | None = None
-    vram_used_peak_bytes: int | None = None
-    vram_delta_bytes: int | None = None
+    vram_used_peak_bytes: int | None = Field(
+        None, description="The most that torch had allocated while it ran; null where the device has no such counter."
+    )
+    vram_delta_bytes: int | None = Field(None, description="What it left allocated, less what it found.")
     error: PromptError | None = None
 
 
@@ -276,8 +334,12 @@ class StoreHealth(Model):
 class SamplerHealth(Model):
     """Where GPU figures come from."""
 
-    source: str | None = None
-    interval_seconds: float | None = None
+    source: str | None = Field(default=None, description="The sources of the last reading; null where there is none.")
+    interval_seconds: float | None = Field(
+        default=None, description="Between two readings; null where sampling is off."
+    )
+    state: Literal["off", "idle", "sampling"] = Field(default="off", description="It reads only while a prompt runs.")
+    notes: list[str] = Field(default=[], description="Sources that can't be used here, and why.")
 
 
 class Problem(Model):
@@ -323,6 +385,7 @@ MODELS: dict[str, type[Model]] = {
     "done_marker": DoneMarker,
     "environment": Environment,
     "error": ErrorAnswer,
+    "gpu": LiveFigures,
     "health": Health,
     "instance": Instance,
     "marker": PromptMarker,
@@ -330,7 +393,9 @@ MODELS: dict[str, type[Model]] = {
     "node_list": NodeList,
     "output": Output,
     "prompt": Prompt,
+    "live_device": LiveDevice,
     "prompt_page": PromptPage,
+    "samples": SampleColumns,
     "system": System,
 }
 """The models by the names under which `/telemetry/schema/{model}` serves them."""

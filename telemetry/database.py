@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, StatementError
 
 from . import migrations
@@ -21,6 +21,7 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 """Where SQLite's WAL must not be used: its shared memory doesn't cross machines."""
 BUSY_TIMEOUT_MS = 1000
+CONNECT_SECONDS = 5
 _CORRUPT_CODES = (11, 26)
 """SQLITE_CORRUPT and SQLITE_NOTADB; Python 3.10 doesn't tell the code, only the words."""
 FILE_NAME = "run-recorder.sqlite3"
@@ -69,7 +70,9 @@ class Database:
         self.backend = self.url.get_backend_name()
         self.on_network = False
         self.is_open = False
-        self.engine: Engine = create_engine(self.url)
+        self.opened = 0
+        """How often it was opened: after a corrupt one was set aside it is another database."""
+        self.engine: Engine = create_engine(self.url, hide_parameters=True, **_options(self.url))
         if self.backend == "sqlite":
             event.listen(self.engine, "connect", self._on_connect)
             event.listen(self.engine, "begin", _begin_immediate)
@@ -90,6 +93,7 @@ class Database:
         with self.engine.begin() as connection:
             done = migrations.upgrade(connection)
         self.is_open = True
+        self.opened += 1
         return done
 
     def set_aside(self) -> Path | None:
@@ -122,6 +126,7 @@ class Database:
         cursor.execute(f"PRAGMA journal_mode={'DELETE' if self.on_network else 'WAL'}")
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA secure_delete=ON")  # what is erased, or moved to another page, is overwritten
         cursor.close()
 
     def set_durable(self, connection: Connection, durable: bool) -> None:
@@ -130,6 +135,15 @@ class Database:
             raw = connection.connection.dbapi_connection
             if raw is not None:
                 raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+
+    def empty_log(self) -> None:
+        """Move everything from SQLite's log into the database, and cut the log; as far as readers let it."""
+        if self.backend == "sqlite":
+            raw = self.engine.raw_connection()
+            try:
+                raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+            finally:
+                raw.close()
 
     def bytes(self) -> int | None:
         """How large the database is on the disk; null where that can't be told."""
@@ -146,6 +160,13 @@ class Database:
         """Give every connection back; `open` opens it again."""
         self.is_open = False
         self.engine.dispose()
+
+
+def _options(url: URL) -> dict[str, Any]:
+    """A server that does not answer is given up after some seconds, unless the URL says otherwise."""
+    if url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query:
+        return {"connect_args": {"connect_timeout": CONNECT_SECONDS}}
+    return {}
 
 
 def is_corrupt(error: BaseException) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from .contract import Prompt
 
@@ -71,6 +71,15 @@ class Feed:
                 waiters.remove(waiter)
             if not waiters:
                 self._waiters.pop(waiter.key, None)
+
+    def renumber(self, prompt_id: str, given: Mapping[int, int]) -> None:
+        """Runs of an id got other numbers, old to new: who waits for one goes on waiting for that same run."""
+        with self._lock:
+            moved = [(new, self._waiters.pop((prompt_id, old), [])) for old, new in given.items()]
+            for new, waiters in moved:
+                for waiter in waiters:
+                    waiter.key = prompt_id, new
+                    self._waiters[waiter.key].append(waiter)
 
     def publish(self, prompt: Prompt, all_answered: Callable[[], None]) -> int:
         """Answer everyone who waits for this run; how many there were.

@@ -11,7 +11,7 @@ import hmac
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import NamedTuple
 
 from .events import Graph
 
@@ -22,24 +22,19 @@ IsChoice = Callable[[str, str], bool]
 """Whether an input (by class and name) is a choice from a list; only the host can tell."""
 
 
-def workflow_fingerprint(graph: Graph) -> str:
-    """Of classes and wiring: the same for another seed, text, file name or number."""
-    return _fingerprint(graph, lambda _class, _name, _value: None)
+def fingerprints(graph: Graph, is_choice: IsChoice) -> tuple[str, str]:
+    """The fingerprint of the workflow, and that of the workflow with its settings.
 
-
-def settings_fingerprint(graph: Graph, is_choice: IsChoice) -> str:
-    """As above, and numbers, switches and choices (models included); without free text and seeds."""
-
-    def kept(class_type: str, name: str, value: object) -> object:
-        if "seed" in name.lower():
-            return None
-        if isinstance(value, str):
-            return value if is_choice(class_type, name) else None
-        if isinstance(value, float) and value.is_integer():
-            return int(value)
-        return value if isinstance(value, (bool, int, float)) else None
-
-    return _fingerprint(graph, kept)
+    The first is of classes and wiring: the same for another seed, text, file name or number. The second also of
+    numbers, switches and choices (models included); without free text and seeds.
+    """
+    nodes = {node_id: _read(node) for node_id, node in graph.items()}
+    digests: dict[str, Digests] = {}
+    for node_id in nodes:
+        _digest(nodes, node_id, is_choice, digests)
+    wholes = ("\n".join(sorted(digests[node_id][place] for node_id in nodes)) for place in (0, 1))
+    workflow, with_settings = (f"{ALGORITHM}:{_hash(whole)}" for whole in wholes)
+    return workflow, with_settings
 
 
 def graph_digest(graph: Graph, key: bytes) -> str:
@@ -56,65 +51,77 @@ def graph_digest(graph: Graph, key: bytes) -> str:
     return hmac.new(key, text.encode("utf-8", "backslashreplace"), hashlib.sha256).hexdigest()[:32]
 
 
-Keep = Callable[[str, str, object], object]
+Digests = tuple[str, str]
+"""A node's digests: without its settings, and with them."""
 
 
-def _fingerprint(graph: Graph, keep: Keep) -> str:
-    digests: dict[str, str] = {}
-    for node_id in graph:
-        _digest(graph, node_id, keep, digests)
-    whole = "\n".join(sorted(digests[node_id] for node_id in graph))
-    return f"{ALGORITHM}:{_hash(whole)}"
+class _Node(NamedTuple):
+    """A node as it counts: its inputs in the order of their names, wires apart from values."""
+
+    class_type: str
+    wires: list[tuple[str, str, str]]
+    """Input, the node at the other end, and which of its outputs."""
+    values: list[tuple[str, object]]
 
 
-def _digest(graph: Graph, first: str, keep: Keep, digests: dict[str, str]) -> None:
+def _read(node: object) -> _Node:
+    if not isinstance(node, Mapping):
+        return _Node("", [], [])
+    inputs = node.get("inputs")
+    found = _Node(str(node.get("class_type")), [], [])
+    for name, value in sorted(inputs.items(), key=lambda item: str(item[0])) if isinstance(inputs, Mapping) else ():
+        if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str):
+            found.wires.append((str(name), value[0], str(value[1])))
+        else:
+            found.values.append((str(name), value))
+    return found
+
+
+def _digest(nodes: Mapping[str, _Node], first: str, is_choice: IsChoice, digests: dict[str, Digests]) -> None:
     """Fill in the digests of a node and of all that it hangs on, without recursion: chains may be long."""
     waiting = [first]
     open_ids: set[str] = set()
     while waiting:
         node_id = waiting[-1]
-        missing = [source for source in _sources(graph, node_id) if source not in digests and source not in open_ids]
-        if node_id not in digests and missing:
-            open_ids.add(node_id)
-            waiting.extend(missing)
-            continue
+        if node_id not in digests:
+            sources = [source for _, source, _ in nodes[node_id].wires if source in nodes]
+            missing = [source for source in sources if source not in digests and source not in open_ids]
+            if missing:
+                open_ids.add(node_id)
+                waiting.extend(missing)
+                continue
+            digests[node_id] = _node_digests(nodes[node_id], is_choice, digests)
         waiting.pop()
         open_ids.discard(node_id)
-        if node_id not in digests:
-            digests[node_id] = _node_digest(graph, node_id, keep, digests)
 
 
-def _node(graph: Graph, node_id: str) -> tuple[str, Mapping[str, Any]]:
-    node = graph.get(node_id)
-    if not isinstance(node, Mapping):
-        return "", {}
-    inputs = node.get("inputs")
-    return str(node.get("class_type")), inputs if isinstance(inputs, Mapping) else {}
+def _node_digests(node: _Node, is_choice: IsChoice, digests: Mapping[str, Digests]) -> Digests:
+    """Of what is told of a node, as text that is the same with every Python: `ascii` of lists of plain values."""
+    found = [(name, digests.get(source, _CYCLE), output) for name, source, output in node.wires]
+    plain = [(name, without, output) for name, (without, _), output in found]
+    told = [(name, with_settings, output) for name, (_, with_settings), output in found]
+    settings = [
+        (name, kept)
+        for name, value in node.values
+        if (kept := _setting(node.class_type, name, value, is_choice)) is not None
+    ]
+    return _hash(ascii((node.class_type, plain))), _hash(ascii((node.class_type, told, settings)))
 
 
-def _link(value: object) -> tuple[str, object] | None:
-    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str):
-        return value[0], value[1]
-    return None
+def _setting(class_type: str, name: str, value: object, is_choice: IsChoice) -> object:
+    """What of an input's value counts as a setting; null for nothing."""
+    if isinstance(value, str):
+        return value if "seed" not in name.lower() and is_choice(class_type, name) else None
+    if not isinstance(value, (bool, int, float)) or "seed" in name.lower():
+        return None
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return int(value) if value.is_integer() else value
+    return value
 
 
-def _sources(graph: Graph, node_id: str) -> list[str]:
-    links = (_link(value) for value in _node(graph, node_id)[1].values())
-    return [link[0] for link in links if link is not None and link[0] in graph]
-
-
-def _node_digest(graph: Graph, node_id: str, keep: Keep, digests: Mapping[str, str]) -> str:
-    class_type, inputs = _node(graph, node_id)
-    told: list[object] = [class_type]
-    for name in sorted(inputs, key=str):
-        link = _link(inputs[name])
-        if link is not None:
-            told.append([name, digests.get(link[0], "cycle"), str(link[1])])
-            continue
-        value = keep(class_type, str(name), inputs[name])
-        if value is not None and not (isinstance(value, float) and not math.isfinite(value)):
-            told.append([name, value])
-    return _hash(json.dumps(told, sort_keys=True, default=repr))
+_CYCLE: Digests = ("cycle", "cycle")
 
 
 def _hash(text: str) -> str:

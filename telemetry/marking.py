@@ -87,7 +87,7 @@ class Marking:
             entries.append(item.entry if item is not None else PromptMarker(path=None, status="not written"))
         for request in plan.requests:
             if not request.refused and request.node_id not in served:
-                entries.append(_unserved(request, record))
+                entries += [one for one in _unserved(request, record) if one.path is None or one not in entries]
         record.markers = entries
         record.pending = [(str(item.place.prefix), item.status, item.temporary.name) for item in prepared]
         return prepared
@@ -141,7 +141,7 @@ class Marking:
             put_in_place(item.temporary, item.place, "running")
             path = item.entry.path or ""
             for request in decision.requests:
-                request.written = item.entry.written_at
+                request.written.append(path)
             _take_the_place_of_a_due_one(record.markers, item.entry)
         return path
 
@@ -179,12 +179,11 @@ def _take_the_place_of_a_due_one(entries: list[PromptMarker], entry: PromptMarke
     entries.append(entry)
 
 
-def _unserved(request: MarkerRequest, record: PromptRecord) -> PromptMarker:
+def _unserved(request: MarkerRequest, record: PromptRecord) -> list[PromptMarker]:
     """What became of a request that the end of its prompt did not serve."""
-    if request.when == INPUTS_READY and request.written is not None:
-        written = [entry for entry in record.markers if entry.written_at == request.written]
-        if written:
-            return written[0]
+    written = [entry for entry in record.markers if entry.path in request.written]
+    if written:
+        return written
     if request.when == INPUTS_READY:
         record.note(f"no marker from node {request.node_id}: it did not run, so its inputs never were ready")
-    return PromptMarker(path=None, status="not written")
+    return [PromptMarker(path=None, status="not written")]

@@ -29,7 +29,7 @@ class Problems:
             if known is not None:
                 known.count += 1
                 return
-            said = f"{hint} ({type(error).__name__}: {redact(error)})" if error is not None else hint
+            said = f"{hint} ({type(error).__name__}: {_first_line(error)})" if error is not None else hint
             self._known[what] = Problem(what=what, since=iso(milliseconds(time.time())), count=1, hint=said)
         logger.warning("Run Recorder: %s: %s", what, said)
 
@@ -47,3 +47,8 @@ class Problems:
         """The problems so far, in the order in which they first came."""
         with self._lock:
             return [problem.model_copy() for problem in self._known.values()]
+
+
+def _first_line(error: BaseException) -> str:
+    """What an error says, without the statement and its values that a database's error goes on with."""
+    return next(iter(redact(error).splitlines()), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .contract import Batch, CurrentNode, PromptError, PromptMarker, PromptStatus
+from .contract import Batch, CurrentNode, Figures, PromptError, PromptMarker, PromptStatus
 from .outputs import ReportedFile
 from .requests import MarkerPlan
 from .text import clean
@@ -27,6 +27,8 @@ class NodeRecord:
     value: float | None = None
     progress_max: float | None = None
     error: PromptError | None = None
+    vram_used_peak_bytes: int | None = None
+    vram_delta_bytes: int | None = None
 
 
 @dataclass(slots=True)
@@ -65,6 +67,10 @@ class PromptRecord:
     pending: list[tuple[str, str, str]] = field(default_factory=list)
     """Markers that are committed and may not yet be in place: prefix, status, the temporary's name."""
     outputs: list[ReportedFile] = field(default_factory=list)
+    figures: Figures | None = None
+    """What was sampled; null until there is something, and where nothing was."""
+    samples: bytes | None = None
+    """The curve, encoded; null once it is in the store."""
 
     def note(self, text: str) -> None:
         """Add a note, once."""

@@ -23,22 +23,27 @@ from .cost import RecordCost
 from .database import Database, default_url, is_corrupt
 from .events import MarkerRun, PromptQueued
 from .feed import Feed, Waiter
+from .figures import FigureKeeper
 from .fingerprint import IsChoice
+from .gpu.session import Session
 from .inbox import Inbox
 from .instance import InstanceLocks
 from .prefix import SIZE_TOKENS, PrefixError, parse_prefix, resolve_tokens
 from .problems import Problems
 from .recorder import Run, current_node, refresh
 from .redact import redact
-from .retention import Retention, prune
+from .retention import Retention, erase_until, prune
 from .rows import search_text
-from .store import Filter, Position, Store
+from .search import Filter
+from .store import Position, Store
 from .stream import Stream
 from .temporaries import sweep
 from .view import node_of, prompt_of
 from .writer import Surroundings, Writer
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from .metrics import Metrics
 
 KEY_FILE = "digest.key"
@@ -72,6 +77,10 @@ class Recording:
         self.feed = Feed()
         self.problems = Problems()
         self.cost = RecordCost()
+        self.add_metrics: Callable[[CollectorRegistry], None] = lambda registry: None
+        """Called once, with the registry of metrics, where there is one: adds what others than the recorder count."""
+        self.figures = FigureKeeper()
+        """What the sampler has of the open runs."""
         self.ready = threading.Event()
         """Set once the store is open and what dead processes left is settled, or the store has failed."""
         self.metrics: Metrics | None = None
@@ -159,6 +168,7 @@ class Recording:
         )
         writer = Writer(self.inbox, Store(database), self.feed, self.problems, surroundings, instance)
         writer.on_saved = self._saved
+        writer.figures = self.figures
         self._count_ended(writer)
         writer.opener = functools.partial(self._open_store, writer, self._locks)
         writer.step()
@@ -173,6 +183,7 @@ class Recording:
             self.problems.report("metrics", hint, error)
             return
         self.metrics = Metrics(lambda: list(writer.recorder.runs), self.problems, self.cost)
+        self.add_metrics(self.metrics.registry)
         writer.on_ended = self.metrics.ended
 
     def _database(self, folder: Path) -> Database:
@@ -194,8 +205,6 @@ class Recording:
             hint = "the database is on a network file system: slower, and without WAL; set RUN_RECORDER_DATABASE_URL"
             self.problems.report("store on a network file system", hint)
         writer.store.add_instance(writer.instance)
-        if writer.environment is not None:
-            writer.store.add_environment(writer.environment)
         writer.opener = None
         writer.stream.begin(writer.store.events())
         self._settle_dead(writer, locks)
@@ -229,10 +238,7 @@ class Recording:
     def _look_around(self, writer: Writer) -> None:
         """What takes its time: the environment, and temporaries that a killed process left."""
         try:
-            environment = self.host.environment()
-            writer.environment = environment
-            if writer.opener is None:
-                writer.store.add_environment(environment)
+            writer.environment = self.host.environment()
         except Exception as error:  # noqa: BLE001
             self.problems.report("environment", "what prompts run on is not known", error)
         with contextlib.suppress(OSError):
@@ -314,7 +320,7 @@ class Recording:
     def _view(self, run: Run) -> Prompt:
         refresh(run)
         instance = self.writer.instance
-        record = replace(run.record)
+        record = replace(run.record, figures=self.figures.figures(run))
         if run.final is not None and self.writer.is_failing:
             record = replace(record, status=run.final, notes=[*record.notes, UNCOMMITTED])
         return prompt_of(record, {instance.id: instance})
@@ -354,20 +360,23 @@ class Recording:
         store = self.writer.store
         if not store.database.is_open:
             return self._page_of_memory(wanted, limit), None
-        records = store.page(wanted, limit + 1, after)
-        more = len(records) > limit
-        records = records[:limit]
+        unsaved = self._page_of_memory(wanted, limit - 1, unsaved=True) if after is None else []
+        room = limit - len(unsaved)
+        records = store.page(wanted, room + 1, after)
+        more = len(records) > room
+        records = records[:room]
         instances = self._instances([record.instance_id for record in records])
-        items = [self._current(prompt_of(record, instances)) for record in records]
+        items = unsaved + [self._current(prompt_of(record, instances)) for record in records]
         last = records[-1].pk if records and more else None
         return items, store.position(last) if last is not None else None
 
-    def _page_of_memory(self, wanted: Filter, limit: int) -> list[Prompt]:
-        """What is in memory, newest first: all there is while the store is closed."""
+    def _page_of_memory(self, wanted: Filter, limit: int, *, unsaved: bool = False) -> list[Prompt]:
+        """What is in memory, newest first: all there is while the store is closed; or what the store doesn't have."""
         writer = self.writer
         writer.drain()
         with writer.lock:
-            runs = [run for run in reversed(writer.recorder.runs) if matches(wanted, run)]
+            runs = [run for run in reversed(writer.recorder.runs) if not (unsaved and run.record.pk is not None)]
+            runs = [run for run in runs if matches(wanted, run)]
             return [self._view(run) for run in runs[:limit]]
 
     def _current(self, prompt: Prompt) -> Prompt:
@@ -391,13 +400,32 @@ class Recording:
         return any(run_number in (None, record.run_number) for record in runs)
 
     def delete(self, prompt_id: str, run_number: int | None = None) -> int:
-        """Forget an ended prompt; how many runs were there."""
-        return self.writer.store.delete_prompt(prompt_id, run_number)
+        """Erase an ended prompt; how many runs were there."""
+        store = self.writer.store
+        gone = store.erase_prompt(prompt_id, run_number)
+        store.forget_log()
+        self._forget_erased()
+        return gone
 
     def delete_until(self, until_ms: int) -> int:
-        """Forget all ended prompts that were queued before a time; how many there were."""
+        """Erase all ended prompts that were queued before a time; how many there were."""
         self.flush()
-        return self.writer.store.delete_until(until_ms)
+        gone = erase_until(self.writer.store, until_ms)
+        self._forget_erased()
+        return gone
+
+    def _forget_erased(self) -> None:
+        """Tell nobody any more of prompts that are neither open nor in the store."""
+        writer = self.writer
+        ids = writer.stream.prompt_ids()
+        known = writer.store.known(ids)
+        with writer.lock:
+            known.update(run.record.prompt_id for run in writer.recorder.runs)
+        writer.stream.forget(ids - known)
+
+    def follow(self, session: Session) -> None:
+        """The sampler reads for a prompt that starts now: its figures are to come into that prompt's record."""
+        self.figures.follow(session)
 
     def ending(self) -> None:
         """A prompt is about to end: from now on `wait_settled` waits, until its marker and its waiters are served."""
@@ -405,8 +433,14 @@ class Recording:
             self._writer.settled.clear()
 
     def wait_settled(self, timeout: float) -> bool:
-        """Wait, at most `timeout` seconds, until no ended prompt is unsettled; true where there is none."""
-        return self._writer is None or self._writer.settled.wait(timeout)
+        """Wait, at most `timeout` seconds, until no ended prompt is unsettled; true where there is none.
+
+        Does not wait for a store that can't be written.
+        """
+        writer = self._writer
+        if writer is not None and writer.is_failing:
+            return False
+        return writer is None or writer.settled.wait(timeout)
 
     def store_health(self) -> StoreHealth:
         """How the store is."""
@@ -471,7 +505,10 @@ def matches(wanted: Filter, run: Run) -> bool:
         (not wanted.statuses or record.status in wanted.statuses)
         and (wanted.since_ms is None or queued >= wanted.since_ms)
         and (wanted.until_ms is None or queued < wanted.until_ms)
-        and (wanted.q is None or wanted.q.lower() in search_text(record, classes))
+        and (
+            wanted.q is None
+            or any(wanted.q.lower() in text for text in (search_text(record), *map(str.lower, classes)))
+        )
         and (wanted.class_type is None or wanted.class_type in classes)
         and (wanted.output is None or any(file.filename == wanted.output for file in record.outputs))
     )

@@ -25,8 +25,8 @@ class MarkerRequest:
     hash_files: bool = False
     refused: bool = False
     """True where ComfyUI left the node out because its inputs were no good."""
-    written: str | None = None
-    """Relative path of the marker that was written when the node's inputs were ready."""
+    written: list[str] = field(default_factory=list)
+    """Relative paths of the markers that were written when the node's inputs were ready."""
 
     def learn(self, run: MarkerRun) -> None:
         """Take over what the node itself was given."""

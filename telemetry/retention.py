@@ -70,6 +70,13 @@ def prune(store: Store, kept: Retention, pause: Callable[[float], object] = time
     return gone
 
 
+def erase_until(store: Store, until_ms: int, pause: Callable[[float], object] = time.sleep) -> int:
+    """Erase every ended prompt that was queued before a time; how many there were. Raises what the store raises."""
+    gone = _bite_by_bite(lambda: store.delete_oldest(BITE, before_ms=until_ms, erasing=True), pause)
+    store.forget_log()
+    return gone
+
+
 def _prune_count(store: Store, keep: int, pause: Callable[[float], object]) -> int:
     excess = store.count() - keep
     gone = 0

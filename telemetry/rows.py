@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from .contract import Batch, CurrentNode, Model, PromptError, PromptMarker
+from sqlalchemy import RowMapping
+
+from .contract import Batch, CurrentNode, Figures, Model, PromptError, PromptMarker
 from .folder import FileStamp
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
@@ -20,17 +21,19 @@ _SAME = (
 ).split()
 """Columns that are the record's own fields."""
 _NODE = (
-    "seq node_id class_type title display_node_id parent_node_id started_ms duration_seconds cached progress_max"
+    "seq node_id title display_node_id parent_node_id started_ms duration_seconds cached progress_max "
+    "vram_used_peak_bytes vram_delta_bytes"
 ).split()
-MAX_SEARCH = 4000
+MAX_SEARCH = 64_000
+"""Characters: the names of some three thousand files."""
 
 
 def _dump(model: Model | None) -> Row | None:
     return None if model is None else model.model_dump()
 
 
-def prompt_row(record: PromptRecord, classes: set[str], now_ms: int) -> Row:
-    """A record as a row of `prompts`. `classes` are its nodes' classes, for the search."""
+def prompt_row(record: PromptRecord, now_ms: int) -> Row:
+    """A record as a row of `prompts`."""
     row: Row = {name: getattr(record, name) for name in _SAME}
     known = record.queued_ms if record.queued_ms is not None else record.started_ms
     row.update(
@@ -41,20 +44,21 @@ def prompt_row(record: PromptRecord, classes: set[str], now_ms: int) -> Row:
         notes=record.notes or None,
         batch=_dump(record.batch),
         plan=record.plan.dump() if record.plan is not None else None,
+        figures=record.figures.model_dump(exclude_none=True) if record.figures is not None else None,
         pending=[list(item) for item in record.pending] or None,
-        search=search_text(record, classes),
+        search=search_text(record),
     )
     return row
 
 
-def search_text(record: PromptRecord, classes: set[str]) -> str:
-    """What `q` looks in: the id, the workflow's name, classes and the names of outputs, in lower case."""
+def search_text(record: PromptRecord) -> str:
+    """What `q` looks in besides the names of classes: the id, the workflow's name and outputs' names, in lower case."""
     names = dict.fromkeys(file.filename for file in record.outputs)
-    words = [record.prompt_id, record.workflow_name or "", *sorted(classes), *names]
+    words = [record.prompt_id, record.workflow_name or "", *names]
     return clean("\n".join(words).lower(), MAX_SEARCH)
 
 
-def prompt_record(row: Mapping[str, Any]) -> PromptRecord:
+def prompt_record(row: RowMapping) -> PromptRecord:
     """The record of a row of `prompts`; its outputs are in rows of their own."""
     return PromptRecord(
         pk=row["pk"],
@@ -65,6 +69,7 @@ def prompt_record(row: Mapping[str, Any]) -> PromptRecord:
         notes=list(row["notes"] or ()),
         batch=Batch.model_validate(row["batch"]) if row["batch"] else None,
         plan=MarkerPlan.load(row["plan"]) if row["plan"] else None,
+        figures=Figures.model_validate(row["figures"]) if row["figures"] else None,
         pending=[(prefix, status, name) for prefix, status, name in row["pending"] or ()],
     )
 
@@ -86,7 +91,7 @@ def output_row(pk: int, seq: int, file: ReportedFile) -> Row:
     }
 
 
-def output_file(row: Mapping[str, Any]) -> ReportedFile:
+def output_file(row: RowMapping) -> ReportedFile:
     """The file of a row of `outputs`."""
     stamp = None
     if row["bytes"] is not None:
@@ -94,12 +99,13 @@ def output_file(row: Mapping[str, Any]) -> ReportedFile:
     return ReportedFile(row["node_id"], row["filename"], row["subfolder"], row["type"], row["cached"], stamp)
 
 
-def node_row(pk: int, node: NodeRecord) -> Row:
-    """A node as a row of `nodes`."""
-    return {"prompt_pk": pk, "error": _dump(node.error), **{name: getattr(node, name) for name in _NODE}}
+def node_row(pk: int, node: NodeRecord, class_id: int | None) -> Row:
+    """A node as a row of `nodes`; `class_id` is its class' number, null where the class is not known."""
+    row = {name: getattr(node, name) for name in _NODE}
+    return {"prompt_pk": pk, "error": _dump(node.error), "class_id": class_id, **row}
 
 
-def node_record(row: Mapping[str, Any]) -> NodeRecord:
-    """The node of a row of `nodes`."""
+def node_record(row: RowMapping) -> NodeRecord:
+    """The node of a row of `nodes`, with its class' name as `class_type`."""
     error = PromptError.model_validate(row["error"]) if row["error"] else None
-    return NodeRecord(error=error, **{name: row[name] for name in _NODE})
+    return NodeRecord(error=error, class_type=row["class_type"], **{name: row[name] for name in _NODE})

@@ -58,6 +58,8 @@ class Evidence:
     started_listings: dict[str, Listing] = field(default_factory=dict)
     listed: Callable[[str, Iterable[str]], set[tuple[str, FileStamp]]] = lambda _folder, _names: set()
     """Which versions of these files in this folder earlier records list."""
+    listed_in_peace: bool = False
+    """True where no other prompt has run since the listing at queueing: what is new since is no earlier prompt's."""
     this_process: bool = True
     """False after a restart: then only the wall clock tells what is older."""
 
@@ -295,6 +297,8 @@ class _Case:
             now = {name: stamp for name, stamp in now.items() if before.files.get(name) != stamp}
         started = self._start_by_clock_of(path)
         recent = {name: stamp for name, stamp in now.items() if stamp.modified_ns >= (started - _slack(stamp)) * 1e9}
+        if evidence.listed_in_peace and before is not None and self._in_time(before):
+            return recent
         known = evidence.listed(folder, recent) if recent else set()
         return {name: stamp for name, stamp in recent.items() if (name, stamp) not in known}
 

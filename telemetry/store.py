@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Select,
     and_,
@@ -22,14 +21,17 @@ from sqlalchemy import (
     update,
 )
 
+from .bulk import insert_many
+from .class_names import ClassNames
 from .contract import OPEN_STATUSES, Environment, Instance
 from .database import Database, StoreClosedError
 from .folder import FileStamp
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
 from .rows import node_record, node_row, output_file, output_row, prompt_record, prompt_row
+from .search import SEARCH_TABLE, Filter, conditions
 from .stream import DURABLE, KEPT_IN_STORE, StreamEvent
-from .tables import counters, environments, events, instances, nodes, outputs, prompts
+from .tables import classes, counters, environments, events, instances, nodes, outputs, prompts, samples
 from .text import clean
 from .times import milliseconds
 
@@ -45,7 +47,6 @@ class Change:
     record: PromptRecord
     new_nodes: list[NodeRecord] = field(default_factory=list)
     changed_nodes: list[NodeRecord] = field(default_factory=list)
-    classes: set[str] = field(default_factory=set)
     outputs: bool = False
     """True where the outputs are final and are to be saved, too."""
 
@@ -58,18 +59,6 @@ class Position:
     pk: int
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which prompts are asked for; null and empty ask for all."""
-
-    statuses: tuple[str, ...] = ()
-    since_ms: int | None = None
-    until_ms: int | None = None
-    q: str | None = None
-    class_type: str | None = None
-    output: str | None = None
-
-
 class Store:
     """Prompts, nodes, outputs, environments and instances in one database.
 
@@ -79,10 +68,18 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._opened = -1
+        self._names = ClassNames(database.engine)
+        self._indexed = False
 
     def _require_open(self) -> None:
         if not self.database.is_open:
             raise StoreClosedError("the store is not open; /telemetry/health says why")
+        if self._opened != self.database.opened:
+            self._opened = self.database.opened
+            self._names = ClassNames(self.database.engine)
+            with self.database.engine.connect() as connection:
+                self._indexed = connection.dialect.has_table(connection, SEARCH_TABLE)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -112,18 +109,23 @@ class Store:
 
         `news` are numbered events; those that outlive the process are saved, too.
         """
+        self._require_open()
         inserted: list[PromptRecord] = []
+        new = {node.class_type for change in changes for node in change.new_nodes if node.class_type is not None}
+        numbers = self._names.numbers_of(new)
         try:
             with self._writing(durable) as connection:
                 for change in changes:
                     if change.record.pk is None:
                         inserted.append(change.record)
-                    _save(connection, change)
+                    _save(connection, change, numbers)
                 _save_news(connection, news)
         except BaseException:
             for record in inserted:
                 record.pk = None
             raise
+        for change in changes:
+            change.record.samples = None
 
     def events(self) -> list[StreamEvent]:
         """The newest events that were kept, oldest first."""
@@ -136,7 +138,8 @@ class Store:
         """Reserve a block of event numbers for this process alone; the first of them. Also lets go of old events."""
         with self._writing() as connection:
             last = connection.execute(select(func.max(events.c.number))).scalar() or 0
-            reserved = connection.execute(select(counters.c.value).where(counters.c.name == EVENT_COUNTER)).scalar()
+            counter = select(counters.c.value).where(counters.c.name == EVENT_COUNTER).with_for_update()
+            reserved = connection.execute(counter).scalar()
             first = max(reserved or 1, last + 1, at_least)
             value = {"the_name": EVENT_COUNTER, "new_value": first + count}
             if reserved is None:
@@ -175,29 +178,47 @@ class Store:
         with self._writing() as connection:
             connection.execute(update(prompts).where(prompts.c.pk.in_(keys)).values(pending=null()))
 
-    def delete_prompt(self, prompt_id: str, run_number: int | None = None) -> int:
-        """Forget an ended prompt (all its runs, or one); how many runs were there."""
+    def erase_prompt(self, prompt_id: str, run_number: int | None = None) -> int:
+        """Erase an ended prompt (all its runs, or one) with its events; how many runs were there."""
         which = [prompts.c.prompt_id == prompt_id, prompts.c.status.not_in(OPEN_STATUSES)]
         if run_number is not None:
             which.append(prompts.c.run_number == run_number)
         with self._writing() as connection:
-            return connection.execute(delete(prompts).where(*which)).rowcount
+            gone = connection.execute(delete(prompts).where(*which)).rowcount
+            _erase_events(connection, {prompt_id})
+        return gone
 
-    def delete_until(self, until_ms: int) -> int:
-        """Forget every ended prompt that was queued before a time; how many there were."""
-        which = and_(prompts.c.sort_ms < until_ms, prompts.c.status.not_in(OPEN_STATUSES))
-        with self._writing() as connection:
-            return connection.execute(delete(prompts).where(which)).rowcount
+    def delete_oldest(self, most: int, before_ms: int | None = None, *, erasing: bool = False) -> int:
+        """Delete at most so many of the oldest ended prompts, of those queued before a time; how many there were.
 
-    def delete_oldest(self, most: int, before_ms: int | None = None) -> int:
-        """Forget at most so many of the oldest ended prompts, of those queued before a time; how many there were."""
-        oldest = select(prompts.c.pk).where(prompts.c.status.not_in(OPEN_STATUSES))
+        With `erasing` their events go, too.
+        """
+        oldest = select(prompts.c.pk, prompts.c.prompt_id).where(prompts.c.status.not_in(OPEN_STATUSES))
         if before_ms is not None:
             oldest = oldest.where(prompts.c.sort_ms < before_ms)
         oldest = oldest.order_by(prompts.c.sort_ms, prompts.c.pk).limit(most)
         with self._writing() as connection:
-            keys = connection.execute(oldest).scalars().all()
-            return connection.execute(delete(prompts).where(prompts.c.pk.in_(keys))).rowcount if keys else 0
+            found = connection.execute(oldest).all()
+            if not found:
+                return 0
+            if erasing:
+                _erase_events(connection, {row.prompt_id for row in found}, but_of=[row.pk for row in found])
+            return connection.execute(delete(prompts).where(prompts.c.pk.in_([row.pk for row in found]))).rowcount
+
+    def known(self, prompt_ids: Iterable[str]) -> set[str]:
+        """Which of these prompts are kept."""
+        wanted, found = list(prompt_ids), set[str]()
+        with self._reading() as connection:
+            for start in range(0, len(wanted), NAMES_A_QUERY):
+                query = select(prompts.c.prompt_id).where(
+                    prompts.c.prompt_id.in_(wanted[start : start + NAMES_A_QUERY])
+                )
+                found.update(connection.execute(query).scalars())
+        return found
+
+    def forget_log(self) -> None:
+        """Empty SQLite's log, in which what was erased may still stand."""
+        self.database.empty_log()
 
     # ------------------------------------------------------------ reading
 
@@ -234,13 +255,12 @@ class Store:
 
     def page(self, wanted: Filter, limit: int, after: Position | None = None) -> list[PromptRecord]:
         """At most `limit` prompts, newest first."""
-        query = select(prompts).where(*_conditions(wanted))
+        query = select(prompts).order_by(prompts.c.sort_ms.desc(), prompts.c.pk.desc()).limit(limit)
         if after is not None:
             earlier = prompts.c.sort_ms < after.sort_ms
             query = query.where(or_(earlier, and_(prompts.c.sort_ms == after.sort_ms, prompts.c.pk < after.pk)))
-        query = query.order_by(prompts.c.sort_ms.desc(), prompts.c.pk.desc()).limit(limit)
         with self._reading() as connection:
-            return _records(connection, query)
+            return _records(connection, query.where(*conditions(connection, wanted, self._indexed)))
 
     def position(self, pk: int) -> Position | None:
         """Where a prompt stands in the list."""
@@ -250,9 +270,15 @@ class Store:
 
     def nodes(self, pk: int) -> list[NodeRecord]:
         """A prompt's nodes in the order in which they ran."""
-        query = select(nodes).where(nodes.c.prompt_pk == pk).order_by(nodes.c.seq)
+        named = select(nodes, classes.c.name.label("class_type")).outerjoin(classes)
+        query = named.where(nodes.c.prompt_pk == pk).order_by(nodes.c.seq)
         with self._reading() as connection:
-            return [node_record(row._asdict()) for row in connection.execute(query)]
+            return [node_record(row._mapping) for row in connection.execute(query)]
+
+    def samples(self, pk: int) -> bytes | None:
+        """A prompt's encoded curve; null where none was kept."""
+        with self._reading() as connection:
+            return connection.execute(select(samples.c.data).where(samples.c.prompt_pk == pk)).scalar()
 
     def environment(self, environment_id: str) -> Environment | None:
         """An environment; null where it is not known."""
@@ -275,7 +301,9 @@ class Store:
 
     def unsettled(self) -> list[PromptRecord]:
         """Every prompt that is queued or running, or has a marker that may not yet be in place."""
-        query = select(prompts).where(or_(prompts.c.status.in_(OPEN_STATUSES), prompts.c.pending.is_not(None)))
+        waiting = select(prompts.c.pk).where(prompts.c.pending.is_not(None))
+        unfinished = select(prompts.c.pk).where(prompts.c.status.in_(OPEN_STATUSES))
+        query = select(prompts).where(prompts.c.pk.in_(unfinished.union(waiting)))
         with self._reading() as connection:
             return _records(connection, query.order_by(prompts.c.sort_ms, prompts.c.pk))
 
@@ -304,7 +332,7 @@ class Store:
         )
         query = select(outputs).where(outputs.c.prompt_pk == last.scalar_subquery()).order_by(outputs.c.seq)
         with self._reading() as connection:
-            return [output_file(row._asdict()) for row in connection.execute(query)]
+            return [output_file(row._mapping) for row in connection.execute(query)]
 
     def count(self) -> int:
         """How many runs are kept."""
@@ -312,28 +340,9 @@ class Store:
             return connection.execute(select(func.count()).select_from(prompts)).scalar() or 0
 
 
-def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if wanted.statuses:
-        found.append(prompts.c.status.in_(wanted.statuses))
-    if wanted.since_ms is not None:
-        found.append(prompts.c.sort_ms >= wanted.since_ms)
-    if wanted.until_ms is not None:
-        found.append(prompts.c.sort_ms < wanted.until_ms)
-    if wanted.q:
-        found.append(prompts.c.search.contains(clean(wanted.q.lower()), autoescape=True))
-    if wanted.class_type:
-        of_class = select(nodes.c.prompt_pk).where(nodes.c.class_type == wanted.class_type)
-        found.append(prompts.c.pk.in_(of_class))
-    if wanted.output:
-        with_file = select(outputs.c.prompt_pk).where(outputs.c.filename == wanted.output)
-        found.append(prompts.c.pk.in_(with_file))
-    return found
-
-
-def _save(connection: Connection, change: Change) -> None:
+def _save(connection: Connection, change: Change, numbers: Mapping[str, int]) -> None:
     record = change.record
-    row = prompt_row(record, change.classes, milliseconds(time.time()))
+    row = prompt_row(record, milliseconds(time.time()))
     if record.pk is None:
         key = connection.execute(insert(prompts), row).inserted_primary_key
         record.pk = key[0] if key is not None else None
@@ -342,12 +351,22 @@ def _save(connection: Connection, change: Change) -> None:
     if record.pk is None:
         raise RuntimeError("the database gave no key to a new prompt")
     if change.new_nodes:
-        connection.execute(insert(nodes), [node_row(record.pk, node) for node in change.new_nodes])
+        rows = [node_row(record.pk, node, numbers.get(node.class_type or "")) for node in change.new_nodes]
+        insert_many(connection, nodes, rows)
     if change.changed_nodes:
         connection.execute(_UPDATE_NODE, [_node_change(record.pk, node) for node in change.changed_nodes])
     if change.outputs and record.outputs:
         rows = [output_row(record.pk, seq, file) for seq, file in enumerate(record.outputs)]
         connection.execute(insert(outputs), rows)
+    if record.samples is not None:
+        connection.execute(insert(samples), {"prompt_pk": record.pk, "data": record.samples})
+
+
+def _erase_events(connection: Connection, prompt_ids: set[str], but_of: Sequence[int] = ()) -> None:
+    """Delete the events of prompts of which no run is left, those with the keys `but_of` not counted."""
+    left = select(prompts.c.prompt_id).where(prompts.c.prompt_id.in_(prompt_ids), prompts.c.pk.not_in(but_of))
+    gone = prompt_ids - set(connection.execute(left).scalars())
+    connection.execute(delete(events).where(events.c.prompt_id.in_(gone)))
 
 
 def _save_news(connection: Connection, news: Sequence[StreamEvent]) -> None:
@@ -361,7 +380,15 @@ def _save_news(connection: Connection, news: Sequence[StreamEvent]) -> None:
 
 
 _UPDATE_COUNTER = update(counters).where(counters.c.name == bindparam("the_name")).values(value=bindparam("new_value"))
-_CHANGING = ("started_ms", "duration_seconds", "cached", "progress_max", "error")
+_CHANGING = (
+    "started_ms",
+    "duration_seconds",
+    "cached",
+    "progress_max",
+    "error",
+    "vram_used_peak_bytes",
+    "vram_delta_bytes",
+)
 _UPDATE_PROMPT = update(prompts).where(prompts.c.pk == bindparam("the_pk"))
 _UPDATE_NODE = (
     update(nodes)
@@ -371,14 +398,14 @@ _UPDATE_NODE = (
 
 
 def _node_change(pk: int, node: NodeRecord) -> dict[str, object]:
-    row = node_row(pk, node)
+    row = node_row(pk, node, None)
     return {"the_pk": pk, "the_seq": node.seq, **{f"new_{name}": row[name] for name in _CHANGING}}
 
 
 def _records(connection: Connection, query: Select[tuple[object, ...]]) -> list[PromptRecord]:
-    found = {row.pk: prompt_record(row._asdict()) for row in connection.execute(query)}
+    found = {row.pk: prompt_record(row._mapping) for row in connection.execute(query)}
     files = select(outputs).where(outputs.c.prompt_pk.in_(found)).order_by(outputs.c.prompt_pk, outputs.c.seq)
     if found:
         for row in connection.execute(files):
-            found[row.prompt_pk].outputs.append(output_file(row._asdict()))
+            found[row.prompt_pk].outputs.append(output_file(row._mapping))
     return list(found.values())

@@ -18,7 +18,7 @@ from typing import Any
 from .recorder import Run
 from .times import iso
 
-KEPT_IN_MEMORY = 20_000
+KEPT_IN_MEMORY = 10_000
 KEPT_IN_STORE = 10_000
 NUMBERS_AT_ONCE = 10_000
 """Numbers are reserved in the store in blocks, so that no other process, and no later one, gives them again."""
@@ -55,9 +55,13 @@ class StreamEvent:
         return f"id: {self.number}\r\nevent: {self.kind}\r\ndata: {json.dumps(told)}\r\n\r\n".encode()
 
 
-def gap(first: int, last: int) -> bytes:
-    """What a reader is told who resumes behind what is kept."""
-    return f"id: {last}\r\nevent: gap\r\ndata: {json.dumps({'from': first, 'to': last})}\r\n\r\n".encode()
+def gap(first: int, last: int, number: int | None = None) -> bytes:
+    """What a reader is told, first of all, for whom some events from `first` to `last` are no longer kept.
+
+    Those among them that are kept come after it; `number` is that of the one before, `last` where none is.
+    """
+    told = json.dumps({"from": first, "to": last})
+    return f"id: {last if number is None else number}\r\nevent: gap\r\ndata: {told}\r\n\r\n".encode()
 
 
 @dataclass(slots=True)
@@ -95,7 +99,7 @@ def _node_news(run: Run, told: Told, mono: float) -> Iterable[StreamEvent]:
         if node.seq not in told.started:
             told.started.add(node.seq)
             yield StreamEvent("node.started", prompt_id, node.started_ms, about)
-        ended = key not in run.unfinished
+        ended = key not in run.unfinished or run.final is not None
         last, at = told.progress.get(node.seq, (None, 0.0))
         if node.value is not None and node.value != last and (ended or mono - at >= PROGRESS_SECONDS):
             told.progress[node.seq] = (node.value, mono)
@@ -106,7 +110,16 @@ def _node_news(run: Run, told: Told, mono: float) -> Iterable[StreamEvent]:
         if ended:
             told.finished.add(node.seq)
             when = node.started_ms + round((node.duration_seconds or 0) * 1000)
-            yield StreamEvent("node.finished", prompt_id, when, about)
+            yield StreamEvent("node.finished", prompt_id, when, {**about, "status": _ending(run, key)})
+
+
+def _ending(run: Run, key: str) -> str:
+    """How a node ended: a prompt that ends takes along what still runs."""
+    if key not in run.unfinished or run.final == "success":
+        return "success"
+    if run.nodes[key].error is not None:
+        return "error"
+    return "abandoned" if run.final == "abandoned" else "interrupted"
 
 
 class Reader:
@@ -123,11 +136,11 @@ class Reader:
 
     def offer(self, events: Iterable[tuple[StreamEvent, bytes]]) -> None:
         """Queue what this reader has asked for and has not had."""
-        for event, encoded in events:
+        for event, wire in events:
             if event.number <= self.after or (self.prompt_id is not None and event.prompt_id != self.prompt_id):
                 continue
             self.after = event.number
-            self.waiting.append(encoded)
+            self.waiting.append(wire)
         if len(self.waiting) > READER_BOUND:
             self.cut = True
             self.waiting.clear()
@@ -142,7 +155,7 @@ class Stream:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: deque[tuple[StreamEvent, bytes]] = deque(maxlen=KEPT_IN_MEMORY)
+        self._kept: deque[StreamEvent] = deque(maxlen=KEPT_IN_MEMORY)
         self._readers: dict[asyncio.AbstractEventLoop, set[Reader]] = {}
         self._next = 1
         self._end = 1
@@ -150,16 +163,19 @@ class Stream:
         """The highest number that has been told; what is numbered above it is not committed yet."""
         self._oldest = 1
         """Where what is kept begins; what lies before may have been forgotten."""
+        self._whole_from = 1
+        """From here on every event is kept; of earlier processes only those that the store keeps are."""
 
     def begin(self, kept: Iterable[StreamEvent]) -> None:
         """Take over what the store has from earlier processes."""
         with self._lock:
             later = list(self._kept)
             self._kept.clear()
-            self._kept.extend((event, event.encode()) for event in kept)
+            self._kept.extend(kept)
             self._kept.extend(later)
-            self._oldest = self._kept[0][0].number if self._kept else self._next
-            self._published = max(self._published, self._kept[-1][0].number if self._kept else 0)
+            self._oldest = self._kept[0].number if self._kept else self._next
+            self._published = max(self._published, self._kept[-1].number if self._kept else 0)
+            self._whole_from = self._published + 1
 
     def has_numbers_for(self, count: int) -> bool:
         """Whether so many events can be numbered without reserving more numbers."""
@@ -193,14 +209,14 @@ class Stream:
 
     def publish(self, events: list[StreamEvent]) -> None:
         """Tell events that are committed, in the order of their numbers."""
-        encoded = [(event, event.encode()) for event in events]
         with self._lock:
-            if len(self._kept) + len(encoded) > KEPT_IN_MEMORY and self._kept:
-                index = min(len(self._kept) - 1, len(self._kept) + len(encoded) - KEPT_IN_MEMORY)
-                self._oldest = self._kept[index][0].number
-            self._kept.extend(encoded)
+            if len(self._kept) + len(events) > KEPT_IN_MEMORY and self._kept:
+                index = min(len(self._kept) - 1, len(self._kept) + len(events) - KEPT_IN_MEMORY)
+                self._oldest = self._kept[index].number
+            self._kept.extend(events)
             self._published = max(self._published, *(event.number for event in events), 0)
             loops = list(self._readers)
+        encoded = [(event, event.encode()) for event in events] if loops else []
         for loop in loops:
             try:
                 loop.call_soon_threadsafe(self._distribute, loop, encoded)
@@ -220,18 +236,44 @@ class Stream:
         loop = asyncio.get_running_loop()
         with self._lock:
             reader = Reader(prompt_id, self._published if after is None else min(after, self._published))
-            if after is not None and after + 1 < self._oldest:
-                reader.waiting.append(gap(after + 1, self._oldest - 1))
-                reader.after = self._oldest - 1
+            kept: list[StreamEvent] = []
             if after is not None:
-                kept = [item for item in self._kept if item[0].number > reader.after]
-                wanted = [item for item in kept if prompt_id in (None, item[0].prompt_id)]
-                reader.waiting.extend(encoded for _, encoded in wanted)
-                reader.after = max(reader.after, kept[-1][0].number if kept else 0)
-            if reader.waiting:
-                reader.bell.set()
+                kept = [event for event in self._kept if event.number > reader.after]
+                missing = self._missing(after, [event.number for event in kept])
+                if missing is not None:
+                    reader.waiting.append(missing)
+                    reader.after = max(reader.after, self._oldest - 1)
+                reader.after = max(reader.after, kept[-1].number if kept else 0)
             self._readers.setdefault(loop, set()).add(reader)
+        # What is published from now on is offered on this event loop, so only after this.
+        reader.waiting.extend(event.encode() for event in kept if prompt_id in (None, event.prompt_id))
+        if reader.waiting:
+            reader.bell.set()
         return reader
+
+    def _missing(self, after: int, kept: list[int]) -> bytes | None:
+        """The gap for a reader who resumes after a number, `kept` being what can be sent; null for none."""
+        earlier = [number for number in kept if number < self._whole_from]
+        last = self._oldest - 1
+        if earlier and earlier[-1] - after > len(earlier):
+            last = max(last, earlier[-1] - 1)
+        if after >= last:
+            return None
+        lasting = set(earlier)
+        first = next(number for number in range(after + 1, last + 2) if number not in lasting)
+        return gap(first, last, kept[0] - 1 if kept else None)
+
+    def prompt_ids(self) -> set[str]:
+        """The prompts of which an event is kept."""
+        with self._lock:
+            return {event.prompt_id for event in self._kept}
+
+    def forget(self, prompt_ids: set[str]) -> None:
+        """Let go of all events of some prompts, because they were erased."""
+        with self._lock:
+            kept = [event for event in self._kept if event.prompt_id not in prompt_ids]
+            self._kept.clear()
+            self._kept.extend(kept)
 
     def unsubscribe(self, reader: Reader) -> None:
         """Forget a reader."""

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -68,6 +69,7 @@ prompts = Table(
     Column("plan", JSON(none_as_null=True)),
     Column("pending", JSON(none_as_null=True)),
     Column("search", Text, nullable=False),
+    Column("figures", JSON(none_as_null=True)),
 )
 
 outputs = Table(
@@ -83,6 +85,14 @@ outputs = Table(
     Column("modified_ns", BigInteger),
     Column("inode", String(40)),
     Column("cached", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+classes = Table(
+    "classes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
 )
 
 nodes = Table(
@@ -91,7 +101,7 @@ nodes = Table(
     Column("prompt_pk", _Key, ForeignKey("prompts.pk", ondelete="CASCADE"), primary_key=True),
     Column("seq", Integer, primary_key=True),
     Column("node_id", Text, nullable=False),
-    Column("class_type", Text),
+    Column("class_id", Integer, ForeignKey("classes.id")),
     Column("title", Text),
     Column("display_node_id", Text),
     Column("parent_node_id", Text),
@@ -100,6 +110,16 @@ nodes = Table(
     Column("cached", Boolean, nullable=False),
     Column("progress_max", Float),
     Column("error", JSON(none_as_null=True)),
+    Column("vram_used_peak_bytes", BigInteger),
+    Column("vram_delta_bytes", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("prompt_pk", _Key, ForeignKey("prompts.pk", ondelete="CASCADE"), primary_key=True),
+    Column("data", LargeBinary, nullable=False),
 )
 
 events = Table(

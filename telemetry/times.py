@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from datetime import datetime, timezone
 from typing import NamedTuple
 
@@ -30,14 +29,9 @@ def milliseconds(seconds: float) -> int:
 
 def iso(ms: int) -> str:
     """Milliseconds since 1970 as `2026-08-01T10:20:30.456Z`; what no calendar holds is cut to its ends."""
-    seconds, ms = divmod(max(0, min(ms, _LATEST_MS)), 1000)
-    return f"{_whole_seconds(seconds)}.{ms:03d}Z"
-
-
-@functools.lru_cache(maxsize=1024)
-def _whole_seconds(seconds: int) -> str:
-    """Files that were written together have their seconds in common, and a folder may hold 100,000."""
-    return f"{datetime.fromtimestamp(seconds, tz=timezone.utc):%Y-%m-%dT%H:%M:%S}"
+    ms = max(0, min(ms, _LATEST_MS))
+    moment = datetime.fromtimestamp(ms // 1000, tz=timezone.utc)
+    return f"{moment.isoformat()[:19]}.{ms % 1000:03d}Z"
 
 
 def iso_or_none(ms: int | None) -> str | None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath, PureWindowsPath
 
-from .contract import Instance, Node, NodeCounts, Output, Prompt
+from .contract import Figures, Instance, Node, NodeCounts, Output, Prompt
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
 from .redact import PATH
 from .text import clean, clean_or_none
 from .times import iso, iso_or_none
 
-NO_FIGURES = "no figures of GPU and memory: this version does not sample them"
+UP_TO_THEN = "the process ended before this prompt did: these figures are those of up to 5 s before that"
+NO_FIGURES = "no figures of GPU and memory were sampled while this prompt ran"
 
 
 def prompt_of(record: PromptRecord, instances: Mapping[str, Instance]) -> Prompt:
     """What the routes serve of a record."""
+    figures = record.figures or Figures(fallback_notes=[NO_FIGURES] if record.started_ms is not None else [])
     return Prompt(
         prompt_id=record.prompt_id,
         run_number=record.run_number,
@@ -37,11 +38,18 @@ def prompt_of(record: PromptRecord, instances: Mapping[str, Instance]) -> Prompt
         error=record.error,
         outputs=[output_of(file) for file in record.outputs],
         markers=record.markers,
-        fallback_notes=[NO_FIGURES] if record.started_ms is not None else [],
+        devices=figures.devices,
+        system=figures.system,
+        telemetry_source=figures.telemetry_source,
+        fallback_notes=[*figures.fallback_notes, UP_TO_THEN] if _is_cut_off(record) else figures.fallback_notes,
         notes=record.notes,
         instance=instances.get(record.instance_id) or Instance(id=record.instance_id),
         batch=record.batch,
     )
+
+
+def _is_cut_off(record: PromptRecord) -> bool:
+    return record.status == "abandoned" and record.figures is not None
 
 
 def output_of(file: ReportedFile) -> Output:
@@ -59,9 +67,7 @@ def output_of(file: ReportedFile) -> Output:
 
 
 def _leads_out(subfolder: str) -> bool:
-    return (
-        PurePosixPath(subfolder).is_absolute() or PureWindowsPath(subfolder).drive != "" or ".." in subfolder.split("/")
-    )
+    return subfolder.startswith(("/", "\\")) or subfolder[1:2] == ":" or ".." in subfolder.split("/")
 
 
 def _last_part(filename: str) -> str:
@@ -80,5 +86,7 @@ def node_of(record: NodeRecord) -> Node:
         duration_seconds=record.duration_seconds,
         cached=record.cached,
         progress_max=record.progress_max,
+        vram_used_peak_bytes=record.vram_used_peak_bytes,
+        vram_delta_bytes=record.vram_delta_bytes,
         error=record.error,
     )

@@ -12,11 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sqlalchemy.exc import IntegrityError
+
 from .contract import Environment, Instance, PromptStatus
 from .database import is_corrupt, is_fault_of_data
 from .events import MarkerRun, WorkerDied
 from .feed import Feed
-from .fingerprint import IsChoice, graph_digest, settings_fingerprint, workflow_fingerprint
+from .figures import FigureKeeper
+from .fingerprint import IsChoice, fingerprints, graph_digest
 from .folder import Listing
 from .inbox import Inbox
 from .marking import Marking
@@ -38,6 +41,7 @@ RETRY_SECONDS = 0.05
 FILE_PATIENCE_SECONDS = 5.0
 STORE_RETRY_SECONDS = 1.0
 PRUNE_EVERY = 500
+NUMBERING_TRIES = 5
 MAX_STUMBLES = 3
 MAX_UNSAVED = 2000
 """Ended prompts that are kept in memory while the store can't be written."""
@@ -63,6 +67,8 @@ class Attendance:
     """What the writer itself has to remember of a run."""
 
     listed: bool = False
+    begun_before: int | None = None
+    """How many runs had begun when it was listed; null where one of them still ran."""
     begun: bool = False
     fingerprinted: bool = False
     saved_nodes: dict[int, tuple[object, ...]] = field(default_factory=dict)
@@ -98,7 +104,8 @@ class Writer:
         self.instance = instance
         self.lock = threading.RLock()
         """Around `recorder`: the writer's thread and readers both take events in."""
-        self.recorder = Recorder(instance.id, self._last_run_number, surroundings.redact)
+        self.recorder = Recorder(instance.id, lambda _prompt_id: 0, surroundings.redact)
+        """Numbers runs by what it knows of; those in the store are counted in when a run is saved, without the lock."""
         self.settled = threading.Event()
         """Clear from the end of a prompt until its marker is written and those who wait for it are answered."""
         self.settled.set()
@@ -108,19 +115,24 @@ class Writer:
         self.stream = Stream()
         self._untold: list[StreamEvent] = []
         """Events of open runs that are not committed yet."""
-        self.environment: Environment | None = None
+        self._environment: Environment | None = None
+        self._environment_kept = True
+        """False where what prompts run on is known, and the store doesn't have it yet."""
         self._attending: dict[Run, Attendance] = {}
         self.on_saved: Callable[[], None] = lambda: None
         """Called when open runs have been committed."""
         self.on_ended: Callable[[PromptRecord, Sequence[NodeRecord]], None] = lambda record, nodes: None
         """Called once for each run whose end is committed, with the nodes that this process saw. Raises nothing."""
+        self.figures = FigureKeeper()
+        """What the sampler has of the open runs."""
         self.opener: Callable[[], None] | None = None
         """Opens the store, where that has failed so far; tried again every second while there is anything to save."""
         self.dead: list[PromptRecord] = []
         """What dead processes left open, and the store has not taken as settled yet."""
         self.dropped = 0
         """Records that were lost for good, because the store could not take them for too long."""
-        self._unnumbered: set[str] = set()
+        self._begun = 0
+        """How many runs have begun."""
         self._failing_until = 0.0
         self._troubled = False
         self._marking = Marking(lambda: surroundings.roots()["output"], problems)
@@ -134,7 +146,7 @@ class Writer:
         """How long to sleep if nobody rings; null while there is nothing to look after."""
         with self.lock:
             runs = list(self.recorder.runs)
-        if self._failing_until and (runs or self._placed or self.dead):
+        if self._failing_until and (runs or self._placed or self.dead or not self._environment_kept):
             return STORE_RETRY_SECONDS
         if any(run.final is not None for run in runs):
             return RETRY_SECONDS
@@ -154,8 +166,9 @@ class Writer:
     def step(self) -> None:
         """Everything that is to be done now."""
         self._open()
-        if self.dead and self.opener is None and time.monotonic() >= self._failing_until:
+        if self.dead and self._may_write():
             self._settle_dead_ones()
+        self._keep_environment()
         self._watch_worker()
         self.drain()
         with self.lock:
@@ -172,12 +185,41 @@ class Writer:
             if run.ready_markers:
                 self._serve_ready(run)
             self._fingerprint(run)
-        if self._placed and time.monotonic() >= self._failing_until and self.opener is None:
+        if self._placed and self._may_write():
             self._forget_pending()
-        if self.instance.port is None and self.opener is None:
+        if self.instance.port is None and self._may_write():
             self._learn_port()
         self._shed()
         self._answers.writer_is(idle=not self.inbox and not self._ending())
+
+    @property
+    def environment(self) -> Environment | None:
+        """What prompts of this process run on; null until it is known."""
+        return self._environment
+
+    @environment.setter
+    def environment(self, environment: Environment) -> None:
+        self._environment, self._environment_kept = environment, False
+        self.inbox.ring()
+
+    def _keep_environment(self) -> None:
+        environment = self._environment
+        if environment is not None and not self._environment_kept and self._may_write():
+            self._environment_kept = self._write_surely(lambda: self.store.add_environment(environment))
+
+    def _may_write(self) -> bool:
+        """False while the store is closed, and for a second after it could not be written."""
+        return self.opener is None and time.monotonic() >= self._failing_until
+
+    def _write_surely(self, write: Callable[[], object]) -> bool:
+        """Write something that belongs to no prompt; false where the store can't take it now."""
+        try:
+            write()
+        except Exception as error:  # noqa: BLE001  whatever the database does, ComfyUI goes on
+            self._store_failed(error)
+            return False
+        self._store_works()
+        return True
 
     @property
     def is_failing(self) -> bool:
@@ -194,18 +236,11 @@ class Writer:
         else:
             self.opener = None
 
-    def _last_run_number(self, prompt_id: str) -> int:
-        try:
-            return self.store.last_run_number(prompt_id)
-        except Exception:  # noqa: BLE001  then it is looked up before the record is saved
-            self._unnumbered.add(prompt_id)
-            return 0
-
     def _learn_port(self) -> None:
         """ComfyUI listens only after custom nodes have been loaded."""
-        self.instance.port = self.surroundings.port()
-        if self.instance.port is not None:
-            self.store.set_port(self.instance.id, self.instance.port)
+        port = self.surroundings.port()
+        if port is not None and self._write_surely(lambda: self.store.set_port(self.instance.id, port)):
+            self.instance.port = port
 
     def _ending(self) -> list[Run]:
         """Ended runs that are not waiting for a file."""
@@ -235,14 +270,22 @@ class Writer:
             if plan and run.started is None and run.queued is not None:
                 evidence = self._evidence(run)
                 evidence.queued_listings = self._listings(run, run.queued.wall)
+                attendance.begun_before = self._begun if self._nothing_runs() else None
         if not attendance.begun and run.started is not None:
             attendance.begun = True
             run.record.environment_id = self.environment.id if self.environment else None
             if plan:
                 self._marking.remove_stale(stale_prefixes(plan, run.started.wall, run.record.prompt_id))
-                self._evidence(run).started_listings = self._listings(run, run.started.wall)
+                evidence = self._evidence(run)
+                evidence.started_listings = self._listings(run, run.started.wall)
+                evidence.listed_in_peace = attendance.begun_before == self._begun
+            self._begun += 1
         elif plan and run.started is not None and run.dirty:
             self._clear_first_seen(run)
+
+    def _nothing_runs(self) -> bool:
+        with self.lock:
+            return not any(run.started is not None for run in self.recorder.runs)
 
     def _clear_first_seen(self, run: Run) -> None:
         """Remove stale markers of prefixes that only their saver can resolve, when its first file appears."""
@@ -282,8 +325,8 @@ class Writer:
             return
         attendance.fingerprinted = True
         try:
-            run.record.workflow_fingerprint = workflow_fingerprint(run.graph)
-            run.record.settings_fingerprint = settings_fingerprint(run.graph, self.surroundings.is_choice)
+            workflow, settings = fingerprints(run.graph, self.surroundings.is_choice)
+            run.record.workflow_fingerprint, run.record.settings_fingerprint = workflow, settings
             run.record.graph_digest = graph_digest(run.graph, self.surroundings.digest_key)
         except Exception as error:  # noqa: BLE001  a graph may hold anything
             self.problems.report("fingerprint", "a graph has no fingerprint", error)
@@ -293,8 +336,9 @@ class Writer:
 
     def _change(self, run: Run) -> Change:
         refresh(run)
+        self.figures.refresh(run)
         attendance = self._of(run)
-        change = Change(run.record, classes={node.class_type for node in run.nodes.values() if node.class_type})
+        change = Change(run.record)
         for node in run.nodes.values():
             now = _changing(node)
             before = attendance.saved_nodes.get(node.seq)
@@ -359,11 +403,7 @@ class Writer:
         if self.opener is not None:
             return False
         try:
-            self._number(changes)
-            if not self.stream.has_numbers_for(len(news)):
-                self.stream.may_use(self._reserve(), NUMBERS_AT_ONCE)
-            self.stream.number(news)
-            self.store.save(changes, durable=durable, news=news)
+            self._save_numbered(changes, durable, news)
         except Exception as error:
             if is_fault_of_data(error):
                 raise RecordRefusedError(str(error)) from error
@@ -371,6 +411,24 @@ class Writer:
             return False
         self._store_works()
         return True
+
+    def _save_numbered(self, changes: list[Change], durable: bool, news: Sequence[StreamEvent]) -> None:
+        """Save, under numbers that nobody else has; another server on this database may take one in this instant."""
+        for left in reversed(range(NUMBERING_TRIES)):
+            if not self.stream.has_numbers_for(len(news)):
+                self.stream.may_use(self._reserve(), NUMBERS_AT_ONCE)
+            self.stream.number(news)
+            for change in changes:
+                if change.record.pk is None:
+                    self._renumber(change.record, self.store.last_run_number(change.record.prompt_id))
+            try:
+                self.store.save(changes, durable=durable, news=news)
+            except IntegrityError:
+                if not left:
+                    raise
+                self.stream.give_back()
+            else:
+                break
 
     def _store_works(self) -> None:
         if self._troubled:
@@ -380,19 +438,17 @@ class Writer:
     def _reserve(self) -> int:
         return self.store.reserve_numbers(NUMBERS_AT_ONCE, self.stream.next_number)
 
-    def _number(self, changes: list[Change]) -> None:
-        """Give the right run numbers to prompts that were queued while the store could not be asked."""
-        for change in changes:
-            record = change.record
-            if record.pk is None and record.prompt_id in self._unnumbered:
-                earlier = self.store.last_run_number(record.prompt_id)
-                with self.lock:
-                    for run in self.recorder.runs:
-                        if run.record.prompt_id == record.prompt_id and run.record.pk is None:
-                            run.record.run_number += earlier
-                    if all(run.record is not record for run in self.recorder.runs):
-                        record.run_number += earlier
-                self._unnumbered.discard(record.prompt_id)
+    def _renumber(self, record: PromptRecord, earlier: int) -> None:
+        """Number the unsaved runs of an id after those in the store. `record` is one of them, or the copy of one."""
+        with self.lock:
+            records = [run.record for run in self.recorder.runs if run.record.prompt_id == record.prompt_id]
+            unsaved = [one for one in records if one.pk is None]
+            given = {one.run_number: earlier + place for place, one in enumerate(unsaved, 1)}
+            if all(one is not record for one in unsaved):
+                unsaved.append(record)
+            for one in unsaved:
+                one.run_number = given[one.run_number]
+            self.feed.renumber(record.prompt_id, given)
 
     def _store_failed(self, error: Exception) -> None:
         self._troubled = True
@@ -419,8 +475,7 @@ class Writer:
         self.store.database.open()
         self.stream.give_back()
         self.store.add_instance(self.instance)
-        if self.environment is not None:
-            self.store.add_environment(self.environment)
+        self._environment_kept = self._environment is None
 
     def _shed(self) -> None:
         """Let go of the oldest ended records where the store has not taken them for too long."""
@@ -439,13 +494,8 @@ class Writer:
     def _forget_pending(self) -> None:
         """Note in the store that markers are in place; until then the next process would look after them."""
         placed, self._placed = self._placed, []
-        try:
-            self.store.clear_pending(placed)
-        except Exception as error:  # noqa: BLE001  whatever the database does, ComfyUI goes on
+        if not self._write_surely(lambda: self.store.clear_pending(placed)):
             self._placed = placed + self._placed
-            self._store_failed(error)
-        else:
-            self._store_works()
 
     # ------------------------------------------------------------ markers of nodes that wait
 
@@ -563,15 +613,16 @@ class Writer:
         except RecordRefusedError as error:
             self._refuse(run, error)
             return False
+        self.figures.forget(run)
         self._ended += 1
         if self._ended % PRUNE_EVERY == 0:
             self.many_ended.set()
+        self.on_ended(record, list(run.nodes.values()))  # counted before anybody is told
         with self.lock:
             self.recorder.drop(run)
             del self._attending[run]
             self._answers.add()
             self.feed.publish(prompt_of(record, {self.instance.id: self.instance}), self._answers.done)
-        self.on_ended(record, list(run.nodes.values()))
         return True
 
     def _write(
@@ -584,6 +635,7 @@ class Writer:
         plan = run.record.plan or NO_PLAN
         prepared = self._marking.prepare(record, plan, decisions, lambda prefix: self._overtaken(run, prefix))
         news = self._news_of_end(run, record)
+        self.figures.into_ended(run, record)
         try:
             done = self._commit([replace(change, record=record, outputs=True)], durable=True, news=news)
         except RecordRefusedError:
@@ -662,9 +714,7 @@ class Writer:
             decisions, notes = decide(evidence, due_requests(record.plan, "abandoned"), "abandoned")
         final = replace(record, status="abandoned", plan=None, notes=[*record.notes, DIED])
         final.outputs = _outputs(attendance.evidence, decisions)
-        nodes = self.store.nodes(record.pk) if record.pk is not None else []
-        change = Change(final, classes={node.class_type for node in nodes if node.class_type})
-        done = self._write(run, final, change, decisions, notes)
+        done = self._write(run, final, Change(final), decisions, notes)
         del self._attending[run]
         if done:
             self.on_ended(final, ())
@@ -703,7 +753,8 @@ class Outstanding:
 
 
 def _changing(node: NodeRecord) -> tuple[object, ...]:
-    return node.started_ms, node.duration_seconds, node.cached, node.progress_max, node.error
+    memory = node.vram_used_peak_bytes, node.vram_delta_bytes
+    return node.started_ms, node.duration_seconds, node.cached, node.progress_max, node.error, memory
 
 
 def _still_said(record: PromptRecord, event: StreamEvent) -> bool:

@@ -1,11 +1,14 @@
 """Start an embedded host or a real ComfyUI in a process of its own, and talk to it."""
 
+import atexit
+import functools
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -44,6 +47,35 @@ def comfyui_python(comfyui: Path) -> str:
         if (comfyui / ".venv" / name).exists():
             return str(comfyui / ".venv" / name)
     return sys.executable
+
+
+_WHAT_IS_MISSING = """
+import re, sys
+from importlib import metadata
+for line in open(sys.argv[1], encoding="utf-8"):
+    name = re.match(r"[A-Za-z0-9_.-]*", line)[0]
+    try:
+        name and metadata.version(name)
+    except metadata.PackageNotFoundError:
+        print(line.strip())
+"""
+
+
+@functools.lru_cache(maxsize=1)
+def requirements_beside(python: str) -> str:
+    """A folder with those of our requirements that an interpreter lacks, for its PYTHONPATH; empty where it has all.
+
+    A user installs them into ComfyUI's own environment, as the README says; a test leaves that as it is.
+    """
+    command = [python, "-c", _WHAT_IS_MISSING, str(REPO / "requirements.txt")]
+    missing = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    if not missing:
+        return ""
+    folder = tempfile.mkdtemp(prefix="run-recorder-requirements-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--target", folder]
+    subprocess.run([*install, *missing], check=True, capture_output=True, timeout=300)
+    return folder
 
 
 def free_port() -> int:
@@ -114,7 +146,12 @@ class Host:
         if "--database-url" in (comfyui / "comfy" / "cli_args.py").read_text("utf-8"):
             # Its default is one file beside ComfyUI, which only one process can lock.
             flags += ["--database-url", f"sqlite:///{self.base / 'user' / 'comfyui.db'}"]
-        return [comfyui_python(comfyui), str(comfyui / "main.py"), *flags]
+        python = comfyui_python(comfyui)
+        if self.recorder:
+            given = self.env.get("PYTHONPATH", "").split(os.pathsep)
+            beside = [requirements_beside(python)]
+            self.env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, [*given, *beside])))
+        return [python, str(comfyui / "main.py"), *flags]
 
     def start(self) -> "Host":
         """Start, and wait until it answers."""

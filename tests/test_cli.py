@@ -198,3 +198,12 @@ def test_the_demo_goes_on_until_it_is_interrupted(tmp_path: Path) -> None:
         demo.kill()
         demo.wait()
     assert "Traceback" not in (demo.stderr.read() if demo.stderr else "")
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_names_in_any_script_are_printed_on_any_console(tmp_path: Path, options: tuple[str, ...]) -> None:
+    (tmp_path / "絵_00001_.png").write_bytes(b"x")
+    done = cli("mark", tmp_path / "絵", *options, env={"PYTHONIOENCODING": "cp1252"})
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = "絵" if options else "\\u7d75"
+    assert f"{shown}.done" in done.stdout

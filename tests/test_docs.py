@@ -18,7 +18,7 @@ def page(name: str) -> str:
 
 
 def source() -> str:
-    folders = ("", "commands", "nodes", "server_routes", "telemetry", "embedded_host")
+    folders = ("", "commands", "nodes", "server_routes", "telemetry", "telemetry/gpu", "embedded_host")
     return "\n".join(path.read_text("utf-8") for folder in folders for path in sorted((REPO / folder).glob("*.py")))
 
 
@@ -45,8 +45,8 @@ def test_every_model_and_each_of_its_fields_is_in_the_docs() -> None:
     text = page("http-api.md") + page("done-marker.md")
     for name, model in contract.MODELS.items():
         assert f"`{name}`" in text, name
-        if name in ("device", "system", "batch"):
-            continue  # named as a whole: their figures are not sampled yet
+        if name == "batch":
+            continue  # named as a whole
         for field in model.model_fields:
             assert f"`{field}`" in text or f'"{field}"' in text, (name, field)
 
@@ -90,6 +90,9 @@ def test_every_metric_and_each_of_its_labels_is_in_the_docs() -> None:
     problems = importlib.import_module("run_recorder.telemetry.problems").Problems()
     record = importlib.import_module("run_recorder.telemetry.record")
     metrics = core.Metrics(list, problems, cost)
+    gpu = importlib.import_module("run_recorder.telemetry.gpu.metrics")
+    sampler = importlib.import_module("run_recorder.telemetry.gpu.sampler")
+    metrics.registry.register(gpu.GpuMetrics(lambda: None, sampler.ModelCounts()))
     problems.report("a test", "so that it has a series")
     metrics.ended(record.PromptRecord("p", 1, "i", status="success"), [record.NodeRecord(0, "1", duration_seconds=1.0)])
     text = page("metrics.md")
@@ -110,6 +113,20 @@ def test_every_benchmark_is_in_the_docs() -> None:
     programs = [path.name for path in (REPO / "benchmarks").glob("*.py") if not path.name.startswith("_")]
     assert programs
     assert not [name for name in programs if f"benchmarks/{name}" not in page("testing.md")]
+
+
+def test_the_fallback_notes_of_the_docs_are_those_of_the_one_module_that_gives_them() -> None:
+    outside = importlib.import_module("run_recorder.telemetry.gpu.outside")
+    said = {head.format(when=" before execution") for head in (outside.UNAVAILABLE, outside.NO_VRAM)}
+    said |= {head + outside.USED_SMI for head in said}
+    assert set(re.findall(r"^\| `(/system_stats [^`]*)`", page("gpu.md"), re.MULTILINE)) == said
+    places = [
+        path.name
+        for path in (REPO / "telemetry").rglob("*.py")
+        if "/system_stats unavailable" in path.read_text("utf-8")
+    ]
+    assert places == ["outside.py"]
+    assert source().count("/system_stats unavailable") == 1
 
 
 def test_the_markers_fields_and_inputs_are_those_of_the_node() -> None:

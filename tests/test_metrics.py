@@ -15,6 +15,7 @@ import prometheus_client.openmetrics.parser as openmetrics
 import prometheus_client.parser as plain
 import pytest
 
+from .fakes import FakeNvml, build_nvml, card
 from .graphs import Graph, failing, saved, slow_then_saved
 from .hosts import FAULT_PACK, REPO, Host, free_port
 
@@ -68,7 +69,7 @@ def figures_of(host: Host) -> Figures:
 
 
 def until_counted(host: Host, before: Figures, prompts: int) -> Figures:
-    """The figures once so many more prompts are counted, which is a moment after `wait` has answered."""
+    """The figures once so many more prompts are counted."""
 
     def total(figures: Figures) -> float:
         return sum(figures("comfyui_prompts_total", status=status) for status in FINAL)
@@ -406,7 +407,9 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Host, Pr
     if shutil.which("prometheus") is None or shutil.which("promtool") is None:
         pytest.skip(NO_PROMETHEUS)
     base = tmp_path_factory.mktemp("prometheus")
-    host = Host("embedded", base / "host", env={"RUN_RECORDER_TOKEN": TOKEN})
+    nvml = FakeNvml(build_nvml(base), base / "nvml")
+    nvml.says("init 0", card())
+    host = Host("embedded", base / "host", env={"RUN_RECORDER_TOKEN": TOKEN, **nvml.env})
     prometheus = Prometheus(base, host.start()).start()
     try:
         yield host, prometheus

@@ -5,6 +5,7 @@ import json
 import statistics
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -357,6 +358,25 @@ def test_many_wait_at_once_and_all_are_told(host: Host) -> None:
     ended = seconds_of(host.record(prompt_id)["ended_at"])
     assert [status for status, _ in answers] == ["success"] * 40
     assert max(at for _, at in answers) - ended < 2
+
+
+def test_every_answer_passes_comfyui_s_middleware_and_obeys_it(start_host: Callable[..., Host]) -> None:
+    origin = "https://farm.example"
+    host = start_host(flags=["--enable-cors-header", origin, "--enable-compress-response-body"])
+    prompt_id = host.queue(slow_then_saved("shot/a", 0.5))
+    headers = {"Origin": origin, "Accept-Encoding": "gzip"}
+    paths = [f"/telemetry/prompts/{prompt_id}/wait", "/telemetry/prompts", "/telemetry/health", "/telemetry/nowhere"]
+    for path in paths:
+        reply = host.request("GET", path, headers=headers)
+        assert reply.headers["Access-Control-Allow-Origin"] == origin, path
+        assert reply.headers["X-Run-Recorder-Version"], path
+        assert reply.headers["Content-Encoding"] == "gzip", path
+    request = urllib.request.Request(host.url + "/telemetry/events", headers={**headers, "Last-Event-ID": "0"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert answer.headers["Access-Control-Allow-Origin"] == origin
+        assert answer.headers["Content-Type"] == "text/event-stream"
+        assert answer.headers["X-Run-Recorder-Version"]
+        assert answer.read(20).startswith(b": run-recorder")
 
 
 def test_a_client_that_hangs_up_while_waiting_harms_nobody(host: Host) -> None:

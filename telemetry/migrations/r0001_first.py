@@ -1,4 +1,4 @@
-"""The first schema: instances, environments, prompts, their outputs and their nodes."""
+"""The first schema: instances, environments, prompts, their outputs and nodes, and what they are searched by."""
 
 from __future__ import annotations
 
@@ -63,6 +63,8 @@ def upgrade(op: Operations) -> None:
     op.create_index("ix_prompts_sort", "prompts", ["sort_ms", "pk"])
     op.create_index("ix_prompts_status", "prompts", ["status", "sort_ms", "pk"])
     op.create_index("ix_prompts_digest", "prompts", ["graph_digest"])
+    pending = sa.text("pending IS NOT NULL")
+    op.create_index("ix_prompts_pending", "prompts", ["pk"], sqlite_where=pending, postgresql_where=pending)
     op.create_table(
         "outputs",
         sa.Column("prompt_pk", key, sa.ForeignKey("prompts.pk", ondelete="CASCADE"), primary_key=True),
@@ -75,14 +77,20 @@ def upgrade(op: Operations) -> None:
         sa.Column("modified_ns", sa.BigInteger()),
         sa.Column("inode", sa.String(40)),
         sa.Column("cached", sa.Boolean(), nullable=False),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_outputs_filename", "outputs", ["filename"])
+    op.create_table(
+        "classes",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("name", sa.Text(), nullable=False, unique=True),
+    )
     op.create_table(
         "nodes",
         sa.Column("prompt_pk", key, sa.ForeignKey("prompts.pk", ondelete="CASCADE"), primary_key=True),
         sa.Column("seq", sa.Integer(), primary_key=True),
         sa.Column("node_id", sa.Text(), nullable=False),
-        sa.Column("class_type", sa.Text()),
+        sa.Column("class_id", sa.Integer(), sa.ForeignKey("classes.id")),
         sa.Column("title", sa.Text()),
         sa.Column("display_node_id", sa.Text()),
         sa.Column("parent_node_id", sa.Text()),
@@ -91,5 +99,33 @@ def upgrade(op: Operations) -> None:
         sa.Column("cached", sa.Boolean(), nullable=False),
         sa.Column("progress_max", sa.Float()),
         sa.Column("error", json),
+        sqlite_with_rowid=False,
     )
-    op.create_index("ix_nodes_class", "nodes", ["class_type", "prompt_pk"])
+    op.create_index("ix_nodes_class", "nodes", ["class_id", "prompt_pk"])
+    _index_words(op)
+
+
+_WORDS = (
+    "CREATE VIRTUAL TABLE prompt_search USING fts5("
+    "search, content='prompts', content_rowid='pk', tokenize='trigram', detail='none', columnsize=0)",
+    "CREATE TRIGGER prompt_search_insert AFTER INSERT ON prompts BEGIN "
+    "INSERT INTO prompt_search(rowid, search) VALUES (new.pk, new.search); END",
+    "CREATE TRIGGER prompt_search_delete AFTER DELETE ON prompts BEGIN "
+    "INSERT INTO prompt_search(prompt_search, rowid, search) VALUES ('delete', old.pk, old.search); END",
+    "CREATE TRIGGER prompt_search_update AFTER UPDATE OF search ON prompts WHEN new.search IS NOT old.search BEGIN "
+    "INSERT INTO prompt_search(prompt_search, rowid, search) VALUES ('delete', old.pk, old.search); "
+    "INSERT INTO prompt_search(rowid, search) VALUES (new.pk, new.search); END",
+)
+
+
+def _index_words(op: Operations) -> None:
+    """Index every three letters of what is searched, where this is an SQLite that can."""
+    connection = op.get_bind()
+    if connection.dialect.name != "sqlite":
+        return
+    try:
+        connection.exec_driver_sql(_WORDS[0])
+    except sa.exc.OperationalError:  # built without FTS5, or older than 3.34: a search reads every prompt
+        return
+    for statement in _WORDS[1:]:
+        connection.exec_driver_sql(statement)

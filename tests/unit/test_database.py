@@ -23,6 +23,7 @@ from run_recorder.telemetry.database import (
     is_on_network,
 )
 from run_recorder.telemetry.migrations import HEAD, REVISIONS, VERSION_TABLE, NewerDatabaseError, current_revision
+from run_recorder.telemetry.search import SEARCH_TABLE
 from sqlalchemy.exc import DatabaseError, DataError, OperationalError, StatementError
 
 from .support import write
@@ -135,7 +136,7 @@ def test_a_database_in_memory_has_no_file(url: str) -> None:
 
 
 def test_a_server_is_no_file_and_is_told_nothing_of_pragmas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "create_engine", lambda url: SimpleNamespace(dispose=lambda: None))
+    monkeypatch.setattr(database_module, "create_engine", lambda url, **_: SimpleNamespace(dispose=lambda: None))
     database = Database("postgresql+psycopg://me:pw@host/db")
     assert (database.backend, database.file, database.bytes()) == ("postgresql", None, None)
     database.set_durable(SimpleNamespace(), True)  # type: ignore[arg-type]
@@ -211,7 +212,7 @@ def schema(connection: sa.Connection) -> dict[str, list[tuple[str, str, bool]]]:
     return {
         name: [(column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(name)]
         for name in sorted(inspector.get_table_names())
-        if name != VERSION_TABLE
+        if name != VERSION_TABLE and not name.startswith(SEARCH_TABLE)
     }
 
 

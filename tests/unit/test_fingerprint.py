@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_recorder.telemetry.fingerprint import graph_digest, settings_fingerprint, workflow_fingerprint
+from run_recorder.telemetry.fingerprint import fingerprints, graph_digest
 
 from .support import node
 
@@ -17,7 +17,11 @@ def is_choice(class_type: str, name: str) -> bool:
 
 
 def settings(graph: Graph) -> str:
-    return settings_fingerprint(graph, is_choice)
+    return fingerprints(graph, is_choice)[1]
+
+
+def workflow_fingerprint(graph: Graph) -> str:
+    return fingerprints(graph, is_choice)[0]
 
 
 def example(**changes: Any) -> Graph:

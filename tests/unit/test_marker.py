@@ -97,6 +97,12 @@ def test_a_place_outside_the_output_folder_is_refused(output: Path) -> None:
         MarkerPlace.of(output, PrefixPath("link", "a"))
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a.", "con", "a\0", "x" * 249])
+def test_a_place_whose_name_is_none_is_refused_wherever_it_came_from(output: Path, name: str) -> None:
+    with pytest.raises(PrefixError):
+        MarkerPlace.of(output, PrefixPath("shot", name))
+
+
 # ---------------------------------------------------------------- what it says
 
 

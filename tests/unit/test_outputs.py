@@ -1,5 +1,6 @@
 """What nodes report, in every shape that ComfyUI's savers and custom nodes give it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,30 @@ def test_an_entry_without_a_usable_name_is_no_file(filename: Any) -> None:
 )
 def test_subfolder_and_type_are_tidied_or_unknown(entry: dict[str, Any], subfolder: str, kind: str | None) -> None:
     assert shown({"9": {"images": [{"filename": "a", **entry}]}}) == [("9", subfolder, "a", kind)]
+
+
+@pytest.mark.parametrize(
+    ("filename", "subfolder", "told"),
+    [
+        ("s/a.png", "", [("s", "a.png")]),
+        ("t/a.png", "s", [("s/t", "a.png")]),
+        ("./t//a.png", "s/", [("s/t", "a.png")]),
+        ("/etc/passwd", "s", [("/etc", "passwd")]),
+        ("/passwd", "s", [("/", "passwd")]),
+        ("../../up.png", "s", [("s/../..", "up.png")]),
+        ("C:\\me\\a.png", "s", [("s/C:/me", "a.png") if os.name == "nt" else ("s", "C:\\me\\a.png")]),
+        ("s/", "", []),
+        ("/", "", []),
+    ],
+)
+def test_a_folder_in_a_file_s_name_is_part_of_its_subfolder(
+    filename: str, subfolder: str, told: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    found = reported_files({"9": image(filename, subfolder)})
+    assert [file.key for file in found] == told
+    for file in found:
+        where = inside(tmp_path, file)
+        assert where is None or tmp_path in where.parents
 
 
 def test_the_same_file_of_two_nodes_or_two_kinds_is_told_of_each() -> None:

@@ -303,6 +303,15 @@ def test_the_run_with_the_queue_s_number_starts_else_the_oldest(recorder: Record
     assert recorder.running() is recorder.runs[2]
 
 
+def test_a_run_with_a_higher_number_is_not_taken_for_the_one_that_is_asked_for(recorder: Recorder) -> None:
+    for number in (3, 1, 2):
+        recorder.apply(queued(number=number))
+    recorder.apply(started(number=1))
+    assert [run.started is not None for run in recorder.runs] == [False, True, False]
+    recorder.drop(recorder.runs[0])
+    assert recorder.find("p", 1) is None
+
+
 def test_a_cancelled_run_never_starts(recorder: Recorder) -> None:
     graph = {"1": node("A")}
     for event in (queued("p", graph), PromptUnqueued("p", at(1), graph), queued("p"), started()):

@@ -24,7 +24,8 @@ from run_recorder.telemetry.record import PromptRecord
 from run_recorder.telemetry.recording import KEY_FILE, Host, NotReadyError, Recording, digest_key, matches
 from run_recorder.telemetry.requests import INPUTS_READY
 from run_recorder.telemetry.retention import KEEP_PROMPTS
-from run_recorder.telemetry.store import Change, Filter, Store
+from run_recorder.telemetry.search import Filter
+from run_recorder.telemetry.store import Change, Store
 from run_recorder.telemetry.times import Stamp
 from run_recorder.telemetry.writer import Writer
 
@@ -334,7 +335,10 @@ def test_a_queued_prompt_is_committed_while_it_is_waited_for(recording: Recordin
 
 
 def test_a_commit_is_not_waited_for_longer_than_asked(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording.writer, "step", lambda: time.sleep(0.01))
+    steps: list[int] = []
+    monkeypatch.setattr(recording.writer, "step", lambda: steps.append(1) or time.sleep(0.01))  # type: ignore[func-returns-value]
+    recording.inbox.ring()
+    eventually(lambda: steps)  # the step that was under way is over
     event = queue(recording)
     begun = time.monotonic()
     assert not recording.wait_committed(event, 0.1)

@@ -17,7 +17,7 @@ def only(inputs: dict[str, Any], accepted: frozenset[str] = ALL, restricted: boo
 
 
 def test_a_marker_without_any_input_has_the_schema_s_defaults() -> None:
-    assert only({}) == MarkerRequest("9", "", "prompt completes", "write .failed", False, False, None)
+    assert only({}) == MarkerRequest("9", "", "prompt completes", "write .failed", False, False, [])
 
 
 @pytest.mark.parametrize(

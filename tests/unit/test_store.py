@@ -11,7 +11,10 @@ from run_recorder.telemetry.folder import FileStamp
 from run_recorder.telemetry.outputs import ReportedFile
 from run_recorder.telemetry.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.requests import MarkerPlan, MarkerRequest
-from run_recorder.telemetry.store import Change, Filter, Position, Store
+from run_recorder.telemetry.retention import erase_until
+from run_recorder.telemetry.search import Filter
+from run_recorder.telemetry.store import Change, Position, Store
+from run_recorder.telemetry.stream import StreamEvent
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 ERROR = PromptError(node_id="1", class_type="A", exception_type="E", message="m")
@@ -198,7 +201,6 @@ def test_filters_take_what_is_asked_for_and_only_that(store: Store, wanted: dict
             Change(
                 record("c", queued_ms=3000, status="running"),
                 new_nodes=[NodeRecord(0, "1", "KSampler")],
-                classes={"KSampler"},
             )
         ]
     )
@@ -244,31 +246,52 @@ def test_an_ended_prompt_is_deleted_with_its_nodes_and_outputs(store: Store) -> 
     one = record("p", outputs=[file("a", stamp=FileStamp(1, 2, "3"))])
     store.save([Change(one, new_nodes=[NodeRecord(0, "1")], outputs=True)])
     kept(store, record("p", 2), record("q"))
-    assert store.delete_prompt("p", 1) == 1
+    assert store.erase_prompt("p", 1) == 1
     assert one.pk is not None
     assert store.nodes(one.pk) == []
     assert store.listed("", ["a"]) == set()
-    assert store.delete_prompt("p") == 1
-    assert store.delete_prompt("p") == 0
+    assert store.erase_prompt("p") == 1
+    assert store.erase_prompt("p") == 0
     assert ids(store.page(Filter(), 9)) == ["q"]
 
 
 @pytest.mark.parametrize("status", ["queued", "running"])
 def test_an_open_prompt_is_never_deleted(store: Store, status: str) -> None:
     kept(store, record("p", status=status, queued_ms=1))
-    assert (store.delete_prompt("p"), store.delete_until(10**15), store.delete_oldest(99)) == (0, 0, 0)
+    assert (store.erase_prompt("p"), store.delete_oldest(99, 10**15), store.delete_oldest(99)) == (0, 0, 0)
     assert store.count() == 1
 
 
 def test_everything_before_a_time_is_deleted(store: Store) -> None:
     kept(store, *(record(str(at), queued_ms=at) for at in (1000, 2000, 3000)))
-    assert store.delete_until(2000) == 1
+    assert store.delete_oldest(99, before_ms=2000) == 1
     assert ids(store.page(Filter(), 9)) == ["3000", "2000"]
+
+
+@pytest.mark.parametrize("how", ["by id", "by time"])
+def test_what_is_erased_is_nowhere_in_the_files_any_more(store: Store, how: str) -> None:
+    names = [f"secret-project-{number}" for number in range(30)]
+    for name in names:
+        one = record(name, queued_ms=1000, workflow_name=f"workflow of {name}", outputs=[file(f"{name}_00001_.png")])
+        news = [StreamEvent("marker.written", name, 1000, {"path": f"{name}.done"}, store.reserve_numbers(1))]
+        store.save([Change(one, [NodeRecord(0, "1", "K", title=f"title of {name}")], outputs=True)], news=news)
+    kept(store, record("stays", queued_ms=5000))
+    if how == "by id":
+        assert [store.erase_prompt(name) for name in names] == [1] * 30
+    else:
+        assert erase_until(store, 5000, lambda _seconds: None) == 30
+    store.forget_log()
+    assert store.events() == []
+    folder = store.database.file
+    assert folder is not None
+    for path in folder.parent.glob(f"{folder.name}*"):
+        assert b"secret-project" not in path.read_bytes(), path.name
+    assert ids(store.page(Filter(), 9)) == ["stays"]
 
 
 def test_a_key_is_never_given_again(store: Store) -> None:
     (one,) = kept(store, record("p"))
-    store.delete_prompt("p")
+    store.erase_prompt("p")
     (two,) = kept(store, record("q"))
     assert one.pk is not None
     assert two.pk is not None

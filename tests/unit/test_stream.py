@@ -10,7 +10,7 @@ from run_recorder.telemetry.events import NodeFinished, NodeProgress, NodeStarte
 from run_recorder.telemetry.recorder import Recorder, Run
 from run_recorder.telemetry.stream import PROGRESS_SECONDS, Stream, StreamEvent, Told, gap, news_of
 
-from .support import T0, at, ms, node, outcome, queued, started
+from .support import T0, at, done, ms, node, outcome, queued, started
 
 
 def event(kind: str = "prompt.queued", prompt_id: str = "p", number: int = 0, **data: Any) -> StreamEvent:
@@ -115,8 +115,23 @@ async def test_events_of_earlier_processes_are_resumed_from() -> None:
     stream.begin([event(number=4), event("prompt.finished", number=9)])
     stream.may_use(1001, 10)
     publishing(stream, event())
-    assert numbers(stream.subscribe(None, 5)) == [9, 1001]
-    assert numbers(stream.subscribe(None, 4)) == [9, 1001]
+    assert numbers(stream.subscribe(None, 9)) == [1001]
+    assert numbers(stream.subscribe(None, 500)) == [1001], "what was never told is not missing"
+
+
+async def test_what_an_earlier_process_told_and_nobody_kept_is_a_gap_and_what_is_kept_follows_it() -> None:
+    stream = Stream()
+    stream.begin([event(number=4), event(number=5), event("prompt.finished", number=9)])
+    stream.may_use(1001, 10)
+    publishing(stream, event())
+    first, *rest = [told(one) for one in stream.subscribe(None, 3).waiting]
+    assert (first["event"], first["from"], first["to"], first["id"]) == ("gap", 6, 8, 3)
+    assert [one["id"] for one in rest] == [4, 5, 9, 1001]
+    first, *rest = [told(one) for one in stream.subscribe(None, 1).waiting]
+    assert (first["from"], first["to"], [one["id"] for one in rest]) == (2, 8, [4, 5, 9, 1001])
+    assert numbers(stream.subscribe(None, 8)) == [9, 1001]
+    (only,) = [told(one) for one in stream.subscribe("other", 5).waiting]
+    assert (only["from"], only["to"], only["id"]) == (6, 8, 8)
 
 
 async def test_a_reader_that_has_left_is_told_nothing() -> None:
@@ -202,6 +217,7 @@ def test_a_run_is_told_once_in_the_order_in_which_it_happened() -> None:
     found = news_of(run, state, 502.0)
     assert shown(found) == [("node.finished", "1"), ("node.started", "2"), ("node.finished", "2")]
     assert [one.at_ms for one in found] == [ms(3), ms(4), ms(5)]
+    assert [one.data.get("status") for one in found] == ["success", None, "success"]
     assert news_of(run, state, 503.0) == []
 
 
@@ -211,6 +227,26 @@ def test_a_queued_run_is_told_when_it_was_queued_and_started() -> None:
         (ms(0), {}),
         (ms(1), {"status": "running"}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "of_cause", "of_other"),
+    [("error", "error", "interrupted"), ("interrupted", "interrupted", "interrupted")],
+)
+def test_nodes_that_a_prompt_s_end_takes_along_finish_with_it(status: str, of_cause: str, of_other: str) -> None:
+    events = (NodeStarted("p", "1", at(2).mono), NodeStarted("p", "2", at(3).mono))
+    run, recorder = followed(queued("p", {"1": node("A"), "2": node("B")}), started(), *events)
+    state = Told()
+    news_of(run, state, 500.0)
+    recorder.apply(outcome(status=status, when=at(6), node_id="1" if status == "error" else None))
+    assert news_of(run, state, 501.0) == []
+    recorder.apply(done(succeeded=False))
+    found = news_of(run, state, 502.0)
+    assert [(one.kind, one.data["node_id"], one.data["status"], one.at_ms) for one in found] == [
+        ("node.finished", "1", of_cause, ms(6)),
+        ("node.finished", "2", of_other, ms(6)),
+    ]
+    assert news_of(run, state, 503.0) == []
 
 
 def test_a_cached_node_is_no_news() -> None:

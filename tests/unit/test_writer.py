@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_recorder.telemetry import marker as marker_module
 from run_recorder.telemetry import marking as marking_module
 from run_recorder.telemetry import settle as settle_module
 from run_recorder.telemetry import writer as writer_module
@@ -36,10 +37,11 @@ from run_recorder.telemetry.inbox import Inbox
 from run_recorder.telemetry.marker import MarkerPlace, read_marker
 from run_recorder.telemetry.marking import OVERTAKEN
 from run_recorder.telemetry.problems import Problems
+from run_recorder.telemetry.record import PromptRecord
 from run_recorder.telemetry.recorder import UNTOLD_END, UNTOLD_OUTPUTS, WORKER_DIED
 from run_recorder.telemetry.redact import redact
 from run_recorder.telemetry.requests import INPUTS_READY, NOTHING
-from run_recorder.telemetry.store import Store
+from run_recorder.telemetry.store import Change, Store
 from run_recorder.telemetry.temporaries import is_temporary
 from run_recorder.telemetry.times import Stamp
 from run_recorder.telemetry.writer import DIED, Outstanding, Surroundings, Writer
@@ -237,6 +239,25 @@ def test_the_environment_of_the_start_is_recorded(desk: Desk) -> None:
     assert desk.record("q").environment_id == "e"
 
 
+def test_what_belongs_to_no_prompt_is_written_later_where_the_disk_is_full(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
+) -> None:
+    desk.writer.instance.port, desk.port = None, 8189
+    mend = [failing(monkeypatch, desk.store, name) for name in ("add_environment", "set_port")]
+    desk.writer.environment = Environment(id="e")
+    desk.step()
+    assert "store" in desk.hints()
+    assert desk.writer.timeout() == writer_module.STORE_RETRY_SECONDS, "it is tried again though no prompt runs"
+    for each in mend:
+        each()
+    patient()
+    desk.step()
+    desk.step()
+    assert desk.hints() == {}
+    assert desk.store.environment("e") == Environment(id="e")
+    assert desk.store.instances(["me"])["me"].port == 8189
+
+
 def test_a_port_that_is_known_late_is_learnt_once(desk: Desk) -> None:
     desk.writer.instance.port, desk.port = None, None
     desk.step()
@@ -264,10 +285,10 @@ def test_an_event_that_is_not_understood_costs_no_other(desk: Desk) -> None:
 
 
 def test_a_graph_that_has_no_fingerprint_is_recorded_without(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_graph: Any) -> str:
+    def broken(_graph: Any, _is_choice: Any) -> tuple[str, str]:
         raise ValueError("odd")
 
-    monkeypatch.setattr(writer_module, "workflow_fingerprint", broken)
+    monkeypatch.setattr(writer_module, "fingerprints", broken)
     desk.whole()
     assert (desk.record().status, desk.record().workflow_fingerprint) == ("success", None)
     assert "fingerprint" in desk.hints()
@@ -895,9 +916,10 @@ def test_a_node_that_still_waits_at_the_end_is_answered(desk: Desk) -> None:
     assert desk.record().status == "success"
 
 
-def test_two_nodes_that_wait_have_a_marker_each(desk: Desk) -> None:
+def test_two_nodes_that_wait_have_a_marker_each(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = {**READY, "8": marker_node(filename_prefix="b", when=INPUTS_READY)}
     desk.begin(graph=graph)
+    monkeypatch.setattr(marker_module.time, "time", lambda: 1_800_000_000.0)  # all in the same millisecond
     events = [ready(), ready("b", "8"), ready("inner", "5.0.0.1"), ready()]
     desk.step(*(event for event, _ in events))
     assert [answer.result(0) for _, answer in events] == ["shot/a.done", "b.done", "inner.done", "shot/a.done"]
@@ -1004,6 +1026,41 @@ def test_run_numbers_go_on_where_the_id_was_seen_before(desk: Desk) -> None:
     desk.whole("p")
     assert [desk.record("p", number).status for number in (1, 2)] == ["success", "success"]
     assert desk.record("p").run_number == 2
+
+
+async def test_an_id_that_another_server_on_this_database_takes_first_gets_the_next_run_number(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.queue("p")
+    desk.inbox.append(PromptQueued("q", now(), 2, dict(GRAPH), frozenset(GRAPH), False))
+    desk.writer.drain()
+    waiter = desk.feed.wait_for(("q", 1), asyncio.get_running_loop())
+    desk.store.save([Change(PromptRecord("q", 1, "the other"))])
+    desk.step()
+    assert not desk.writer.is_failing
+    assert [desk.record("q", number).instance_id for number in (1, 2)] == ["the other", "me"]
+    assert desk.writer.recorder.find("q", 2) is not None
+    desk.step(PromptStarted("q", now(), 2), *desk.ran("1", "3", prompt_id="q"))
+    desk.end("q")
+    told = Prompt.model_validate_json(await asyncio.wait_for(waiter.answer, 5))
+    assert (told.run_number, told.status) == (2, "success"), "who waited for it is answered"
+    waiter.done()
+
+
+def test_several_runs_of_an_id_that_the_store_could_not_be_asked_about_are_numbered_in_their_order(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
+) -> None:
+    desk.whole("p")
+    mend = [failing(monkeypatch, desk.store, name) for name in ("last_run_number", "save")]
+    desk.queue("p")
+    desk.queue("p")
+    assert [run.record.run_number for run in desk.writer.recorder.runs] == [1, 2]
+    for each in mend:
+        each()
+    patient()
+    desk.step()
+    assert [run.record.run_number for run in desk.writer.recorder.runs] == [2, 3]
+    assert [desk.record("p", number).status for number in (1, 2, 3)] == ["success", "queued", "queued"]
 
 
 # ---------------------------------------------------------------- those who wait
@@ -1185,7 +1242,8 @@ def test_a_dead_prompt_that_could_not_be_saved_is_settled_once_the_store_works_a
 
 
 def heard(desk: Desk) -> list[tuple[int, str, str]]:
-    return [(event.number, event.kind, event.prompt_id) for event, _ in desk.writer.stream._kept]
+    kept = desk.writer.stream._kept
+    return [(one.number, one.kind, one.prompt_id) for one in kept]
 
 
 def test_events_are_told_after_their_commit_in_order_and_numbered(desk: Desk) -> None:
