@@ -19,6 +19,7 @@ from ..sentinel.lock import HeldError
 from ..sentinel.service import Sentinel, distinct
 from ..sentinel.watch import Options
 from ..telemetry.contract import DoneMarker
+from ..telemetry.marker import as_document
 from .output import DONE, FAILED, INTERRUPTED, err, fail, out
 from .sentinel_live import LiveLine
 
@@ -135,7 +136,7 @@ class Report:
         with self._lock:
             self.marked += 1
             if self._as_json:
-                sys.stdout.write(json.dumps({"Path": str(path), **marker.model_dump()}) + "\n")
+                sys.stdout.write(json.dumps({"Path": str(path), **as_document(marker)}) + "\n")
                 sys.stdout.flush()
             else:
                 out.print(f"{path}: {marker.FrameCount} files, {marker.Status}", markup=False)

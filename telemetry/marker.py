@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .contract import DoneMarker, MarkerFile, MarkerProducer, MarkerStatus
 from .folder import FileStamp
@@ -137,12 +138,18 @@ def _sha256(path: Path, notes: list[str]) -> str | None:
     return digest.hexdigest()
 
 
-def encode(marker: DoneMarker) -> bytes:
-    """The marker as it stands in its file. Names that are no valid Unicode are escaped, not lost."""
+def as_document(marker: DoneMarker) -> dict[str, Any]:
+    """The marker's fields as the contract has them: a hash that was not asked for is left out."""
     data = marker.model_dump()
     for file in data["Files"]:
         if file["Sha256"] is None:
             del file["Sha256"]
+    return data
+
+
+def encode(marker: DoneMarker) -> bytes:
+    """The marker as it stands in its file. Names that are no valid Unicode are escaped, not lost."""
+    data = as_document(marker)
     return (json.dumps(data, ensure_ascii=False, indent=2) + "\n").encode("utf-8", "backslashreplace")
 
 

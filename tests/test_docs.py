@@ -18,7 +18,7 @@ def page(name: str) -> str:
 
 
 def source() -> str:
-    folders = ("", "commands", "nodes", "server_routes", "telemetry", "telemetry/gpu", "embedded_host")
+    folders = ("", "commands", "nodes", "sentinel", "server_routes", "telemetry", "telemetry/gpu", "embedded_host")
     return "\n".join(path.read_text("utf-8") for folder in folders for path in sorted((REPO / folder).glob("*.py")))
 
 
