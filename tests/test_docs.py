@@ -10,7 +10,7 @@ from .hosts import REPO
 
 DOCS = REPO / "docs"
 ENVIRONMENT_VARIABLE = re.compile(r"\b(?:RUN_RECORDER|COMFYUI)_[A-Z][A-Z_]+\b")
-NOT_SETTINGS = {"COMFYUI_VERSION"}
+NOT_SETTINGS = {"COMFYUI_DIR", "COMFYUI_VERSION"}
 
 
 def page(name: str) -> str:

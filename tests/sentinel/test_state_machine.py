@@ -265,7 +265,7 @@ class PollingMachine(Machine):
 
 
 DEPTH = settings(
-    max_examples=int(os.environ.get("SENTINEL_EXAMPLES", "40")),
+    max_examples=int(os.environ.get("SENTINEL_EXAMPLES", "100")),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
