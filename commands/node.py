@@ -46,7 +46,11 @@ def deploy(
         _stage(staged, link=link)
         why = _cannot_import(_python(comfyui_dir), staged)
         if why is not None:
-            fail("unavailable", f"it can't be imported there, so nothing was changed: {why}", FAILED)
+            fail(
+                "unavailable",
+                f"it can't be imported there, so nothing was changed: {why} (are its requirements installed there?)",
+                FAILED,
+            )
         backup = _set_aside(place)
         staged.rename(place)
     except OSError as error:

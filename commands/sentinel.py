@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.control import Control
+from rich.file_proxy import FileProxy
+from rich.segment import ControlType
 
 from ..sentinel.comfyui import HttpComfyUI
 from ..sentinel.keeper import Told
@@ -56,7 +59,7 @@ def watch(
     options = checked(folders, stable_seconds, scan_interval, min_frames, polling=polling, recursive=recursive)
     if once:
         _check_there(folders)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=FileProxy(err, sys.stderr))
     report = Report(as_json=as_json)
     told, stop_metrics = report.told(), None
     metrics = _metrics(metrics_port)
@@ -120,6 +123,10 @@ def _serve(metrics: Any, host: str, port: int) -> Callable[[], None]:
     return stop
 
 
+_CLEAR_LINE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
+"""Takes the live line away before something else is printed where it stood."""
+
+
 class Report:
     """Prints what is marked, and counts what fails."""
 
@@ -135,6 +142,8 @@ class Report:
     def _marked(self, path: Path, marker: DoneMarker, _delay: float) -> None:
         with self._lock:
             self.marked += 1
+            if out.is_terminal and err.is_terminal:
+                out.control(_CLEAR_LINE)
             if self._as_json:
                 sys.stdout.write(json.dumps({"Path": str(path), **as_document(marker)}) + "\n")
                 sys.stdout.flush()

@@ -22,7 +22,9 @@ class LiveLine:
 
     def __init__(self, sentinel: Sentinel) -> None:
         self._sentinel = sentinel
-        self._live = Live(console=err, auto_refresh=False, transient=True) if err.is_terminal else None
+        self._live = (
+            Live(console=err, auto_refresh=False, transient=True, redirect_stdout=False) if err.is_terminal else None
+        )
 
     def __enter__(self) -> LiveLine:
         if self._live is not None:
