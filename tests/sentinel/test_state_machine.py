@@ -270,7 +270,7 @@ DEPTH = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-TestWithEvents = pytest.mark.timeout(0)(Machine.TestCase)
+TestWithEvents = pytest.mark.timeout(300)(Machine.TestCase)
 TestWithEvents.settings = DEPTH
-TestByPolling = pytest.mark.timeout(0)(PollingMachine.TestCase)
+TestByPolling = pytest.mark.timeout(300)(PollingMachine.TestCase)
 TestByPolling.settings = DEPTH
