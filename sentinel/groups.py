@@ -298,6 +298,12 @@ class Groups:
     def _settle(self, group: Group, files: Mapping[str, FileStamp], at: float) -> float | None:
         """Take note of what has settled; when to look again, null where everything has."""
         reported = group.saved
+        if not self.tells_closes:  # nobody tells of what has come or changed since the last scan
+            for name, now_there in files.items():
+                if name not in group.joined or group.joined[name] not in (None, now_there):
+                    group.joined[name] = now_there
+                    group.unsettled[name] = (now_there, at)
+                    group.active = at
         for name, (stamp, since) in list(group.unsettled.items()):
             now = files.get(name)
             if now is None:
@@ -306,7 +312,7 @@ class Groups:
                 group.unsettled[name] = (now, at)
                 group.joined[name] = now
                 group.active = at
-            elif at - since >= self.window or (not self.tells_closes and reported and name in reported.names):
+            elif at >= since + self.window or (not self.tells_closes and reported and name in reported.names):
                 del group.unsettled[name]
         return max(since for _, since in group.unsettled.values()) + self.window if group.unsettled else None
 
