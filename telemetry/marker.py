@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .contract import DoneMarker, MarkerFile, MarkerProducer, MarkerStatus
 from .folder import FileStamp
@@ -137,12 +138,18 @@ def _sha256(path: Path, notes: list[str]) -> str | None:
     return digest.hexdigest()
 
 
-def encode(marker: DoneMarker) -> bytes:
-    """The marker as it stands in its file. Names that are no valid Unicode are escaped, not lost."""
+def as_document(marker: DoneMarker) -> dict[str, Any]:
+    """The marker's fields as the contract has them: a hash that was not asked for is left out."""
     data = marker.model_dump()
     for file in data["Files"]:
         if file["Sha256"] is None:
             del file["Sha256"]
+    return data
+
+
+def encode(marker: DoneMarker) -> bytes:
+    """The marker as it stands in its file. Names that are no valid Unicode are escaped, not lost."""
+    data = as_document(marker)
     return (json.dumps(data, ensure_ascii=False, indent=2) + "\n").encode("utf-8", "backslashreplace")
 
 
@@ -180,6 +187,60 @@ def put_in_place(temporary: Path, place: MarkerPlace, status: MarkerStatus) -> N
     sync_folder(place.folder)
 
 
+def put_where_free(temporary: Path, place: MarkerPlace, status: MarkerStatus) -> bool:
+    """As `put_in_place`, only where no marker of this name stands; false where one does, and it is left as it is.
+
+    Atomic where the file system has hard links, and on Windows; elsewhere another writer's marker is overwritten
+    if it comes between the look and the rename. The temporary is gone either way. Raises MarkerError.
+    """
+    target = place.path(status)
+    try:
+        _take_free_name(temporary, target)
+    except FileExistsError:
+        remove(temporary)
+        return False
+    except OSError as error:
+        remove(temporary)
+        raise MarkerError(f"marker {place.relative(status)} could not be put in place: {_why(error)}") from error
+    sync_folder(place.folder)
+    return True
+
+
+def _take_free_name(temporary: Path, target: Path) -> None:
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links here
+        if sys.platform != "win32" and os.path.lexists(target):
+            raise FileExistsError(str(target)) from None
+        temporary.rename(target)
+    else:
+        remove(temporary)
+
+
+def take_away(path: Path, is_ours: Callable[[DoneMarker], bool]) -> DoneMarker | None:
+    """Remove a marker that is ours; what it said. Null where there is none, or it is somebody else's, which stays.
+
+    It is first renamed to a name of our own, so that what is looked at is what is removed.
+    """
+    aside = path.with_name(temporary_name())
+    try:
+        if not is_ours(read_marker(path)):
+            return None
+        _patiently(lambda: path.replace(aside))
+        marker = read_marker(aside)
+    except (OSError, MarkerError):
+        return None
+    if is_ours(marker):
+        remove(aside)
+        return marker
+    with contextlib.suppress(OSError):  # another writer's came in between: it goes back, unless a newer one stands
+        _take_free_name(aside, path)
+    remove(aside)
+    return None
+
+
 def _replace(temporary: Path, target: Path) -> None:
     try:
         temporary.replace(target)
@@ -198,16 +259,18 @@ def _move_to_free_name(temporary: Path, target: Path) -> None:
         temporary.unlink()
 
 
-def _patiently(action: Callable[[], None]) -> None:
+def _patiently(action: Callable[[], object]) -> None:
     """Do it, and on Windows again for up to two seconds while another process holds the file."""
     deadline = time.monotonic() + (SHARING_RETRY_SECONDS if sys.platform == "win32" else 0)
     while True:
         try:
-            return action()
+            action()
         except PermissionError:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.01)
+        else:
+            return
 
 
 def write_marker(place: MarkerPlace, marker: DoneMarker) -> Path:

@@ -44,6 +44,15 @@ MAX_TOKENS = 4
 _COUNTER = r"(?:(?:[_-]?|\.)\d+)?_?(?:-audio)?"
 _TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp", ".lock", "~")
 MARKER_SUFFIXES = (".done", ".failed")
+MEDIA_KINDS = {
+    "images": "png jpg jpeg webp gif exr tif tiff bmp avif svg",
+    "video": "mp4 webm mov mkv avi",
+    "audio": "flac wav mp3 opus ogg",
+    "3d": "glb gltf obj ply stl usdz",
+    "other": "latent safetensors json txt csv md",
+}
+"""What savers write, by kind: extensions without their dot. The contract's list."""
+_KIND_OF = {extension: kind for kind, extensions in MEDIA_KINDS.items() for extension in extensions.split()}
 
 
 class PrefixError(ValueError):
@@ -185,6 +194,11 @@ def group_of(filename: str, saver_literal: str | None = None) -> str:
             return match["prefix"]
     match = GROUPING.match(stem)
     return match["prefix"] if match else stem
+
+
+def media_kind(filename: str) -> str | None:
+    """The media kind of a file, by its extension in any case; null for what no saver is known to write."""
+    return _KIND_OF.get(filename.rpartition(".")[2].lower())
 
 
 def counts_as_output(filename: str) -> bool:

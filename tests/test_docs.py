@@ -10,7 +10,7 @@ from .hosts import REPO
 
 DOCS = REPO / "docs"
 ENVIRONMENT_VARIABLE = re.compile(r"\b(?:RUN_RECORDER|COMFYUI)_[A-Z][A-Z_]+\b")
-NOT_SETTINGS = {"COMFYUI_VERSION"}
+NOT_SETTINGS = {"COMFYUI_DIR", "COMFYUI_VERSION"}
 
 
 def page(name: str) -> str:
@@ -18,7 +18,8 @@ def page(name: str) -> str:
 
 
 def source() -> str:
-    folders = ("", "commands", "nodes", "server_routes", "telemetry", "telemetry/gpu", "embedded_host", "runner")
+    packages = "commands nodes sentinel server_routes telemetry telemetry/gpu embedded_host runner".split()
+    folders = ("", *packages)
     return "\n".join(path.read_text("utf-8") for folder in folders for path in sorted((REPO / folder).glob("*.py")))
 
 

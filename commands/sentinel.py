@@ -1,0 +1,197 @@
+"""`run-recorder sentinel`: markers for graphs without the node, by watching folders from outside."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.control import Control
+from rich.file_proxy import FileProxy
+from rich.segment import ControlType
+
+from ..sentinel.comfyui import HttpComfyUI
+from ..sentinel.keeper import Told
+from ..sentinel.lock import HeldError
+from ..sentinel.service import Sentinel, distinct
+from ..sentinel.watch import Options
+from ..telemetry.contract import DoneMarker
+from ..telemetry.marker import as_document
+from .output import DONE, FAILED, INTERRUPTED, err, fail, out
+from .sentinel_live import LiveLine
+
+app = typer.Typer(help="Marks what is complete in folders, for graphs without the node.", no_args_is_help=True)
+
+Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="The folders to watch.")]
+StableSeconds = Annotated[
+    float, typer.Option(help="Seconds without a change after which a file, and a group, is complete.")
+]
+ScanInterval = Annotated[float, typer.Option(help="Seconds between scans; only while polling.")]
+MinFrames = Annotated[int, typer.Option(min=1, help="A group of fewer files gets no marker.")]
+Polling = Annotated[bool, typer.Option("--polling", help="Scan instead of waiting for events.")]
+Recursive = Annotated[bool, typer.Option("--recursive/--no-recursive", help="Also the folders below.")]
+Comfyui = Annotated[str | None, typer.Option("--comfyui", help="A ComfyUI to ask which prompt saved what.")]
+MetricsPort = Annotated[int | None, typer.Option(min=0, max=65535, help="Serve metrics for Prometheus on this port.")]
+MetricsHost = Annotated[str, typer.Option(help="The address that metrics are served on.")]
+
+
+@app.command("watch")
+def watch(
+    folders: Folders,
+    stable_seconds: StableSeconds = 3.0,
+    scan_interval: ScanInterval = 2.0,
+    min_frames: MinFrames = 1,
+    once: Annotated[bool, typer.Option("--once", help="Scan, mark what is complete, and end.")] = False,
+    polling: Polling = False,
+    recursive: Recursive = True,
+    comfyui: Comfyui = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a marker, a line each.")] = False,
+) -> int:
+    """Watch folders in the foreground, and mark each sequence once it is complete."""
+    options = checked(folders, stable_seconds, scan_interval, min_frames, polling=polling, recursive=recursive)
+    if once:
+        _check_there(folders)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=FileProxy(err, sys.stderr))
+    report = Report(as_json=as_json)
+    told, stop_metrics = report.told(), None
+    metrics = _metrics(metrics_port)
+    if metrics is not None:
+        told = metrics.counting(told)
+    sentinel = Sentinel(distinct(folders, recursive=recursive), options, told=told, comfyui=_server(comfyui))
+    try:
+        sentinel.take_locks()
+    except HeldError as error:
+        fail("conflict", str(error))
+    try:
+        if metrics is not None:
+            metrics.watch(sentinel)
+            stop_metrics = _serve(metrics, metrics_host, metrics_port or 0)
+        return _once(sentinel, report) if once else _until_stopped(sentinel)
+    finally:
+        sentinel.stop()
+        if stop_metrics is not None:
+            stop_metrics()
+
+
+def checked(
+    folders: list[Path], stable_seconds: float, scan_interval: float, min_frames: int, *, polling: bool, recursive: bool
+) -> Options:
+    """The options of a watch, or the end of the command."""
+    for name, value in (("--stable-seconds", stable_seconds), ("--scan-interval", scan_interval)):
+        if not 0 < value <= 86400:
+            fail("invalid_parameter", f"{name}: {value:g} is out of range; give seconds above 0, at most 86400")
+    for folder in folders:
+        if folder.exists() and not folder.is_dir():
+            fail("invalid_parameter", f"{folder} is a file, not a folder")
+    return Options(stable_seconds, scan_interval, min_frames, recursive, polling)
+
+
+def _check_there(folders: list[Path]) -> None:
+    for folder in folders:
+        if not folder.is_dir():
+            fail("not_found", f"{folder} is no folder")
+
+
+def _server(url: str | None) -> HttpComfyUI | None:
+    try:
+        return HttpComfyUI(url) if url is not None else None
+    except ValueError as error:
+        fail("invalid_parameter", f"--comfyui: {error}")
+
+
+def _metrics(port: int | None) -> Any:
+    if port is None:
+        return None
+    from ..sentinel.metrics import SentinelMetrics
+
+    return SentinelMetrics()
+
+
+def _serve(metrics: Any, host: str, port: int) -> Callable[[], None]:
+    try:
+        stop: Callable[[], None] = metrics.serve(host, port)
+    except OSError as error:
+        fail("unavailable", f"--metrics-port: {host}:{port} can't be listened on ({error.strerror})")
+    return stop
+
+
+_CLEAR_LINE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
+"""Takes the live line away before something else is printed where it stood."""
+
+
+class Report:
+    """Prints what is marked, and counts what fails."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._lock = threading.Lock()
+        self.marked = self.failed = 0
+
+    def told(self) -> Told:
+        """For the keepers."""
+        return Told(marked=self._marked, withdrawn=self._withdrawn, failed=self._failed)
+
+    def _marked(self, path: Path, marker: DoneMarker, _delay: float) -> None:
+        with self._lock:
+            self.marked += 1
+            if out.is_terminal and err.is_terminal:
+                out.control(_CLEAR_LINE)
+            if self._as_json:
+                sys.stdout.write(json.dumps({"Path": str(path), **as_document(marker)}) + "\n")
+                sys.stdout.flush()
+            else:
+                out.print(f"{path}: {marker.FrameCount} files, {marker.Status}", markup=False)
+
+    def _withdrawn(self, path: Path) -> None:
+        if not self._as_json:
+            err.print(f"{path}: withdrawn, its group has changed", markup=False)
+
+    def _failed(self, _key: object, _why: str) -> None:
+        with self._lock:
+            self.failed += 1
+
+
+def _once(sentinel: Sentinel, report: Report) -> int:
+    try:
+        sentinel.once()
+    except OSError as error:
+        fail("not_found", f"a folder can't be listed: {error}")
+    still_open = len(sentinel.open_groups())
+    err.print(f"{report.marked} marked, {still_open - report.failed} not complete, {report.failed} failed")
+    return FAILED if report.failed else DONE
+
+
+class _StopError(BaseException):
+    """A signal asks for the end: raised in the main thread, which does nothing but wait."""
+
+
+def _until_stopped(sentinel: Sentinel) -> int:
+    asked: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        asked.append(number)
+        if len(asked) == 1:
+            raise _StopError
+
+    names = ["SIGINT", "SIGTERM", "SIGBREAK"]
+    before = {
+        getattr(signal, name): signal.signal(getattr(signal, name), stop) for name in names if hasattr(signal, name)
+    }
+    try:
+        sentinel.start()
+        with LiveLine(sentinel) as live:
+            live.for_ever()
+    except _StopError:
+        sentinel.stop()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return INTERRUPTED if asked[:1] == [signal.SIGINT] else DONE

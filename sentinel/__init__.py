@@ -1,0 +1,1 @@
+"""The sentinel: watches folders from outside, and marks what is complete where no node does."""

@@ -1,0 +1,164 @@
+"""What a ComfyUI can tell of the files in a watched folder: which prompts run, and what an ended one saved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ..telemetry.contract import MarkerStatus
+from ..telemetry.prefix import MAX_PREFIX_BYTES, group_of, is_resolved_from
+from ..telemetry.requests import MARKER_CLASS
+
+PATIENCE_SECONDS = 5.0
+"""How long a reported file that isn't there, or is empty, is waited for; the contract's figure."""
+
+
+class Key(NamedTuple):
+    """A group: its folder, relative to the watched one, with forward slashes (empty for itself), and its prefix."""
+
+    folder: str
+    name: str
+
+
+class Named(NamedTuple):
+    """A file as ComfyUI names it, relative to its output folder."""
+
+    folder: str
+    name: str
+    node_id: str | None = None
+    literal: str | None = None
+    """The prefix of its saver as it stands in the graph; null where that isn't known."""
+    cached: bool = False
+    """True where it is an earlier prompt's file, and its saver did not run."""
+    sure: bool = True
+    """False where only its being there tells that a text was a file's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A prompt that runs. It holds open the groups that its savers may still write to."""
+
+    prompt_id: str
+    literals: tuple[str, ...] = ()
+    """The prefixes of its savers as they stand in the graph."""
+    wired: bool = False
+    """True where a saver's prefix is only known to itself: then every group that opens may be this prompt's."""
+
+    def claims(self, key: Key, root: tuple[str, ...]) -> bool:
+        """Whether a saver's literal prefix can come to this group of a folder whose path ends in `root`."""
+        return any(_fits(literal, key, root) for literal in self.literals)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A prompt that has ended, and what it saved."""
+
+    prompt_id: str
+    status: MarkerStatus
+    files: tuple[Named, ...] = ()
+    """What its nodes reported as output."""
+    running: Running | None = None
+    """What it held while it ran; null where it was not seen to."""
+    marked: tuple[str, ...] = ()
+    """The prefixes that the graph's own marker nodes mark, as they stand in it; an empty one is every prefix."""
+    run_number: int = 1
+    """Which run of this prompt id it was, where that is known."""
+
+    def marks(self, key: Key, root: tuple[str, ...]) -> bool:
+        """Whether the graph's own marker nodes mark a group: then its marker is the recorder's affair."""
+        return any(not literal or _fits(literal, key, root) for literal in self.marked)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An answer has come to a question that was put at `at`; null where nobody answers."""
+
+    at: float | None
+    running: frozenset[str] = frozenset()
+    """The prompts that ran then; of others that were taken to run nobody knows how they ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a ComfyUI says when it is asked: the prompts that run, and those that have ended, oldest first."""
+
+    running: tuple[Running, ...] = ()
+    ended: tuple[Ended, ...] = ()
+
+
+class SilentError(RuntimeError):
+    """Nobody answers, or what answers is no ComfyUI."""
+
+
+@dataclass(slots=True)
+class Saved:
+    """What one prompt saved into one group of a watched folder."""
+
+    prompt_id: str
+    status: MarkerStatus
+    names: dict[str, str | None] = field(default_factory=dict)
+    """By file name the node that reported it."""
+    at: float = 0.0
+    """When we heard of it, on the monotonic clock."""
+    cached: bool = False
+
+
+def running_of(prompt_id: str, graph: Mapping[str, Any]) -> Running:
+    """What a queued graph says of the groups that its prompt may write to."""
+    inputs = [node.get("inputs") for node in graph.values() if isinstance(node, Mapping)]
+    wired = any(isinstance(given, Mapping) and isinstance(given.get("filename_prefix"), list) for given in inputs)
+    return Running(prompt_id, tuple(dict.fromkeys(literals_of(graph).values())), wired)
+
+
+def marked_by(graph: Mapping[str, Any]) -> tuple[str, ...]:
+    """The prefixes that a graph's marker nodes mark; a wired one may be any, and counts as every prefix."""
+    found = []
+    for node in graph.values():
+        if isinstance(node, Mapping) and node.get("class_type") == MARKER_CLASS:
+            inputs = node.get("inputs")
+            prefix = inputs.get("filename_prefix", "") if isinstance(inputs, Mapping) else ""
+            found.append(prefix if isinstance(prefix, str) else "")
+    return tuple(found)
+
+
+def literals_of(graph: Mapping[str, Any]) -> dict[str, str]:
+    """By node the prefix of each saver, as it stands in the graph."""
+    found = {}
+    for node_id, node in graph.items():
+        inputs = node.get("inputs") if isinstance(node, Mapping) else None
+        prefix = inputs.get("filename_prefix") if isinstance(inputs, Mapping) else None
+        if isinstance(prefix, str) and 0 < len(prefix) <= MAX_PREFIX_BYTES and node.get("class_type") != MARKER_CLASS:
+            found[str(node_id)] = prefix
+    return found
+
+
+def places_below(folder: str, root: tuple[str, ...]) -> Iterator[str]:
+    """Where a folder of ComfyUI's output can be in a watched one that is the output folder, or lies in it.
+
+    `root` is the watched folder's own path, in parts: `out/shot` holds ComfyUI's `shot/x` as `x`.
+    """
+    parts = tuple(part for part in folder.split("/") if part not in ("", "."))
+    yield "/".join(parts)
+    for depth in range(1, len(parts) + 1):
+        if parts[:depth] == root[len(root) - depth :]:
+            yield "/".join(parts[depth:])
+
+
+def _fits(literal: str, key: Key, root: tuple[str, ...]) -> bool:
+    folder, _, name = re.sub(r"/+", "/", literal.replace("\\", "/")).rpartition("/")
+    if not is_resolved_from(key.name, name):
+        return False
+    wanted = key.folder.split("/") if key.folder else []
+    for place in places_below(folder, root):
+        parts = place.split("/") if place else []
+        if len(parts) == len(wanted) and all(map(is_resolved_from, wanted, parts)):
+            return True
+    return False
+
+
+def group_name(file: Named) -> str:
+    """The prefix of a reported file: its saver's own where that is known, else by the contract's rule."""
+    literal = file.literal.replace("\\", "/").rpartition("/")[2] if file.literal else None
+    return group_of(file.name, literal)

@@ -1,0 +1,344 @@
+"""Keeps the markers of one watched folder: turns news into looks at the disk, and decisions into marker files.
+
+Has neither a thread nor a clock of its own: the watch around it says when it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..telemetry.contract import DoneMarker, MarkerStatus
+from ..telemetry.folder import FileStamp, stamp_of
+from ..telemetry.marker import (
+    MarkedFile,
+    MarkerError,
+    MarkerPlace,
+    make_marker,
+    put_in_place,
+    put_where_free,
+    take_away,
+    write_temporary,
+)
+from ..telemetry.prefix import PrefixError, PrefixPath, group_of
+from ..telemetry.times import iso
+from .evidence import Asked, Ended, Key, Running
+from .groups import Complete, Group, Groups, groups_of
+from .standing import PRODUCER, Standing, is_ours, read, standing
+from .tree import counts, list_groups, path_of, walk
+
+logger = logging.getLogger("run_recorder")
+
+LOOK_SHARE = 4.0
+"""A folder that takes long to list is listed at most a fifth of the time."""
+NOTHING_NEW = 0.005
+"""Listings quicker than this are free."""
+
+
+@dataclass(slots=True)
+class Told:
+    """What a keeper has done, for those who show it."""
+
+    marked: Callable[[Path, DoneMarker, float], None] = lambda _path, _marker, _delay: None
+    """A marker was written; how many seconds after the last news of its group."""
+    withdrawn: Callable[[Path], None] = lambda _path: None
+    failed: Callable[[Key, str], None] = lambda _key, _why: None
+    scanned: Callable[[str], None] = lambda _why: None
+
+
+@dataclass(slots=True)
+class Keeper:
+    """The markers of one folder. `clock` is the monotonic clock that all times given to it are of."""
+
+    root: Path
+    groups: Groups
+    clock: Callable[[], float]
+    recursive: bool = True
+    told: Told = field(default_factory=Told)
+    _looks: dict[str, float] = field(default_factory=dict)
+    """By folder when it may be listed again, for those that took long."""
+    _prints: dict[Key, int] = field(default_factory=dict)
+    """While polling: a digest of each group as the last scan met it."""
+    _refused: set[Key] = field(default_factory=set)
+
+    def move_to(self, root: Path) -> None:
+        """The folder is, or is again, at this path: nothing of before counts."""
+        self.root = root
+        self.groups.root = root.parts
+        self.forget()
+
+    def forget(self) -> None:
+        """The folder is gone: nothing is open, and nothing was met."""
+        self.groups.clear()
+        self._prints.clear()
+        self._looks.clear()
+        self._refused.clear()
+
+    # ------------------------------------------------------------ news of files
+
+    def appeared(self, folder: str, name: str, at: float) -> None:
+        """A file is new or has changed."""
+        if counts(name):
+            self._news(Key(folder, group_of(name)), name, at, closed=False)
+
+    def closed(self, folder: str, name: str, at: float) -> None:
+        """A file that was open for writing was closed."""
+        if counts(name):
+            self._news(Key(folder, group_of(name)), name, at, closed=True)
+
+    def gone(self, folder: str, name: str, at: float) -> None:
+        """A file was removed, or has another name now."""
+        key = Key(folder, group_of(name))
+        if not counts(name):
+            return
+        if key not in self.groups.open:
+            stands = self._standing(key)
+            if stands is None or not stands.is_ours or not stands.lists(name, None):
+                return
+            self._reopen(key, stands, at, "lost")
+        self.groups.gone(key, name, at)
+
+    def _news(self, key: Key, name: str, at: float, *, closed: bool) -> None:
+        stamp = None
+        if key not in self.groups.open:
+            stands = self._standing(key)
+            if stands is not None:
+                stamp = stamp_of(path_of(self.root, key) / name)
+                if stamp is None or stands.lists(name, stamp):
+                    return
+                self._reopen(key, stands, at, "gained or changed")
+        if closed:
+            self.groups.closed(key, name, at)
+        else:
+            self.groups.appeared(key, name, stamp or stamp_of(path_of(self.root, key) / name), at)
+
+    def _reopen(self, key: Key, stands: Standing, at: float, how: str) -> None:
+        """A marked group has changed, so it is not complete: our own marker goes, and the next one says why."""
+        self.groups.found(key, {}, (), at)
+        if stands.is_ours and take_away(stands.path, is_ours) is not None:
+            self.told.withdrawn(stands.path)
+            self.groups.note(key, _replaces(stands, how))
+
+    def _standing(self, key: Key) -> Standing | None:
+        place = self._place(key)
+        return standing(place) if place is not None else None
+
+    def _place(self, key: Key) -> MarkerPlace | None:
+        try:
+            return MarkerPlace.of(self.root, PrefixPath(key.folder, key.name))
+        except PrefixError as error:
+            if key not in self._refused:
+                self._refused.add(key)
+                logger.warning("Run Recorder: no marker: %s", error)
+            return None
+
+    # ------------------------------------------------------------ scans
+
+    def scan(self, at: float, clock: float | None = None, *, below: str = "", why: str = "start") -> None:
+        """Catch up with the disk: what has no right marker is opened, and markers of ours without files go.
+
+        With `clock`, the time that the folder would give to a file now (seconds since 1970), files older than the
+        window have settled; else every file is waited for. Raises OSError where the folder can't be listed.
+        """
+        for folder in walk(self.root, recursive=self.recursive, below=below):
+            for name, files in folder.groups.items():
+                self._met(Key(folder.path, name), files, at, clock)
+            for marker in folder.markers:
+                self._check_orphan(folder.path, marker, folder.groups)
+        self.told.scanned(why)
+
+    def poll(self, at: float, clock: float | None = None) -> None:
+        """As a scan, but what the last one has met just so is passed over. Raises OSError as `scan` does."""
+        seen: dict[Key, int] = {}
+        for folder in walk(self.root, recursive=self.recursive):
+            for name, files in folder.groups.items():
+                key = Key(folder.path, name)
+                seen[key] = _digest(files)
+                if seen[key] != self._prints.get(key):
+                    self._met(key, files, at, clock)
+            for marker in folder.markers:
+                self._check_orphan(folder.path, marker, folder.groups)
+        for key in [key for key in self._prints if key not in seen and key in self.groups.open]:
+            self.groups.found(key, {}, (), at)
+        self._prints = seen
+
+    def _met(self, key: Key, files: dict[str, FileStamp], at: float, clock: float | None) -> None:
+        """A scan met a group."""
+        group = self.groups.open.get(key)
+        if group is not None:
+            for name in [name for name, stamp in files.items() if _is_news(group, name, stamp)]:
+                self.groups.appeared(key, name, files[name], at)
+            for name in [name for name in group.joined if name not in files]:
+                self.groups.gone(key, name, at)
+            return
+        stands = self._standing(key)
+        if stands is not None and (not stands.is_ours or stands.is_right(files)):
+            return
+        young = [name for name, stamp in files.items() if not self._is_old(stamp, clock)]
+        if stands is not None:
+            self._reopen(key, stands, at, "gained or changed" if len(files) >= len(stands.files) else "lost")
+            files = {
+                name: stamp for name, stamp in files.items() if not stands.prompt_id or not stands.lists(name, stamp)
+            }
+        self.groups.found(key, files, young, at)
+
+    def _is_old(self, stamp: FileStamp, clock: float | None) -> bool:
+        return clock is not None and stamp.modified_ns / 1e9 <= clock - self.groups.window
+
+    def _check_orphan(self, folder: str, marker: str, groups: Mapping[str, object]) -> None:
+        """Withdraw a marker of ours whose files are all gone."""
+        prefix = marker.rpartition(".")[0]
+        if prefix in groups:
+            return
+        stands = read(self.root / folder / marker)
+        if stands is None or not stands.is_ours or any((self.root / folder / name).exists() for name in stands.files):
+            return
+        if take_away(stands.path, is_ours) is not None:
+            self.told.withdrawn(stands.path)
+
+    # ------------------------------------------------------------ news of prompts
+
+    def hear(self, news: Running | Ended | Asked, at: float) -> None:
+        """Something was told of prompts."""
+        if isinstance(news, Running):
+            self.groups.runs(news, at)
+        elif isinstance(news, Asked):
+            self.groups.asked(news, at)
+        else:
+            root = self.root.parts
+            self.groups.ended(
+                news, groups_of(news, root, lambda folder, name: (self.root / folder / name).is_file()), at
+            )
+
+    # ------------------------------------------------------------ decisions
+
+    def next_due(self) -> float | None:
+        """When `tick` has something to do next; null while nothing is open but what a prompt holds."""
+        return self.groups.next_due()
+
+    def tick(self, at: float) -> None:
+        """Look at the groups that are due, and write the markers of those that are complete."""
+        by_folder: dict[str, list[Key]] = {}
+        for key in self.groups.due(at):
+            by_folder.setdefault(key.folder, []).append(key)
+        for folder, keys in by_folder.items():
+            later = self._looks.get(folder, 0.0)
+            if later > at:
+                self.groups.look_later(keys, later)
+            else:
+                self._look(folder, keys, at)
+
+    def _look(self, folder: str, keys: list[Key], at: float) -> None:
+        began = self.clock()
+        reported = {key: self.groups.reported(key) for key in keys}
+        names = {name for names in reported.values() for name in names}
+        try:
+            found = list_groups(self.root / folder, {key.name for key in keys}, names)
+        except OSError as error:
+            for key in keys:
+                self._failed(key, f"{folder or self.root} can't be read: {error.strerror}", at)
+            return
+        took = self.clock() - began
+        if took > NOTHING_NEW:
+            self._looks[folder] = at + took * (1 + LOOK_SHARE)
+        else:
+            self._looks.pop(folder, None)
+        for key in keys:
+            extra = {name: found[""][name] for name in reported[key] if name in found[""]}
+            self._decide(key, {**found[key.name], **extra}, at)
+
+    def _decide(self, key: Key, files: dict[str, FileStamp], at: float) -> None:
+        group = self.groups.open[key]
+        complete = self.groups.looked(key, files, at)
+        if complete is None:
+            return
+        active = max(group.active, group.saved.at if group.saved is not None else group.active)
+        try:
+            marker = self._write(key, complete)
+        except (MarkerError, OSError, PrefixError) as error:
+            self._failed(key, str(error), at)
+            return
+        self.groups.done(key)
+        if marker is not None:
+            self.told.marked(*marker, max(0.0, self.clock() - active))
+
+    def _failed(self, key: Key, why: str, at: float) -> None:
+        if not self.groups.open[key].failures:
+            logger.error("Run Recorder: %s; it is tried again", why)
+        self.groups.failed(key, at)
+        self.told.failed(key, why)
+
+    def _write(self, key: Key, complete: Complete) -> tuple[Path, DoneMarker] | None:
+        """Write a group's marker, unless a better one or the same stands."""
+        place = self._place(key)
+        if place is None:
+            return None
+        stands = standing(place)
+        notes = list(complete.notes)
+        if stands is not None:
+            if not _is_better(stands, complete):
+                return None
+            if stands.is_ours and take_away(stands.path, is_ours) is not None:
+                notes.append(_replaces(stands, "changed"))
+        files = [MarkedFile(name, stamp, complete.nodes.get(name)) for name, stamp in complete.files.items()]
+        marker = make_marker(
+            place,
+            files,
+            status=complete.status,
+            producer=PRODUCER,
+            prompt_id=complete.prompt_id,
+            cached=complete.cached,
+            notes=notes,
+        )
+        temporary = write_temporary(place, marker)
+        if stands is not None and not stands.is_ours:
+            put_in_place(temporary, place, complete.status)
+        elif not put_where_free(temporary, place, complete.status):
+            return None
+        else:
+            take_away(place.path(_other(complete.status)), is_ours)
+        return place.path(complete.status), marker
+
+
+def _other(status: MarkerStatus) -> MarkerStatus:
+    return "error" if status == "success" else "success"
+
+
+def _says_the_same(stands: Standing, complete: Complete) -> bool:
+    listed = {name: stands.lists(name, stamp) for name, stamp in complete.files.items()}
+    is_done = stands.path.suffix == ".done"
+    return (
+        len(listed) == len(stands.files)
+        and all(listed.values())
+        and is_done == (complete.status == "success")
+        and (stands.prompt_id == complete.prompt_id or complete.prompt_id is None)
+    )
+
+
+def _is_better(stands: Standing, complete: Complete) -> bool:
+    """Whether a marker is to take the place of one that stands.
+
+    Somebody else's gives way only to that of a prompt which saved after it was written, and a prompt's never to that of
+    a prompt whose files are older.
+    """
+    newest = iso(max(stamp.modified_ns for stamp in complete.files.values()) // 1_000_000)
+    is_others_prompt = None not in (complete.prompt_id, stands.prompt_id) and complete.prompt_id != stands.prompt_id
+    if not stands.is_ours:
+        return is_others_prompt and newest > (stands.timestamp or "")
+    return not _says_the_same(stands, complete) and not (is_others_prompt and newest < (stands.latest or ""))
+
+
+def _replaces(stands: Standing, how: str) -> str:
+    count = len(stands.files)
+    return f"replaces a marker of {stands.timestamp} with {count} file{'s' * (count != 1)}: the group has {how} since"
+
+
+def _is_news(group: Group, name: str, stamp: FileStamp) -> bool:
+    """Whether an open group doesn't know a file, or knows it otherwise."""
+    return name not in group.joined or group.joined[name] not in (None, stamp)
+
+
+def _digest(files: Mapping[str, FileStamp]) -> int:
+    return hash(frozenset(files.items()))

@@ -1,0 +1,91 @@
+"""The markers that stand already: whose they are, and whether what they say is still so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..telemetry.contract import DoneMarker, MarkerProducer
+from ..telemetry.folder import FileStamp
+from ..telemetry.marker import MAX_MARKER_BYTES, MarkerPlace
+from ..telemetry.times import iso
+
+PRODUCER: MarkerProducer = "sentinel"
+File = tuple[int, str]
+"""Bytes and time of modification, as a marker has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A marker as far as the sentinel needs it. Of one that can't be read only that it is there."""
+
+    path: Path
+    producer: str | None
+    prompt_id: str | None
+    latest: str | None
+    files: Mapping[str, File]
+    timestamp: str | None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a sentinel wrote it. Nobody else's is ever removed, nor overwritten by what is no better."""
+        return self.producer == PRODUCER
+
+    def lists(self, name: str, stamp: FileStamp | None) -> bool:
+        """Whether it lists a file just as it is now; with null, whether it lists it at all."""
+        listed = self.files.get(name)
+        return listed is not None and (stamp is None or listed == as_listed(stamp))
+
+    def is_right(self, files: Mapping[str, FileStamp]) -> bool:
+        """Whether it needs no change for a group of these files.
+
+        A prompt's marker speaks of that prompt's files: others may lie beside them, as long as none is newer.
+        """
+        if not all(name in files and self.files[name] == as_listed(files[name]) for name in self.files):
+            return False
+        others = [stamp for name, stamp in files.items() if name not in self.files]
+        if not others:
+            return True
+        latest = self.latest or ""
+        return self.prompt_id is not None and all(as_listed(stamp)[1] <= latest for stamp in others)
+
+
+def as_listed(stamp: FileStamp) -> File:
+    """A file as a marker lists it."""
+    return stamp.bytes, iso(stamp.modified_ns // 1_000_000)
+
+
+def is_ours(marker: DoneMarker) -> bool:
+    """Whether a sentinel wrote a marker."""
+    return marker.Producer == PRODUCER
+
+
+def standing(place: MarkerPlace) -> Standing | None:
+    """The `.done` or else the `.failed` of a group; null where neither is there."""
+    return read(place.path("success")) or read(place.path("error"))
+
+
+def read(path: Path) -> Standing | None:
+    """Read a marker, for comparing only: quicker than `read_marker`, which checks it. Null where there is none."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_MARKER_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError):
+        return Standing(path, None, None, None, {}, None)
+    try:
+        found = json.loads(data)
+        return _of(path, found)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return Standing(path, None, None, None, {}, None)
+
+
+def _of(path: Path, found: dict[str, Any]) -> Standing:
+    files = {file["Name"]: (file["Bytes"], file["Modified"]) for file in found.get("Files") or ()}
+    told = (found.get(name) for name in ("Producer", "PromptId", "Latest"))
+    producer, prompt_id, latest = (value if isinstance(value, str) else None for value in told)
+    return Standing(path, producer, prompt_id, latest, files, found.get("Timestamp"))

@@ -1,0 +1,352 @@
+"""Watches one folder, for as long as it takes: waits for it, survives its absence, and keeps its markers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..telemetry.folder import folder_clock
+from .feed import Feed, FileNews, News, now
+from .filesystems import tells_of_changes, time_step
+from .groups import Groups
+from .keeper import Keeper, Told
+from .lock import FolderLock, HeldError
+from .tree import count_folders
+
+if TYPE_CHECKING:
+    from .native import Native
+
+logger = logging.getLogger("run_recorder")
+
+CHECK_SECONDS = 2.0
+"""How often it is looked whether the folder is there, is the same, and its observer lives: one stat."""
+BURST = 2000
+"""So much news within a second, and some may have been lost on the way: the folder is scanned again."""
+DOUBT_SECONDS = 5.0
+"""A burst that doesn't end is scanned after so long."""
+POLL_SHARE = 4.0
+"""A scan that takes long is made at most a fifth of the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How folders are watched. Seconds."""
+
+    stable_seconds: float = 3.0
+    scan_interval: float = 2.0
+    min_frames: int = 1
+    recursive: bool = True
+    polling: bool = False
+    lock: bool = True
+
+
+class FolderWatch:
+    """One watched folder, on a thread of its own: one that hangs on a dead share holds up no other."""
+
+    def __init__(self, folder: Path, options: Options, told: Told, poke: Callable[[], None] | None = None) -> None:
+        """`poke` asks for news of prompts; it is called whenever a group is open. Null where there is nobody to ask."""
+        self.folder = folder
+        self.state = "starting"
+        """What it does now, in a few words."""
+        self.feed = Feed()
+        self._options, self._told, self._poke = options, told, poke
+        root = Path(os.path.realpath(folder))
+        groups = Groups(options.stable_seconds, options.min_frames, root.parts)
+        self.keeper = Keeper(root, groups, now, options.recursive, told)
+        self._lock = FolderLock(root)
+        self._thread = threading.Thread(target=self._run, name="run-recorder-sentinel", daemon=True)
+        self._stopping = threading.Event()
+        self._said: set[str] = set()
+        self._is_share = False
+        self._identity: tuple[int, int] | None = None
+        self._native: Native | None = None
+        self._why_polling: str | None = None
+        self._next_check = self._next_poll = 0.0
+        self._burst_began, self._burst = 0.0, 0
+        self._doubt_since: float | None = None
+        self._new_folders = False
+
+    # ------------------------------------------------------------ from outside
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """End the thread, give the lock back."""
+        self._stopping.set()
+        self.feed.ring()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        self._lock.release()
+
+    @property
+    def mode(self) -> str:
+        """How it watches now: `events`, `polling`, or `waiting` for the folder or its lock."""
+        if self._native is not None:
+            return "events"
+        return "polling" if self._why_polling is not None else "waiting"
+
+    @property
+    def has_open(self) -> bool:
+        """Whether a group is open."""
+        return bool(self.keeper.groups.open)
+
+    def take_lock(self) -> None:
+        """Take the folder's lock, where it is there and can have one. Raises HeldError."""
+        if not self._options.lock or self._lock.is_held or not self.keeper.root.is_dir():
+            return
+        try:
+            self._lock.acquire()
+        except OSError as error:
+            self._say(f"{self.folder} can't be locked ({error.strerror}), so a second sentinel there is not noticed")
+
+    def once(self) -> None:
+        """Scan once, as at the start. Raises OSError where the folder can't be listed."""
+        self._prepare()
+        self.keeper.scan(now(), self._clock())
+
+    def catch_up(self) -> None:
+        """Take in what has been told, and write the markers that are due."""
+        self._take_in(self.feed.take(0))
+        self.keeper.tick(now())
+
+    # ------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                if self._is_there():
+                    self._watch()
+                else:
+                    self.state = "waiting for the folder"
+                    self._say(f"{self.folder} is not there; waiting for it")
+            except HeldError as error:
+                self.state = str(error)
+                self._say(str(error))
+            except Exception as error:  # noqa: BLE001  whatever a share can do: the watch goes on
+                self._say(f"{self.folder} can't be watched now ({type(error).__name__}: {error}); trying again")
+            finally:
+                self._leave()
+            self._stopping.wait(CHECK_SECONDS)
+
+    def _is_there(self) -> bool:
+        try:
+            status = self.folder.stat()
+        except (OSError, ValueError):
+            return False
+        if not self.folder.is_dir() or (self._is_share and tells_of_changes(self.folder)):
+            return False  # a mount point without its mount is not the folder
+        self._identity = status.st_dev, status.st_ino
+        return True
+
+    def _is_same(self) -> bool:
+        with contextlib.suppress(OSError, ValueError):
+            status = self.folder.stat()
+            return (status.st_dev, status.st_ino) == self._identity
+        return False
+
+    def _prepare(self) -> None:
+        self.keeper.move_to(Path(os.path.realpath(self.folder)))
+        step = time_step(self.keeper.root)
+        window = max(self._options.stable_seconds, step)
+        if window > self._options.stable_seconds:
+            self._say(f"{self.folder} keeps times to {step:g} s only, so that is the window")
+        self.keeper.groups.window = window
+        if self._poke is not None:
+            self.keeper.groups.expect_answers()
+
+    def _watch(self) -> None:
+        """Watch the folder until it is gone, or another one stands in its place."""
+        self._prepare()
+        if not self._lock.is_held:
+            self._lock = FolderLock(self.keeper.root)
+        self.take_lock()
+        self._start_events()
+        at = now()
+        if self._native is None:
+            self._poll(first=True)
+        else:
+            self.keeper.scan(at, self._clock(), why="start")
+            self._check_watches()
+        self._next_check = now() + CHECK_SECONDS
+        self._unsay()
+        while not self._stopping.is_set():
+            if self._doubt_since is None:
+                self.keeper.tick(now())
+            if self._poke is not None and self.has_open:
+                self._poke()
+            self._take_in(self.feed.take(self._timeout()))
+            if not self._go_on():
+                return
+
+    def _clock(self) -> float:
+        clock = folder_clock(self.keeper.root)
+        return time.time() if clock is None else clock
+
+    def _timeout(self) -> float:
+        times = [self._next_check, self.keeper.next_due()]
+        if self._native is None:
+            times.append(self._next_poll)
+        if self._doubt_since is not None:
+            times = [self._burst_began + 1.0]
+        return max(0.0, min(time for time in times if time is not None) - now())
+
+    def _go_on(self) -> bool:
+        """What is to be done at intervals; false where the folder is gone."""
+        at = now()
+        if self._doubt_since is not None:
+            self._settle_doubt(at)
+        if at >= self._next_check:
+            self._next_check = at + CHECK_SECONDS
+            if not self._is_same():
+                self._say(f"{self.folder} is gone, or is another folder now")
+                return False
+            if self._native is not None and not self._native.is_alive:
+                self._say(f"the observer of {self.folder} has died; starting it again")
+                return False
+            if self._new_folders:
+                self._check_watches()
+        if self._native is None and at >= self._next_poll:
+            self._poll()
+        return True
+
+    def _leave(self) -> None:
+        if self._native is not None:
+            self._native.stop()
+        self._native = self._why_polling = None
+        self._doubt_since = None
+        self.keeper.forget()
+        self.feed.take(0)
+        self._lock.release()
+
+    # ------------------------------------------------------------ by events
+
+    def _start_events(self) -> None:
+        self._why_polling = None
+        if self._options.polling:
+            self._why_polling = "as asked"
+        elif not tells_of_changes(self.keeper.root):
+            self._is_share = True
+            self._why_polling = "its file system doesn't tell of changes that others make"
+        else:
+            self._try_events()
+        self.keeper.groups.tells_closes = self._native is not None and self._native.tells_closes
+        if self._why_polling is not None:
+            self._say_polling(self._why_polling)
+        self.state = "watching by events" if self._native is not None else f"polling: {self._why_polling}"
+
+    def _try_events(self) -> None:
+        try:
+            from .native import Native
+
+            native = Native(self.keeper.root, self.feed, recursive=self._options.recursive)
+            native.start()
+        except ImportError:
+            self._why_polling = "watchdog is not installed"
+        except (RuntimeError, OSError) as error:
+            self._why_polling = str(error)
+        else:
+            self._native = native
+
+    def _say_polling(self, why: str) -> None:
+        self._say(f"{self.folder} is polled every {self._options.scan_interval:g} s ({why})")
+
+    def _check_watches(self) -> None:
+        """Poll from now on, where the platform has run out of watches for the folders below."""
+        self._new_folders = False
+        if self._native is None or not self._options.recursive:
+            return
+        if self._native.misses(count_folders(self.keeper.root)):
+            self._native.stop()
+            self._native = None
+            self.keeper.groups.tells_closes = False
+            self._why_polling = "inotify has run out of watches; raise fs.inotify.max_user_watches"
+            self.state = f"polling: {self._why_polling}"
+            self._say_polling(self._why_polling)
+            self._next_poll = 0.0
+
+    def _take_in(self, news: list[News]) -> None:
+        root = str(self.keeper.root)
+        new_folders: list[str] = []
+        for item in news:
+            if isinstance(item, FileNews):
+                self._take_file(item, root, new_folders)
+            else:
+                self.keeper.hear(item, now())
+        self._count_burst(len(news))
+        if new_folders and self._options.recursive:
+            self._scan_new(new_folders)
+
+    def _take_file(self, item: FileNews, root: str, new_folders: list[str]) -> None:
+        if not item.path.startswith(root):
+            return
+        folder, _, name = item.path[len(root) :].replace(os.sep, "/").strip("/").rpartition("/")
+        if item.what == "appeared":
+            self.keeper.appeared(folder, name, item.at)
+        elif item.what == "closed":
+            self.keeper.closed(folder, name, item.at)
+        elif item.what == "gone":
+            self.keeper.gone(folder, name, item.at)
+        elif item.what == "folder appeared":
+            new_folders.append(f"{folder}/{name}" if folder else name)
+        elif not name:
+            self._next_check = 0.0
+
+    def _scan_new(self, folders: list[str]) -> None:
+        """Scan folders that are new: files may have come to them before they were watched."""
+        tops: list[str] = []
+        for folder in sorted(set(folders)):
+            if not any(folder.startswith(f"{top}/") for top in tops[-1:]):
+                tops.append(folder)
+        for folder in tops:
+            with contextlib.suppress(OSError):
+                self.keeper.scan(now(), below=folder, why="folder")
+        self._new_folders = True
+
+    def _count_burst(self, count: int) -> None:
+        at = now()
+        if at - self._burst_began > 1.0:
+            self._burst_began, self._burst = at, 0
+        self._burst += count
+        if self._burst > BURST and self._doubt_since is None and self._native is not None:
+            self._doubt_since = at
+
+    def _settle_doubt(self, at: float) -> None:
+        """Scan again once a burst is over, or has gone on for long."""
+        calm = at - self._burst_began > 1.0 or self._burst <= BURST
+        if self._doubt_since is not None and (calm or at - self._doubt_since > DOUBT_SECONDS):
+            self.keeper.scan(now(), why="burst")
+            self._doubt_since = None
+
+    # ------------------------------------------------------------ by polling
+
+    def _poll(self, *, first: bool = False) -> None:
+        if not self._is_same():
+            self._next_check = 0.0
+            return
+        began = now()
+        self.keeper.poll(began, self._clock() if first else None)
+        self._next_poll = now() + max(self._options.scan_interval, POLL_SHARE * (now() - began))
+
+    # ------------------------------------------------------------ the log
+
+    def _say(self, text: str) -> None:
+        """Log something, once until it is over."""
+        if text not in self._said:
+            self._said.add(text)
+            logger.warning("Run Recorder: %s", text)
+
+    def _unsay(self) -> None:
+        """It goes well again: what made trouble is said again when it comes again."""
+        kept = {text for text in self._said if "polled" in text or "keeps times" in text or "can't be locked" in text}
+        if self._said - kept:
+            logger.warning("Run Recorder: watching %s", self.folder)
+        self._said = kept
