@@ -74,9 +74,16 @@ def work(*steps: tuple[int, float], **more: Any) -> Graph:
 
 
 def held(host: Host) -> int:
-    """What the fake allocator holds now: it lives as long as its process, whose first prompt may be too short."""
-    record = host.until(lambda: (found := host.run(work((0, 0.0))))["devices"] and found)
-    return int(own(record)["torch_allocated_peak_bytes"])
+    """What the fake allocator holds now: it lives as long as its process.
+
+    The first prompt may be too short for a reading, or begin with one that was made before the fake card was put in.
+    """
+
+    def told() -> Any:
+        record = host.run(work((0, 0.0)))
+        return record if [device["type"] for device in record["devices"] if device["in_use"]] == ["cuda"] else None
+
+    return int(own(host.until(told))["torch_allocated_peak_bytes"])
 
 
 def until_quiet(host: Host, nvml: FakeNvml) -> None:
