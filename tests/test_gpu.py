@@ -42,7 +42,7 @@ def card_host(
     fake.says("init 0", card())
     host = Host(host_kind, base / "host", packs=[FAKE_CUDA_PACK], env={**fake.env, "FAKE_CUDA": cuda()})
     try:
-        yield host.start(), fake
+        yield until_carded(host.start()), fake
     finally:
         host.stop()
 
@@ -84,6 +84,17 @@ def held(host: Host) -> int:
         return record if [device["type"] for device in record["devices"] if device["in_use"]] == ["cuda"] else None
 
     return int(own(host.until(told))["torch_allocated_peak_bytes"])
+
+
+def until_carded(host: Host) -> Host:
+    """Wait until the fake card, whose pack is loaded after ours, is what ComfyUI is taken to use."""
+
+    def in_use() -> bool:
+        status, body = host.get("/telemetry/gpu")
+        return status == 200 and [one["type"] for one in body["devices"] if one["in_use"]] == ["cuda"]
+
+    host.until(in_use)
+    return host
 
 
 def until_quiet(host: Host, nvml: FakeNvml) -> None:
@@ -277,7 +288,7 @@ def test_with_two_cards_and_cuda_visible_devices_the_record_speaks_of_the_second
         card(name="Fake_B", uuid=B, pci="00000000:02:00.0", used=3 * GIB, util=88),
     )
     seen = {"CUDA_VISIBLE_DEVICES": "1", "FAKE_CUDA": cuda(name="Fake B", uuid=B[4:])}
-    host = start_host(packs=[FAKE_CUDA_PACK], env={**nvml.env, **seen})
+    host = until_carded(start_host(packs=[FAKE_CUDA_PACK], env={**nvml.env, **seen}))
     record = host.run(work((MIB, 0.3)))
     device, other = record["devices"]
     assert (device["in_use"], device["uuid"], device["index"]) == (True, B, 0)
@@ -302,7 +313,7 @@ def test_without_nvml_torch_tells_what_it_can_and_a_note_says_what_is_missing(
     start_embedded: Callable[..., Host],
 ) -> None:
     env = {"FAKE_CUDA": cuda(), "RUN_RECORDER_GPU_SOURCES": "torch,psutil"}
-    host = start_embedded(packs=[FAKE_CUDA_PACK], env=env)
+    host = until_carded(start_embedded(packs=[FAKE_CUDA_PACK], env=env))
     record = host.run(work((GIB, 0.3)))
     device = own(record)
     assert (device["vram_total_bytes"], device["vram_used_peak_bytes"]) == (8 * GIB, GIB)
