@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from sqlalchemy import (
     Connection,
     Select,
-    and_,
     bindparam,
     delete,
     func,
@@ -258,7 +257,8 @@ class Store:
         query = select(prompts).order_by(prompts.c.sort_ms.desc(), prompts.c.pk.desc()).limit(limit)
         if after is not None:
             earlier = prompts.c.sort_ms < after.sort_ms
-            query = query.where(or_(earlier, and_(prompts.c.sort_ms == after.sort_ms, prompts.c.pk < after.pk)))
+            # The first condition follows from the second; it is what the index is searched by.
+            query = query.where(prompts.c.sort_ms <= after.sort_ms, or_(earlier, prompts.c.pk < after.pk))
         with self._reading() as connection:
             return _records(connection, query.where(*conditions(connection, wanted, self._indexed)))
 
