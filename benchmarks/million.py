@@ -167,7 +167,8 @@ def middle_cursors(path: Path, count: int) -> list[str]:
     with sqlite3.connect(path) as connection:
         last = connection.execute("SELECT max(pk) FROM prompts").fetchone()[0]
         keys = sorted(random.randrange(60, last) for _ in range(count))
-        found = [connection.execute("SELECT sort_ms, pk FROM prompts WHERE pk = ?", (key,)).fetchone() for key in keys]
+        query = "SELECT sort_ms, pk FROM prompts WHERE pk >= ? ORDER BY pk LIMIT 1"  # pruning leaves gaps
+        found = [connection.execute(query, (key,)).fetchone() for key in keys]
     connection.close()
     return [encode_cursor(Position(*row)) for row in found]
 
