@@ -11,9 +11,10 @@ import hmac
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple
 
-from .events import Graph
+from .events import Graph, is_mapping
 
 ALGORITHM = 1
 """The number that both fingerprints begin with; it grows when the same graph would give another one."""
@@ -30,8 +31,12 @@ def fingerprints(graph: Graph, is_choice: IsChoice) -> tuple[str, str]:
     """
     nodes = {node_id: _read(node) for node_id, node in graph.items()}
     digests: dict[str, Digests] = {}
-    for node_id in nodes:
-        _digest(nodes, node_id, is_choice, digests)
+    for node_id, node in nodes.items():
+        if node_id not in digests:
+            if any(source in nodes and source not in digests for _, source, _ in node.wires):
+                _digest(nodes, node_id, is_choice, digests)
+            else:
+                digests[node_id] = _node_digests(node, is_choice, digests)
     wholes = ("\n".join(sorted(digests[node_id][place] for node_id in nodes)) for place in (0, 1))
     workflow, with_settings = (f"{ALGORITHM}:{_hash(whole)}" for whole in wholes)
     return workflow, with_settings
@@ -42,7 +47,7 @@ def graph_digest(graph: Graph, key: bytes) -> str:
     plain = {
         str(node_id): [node.get("class_type"), node.get("inputs")]
         for node_id, node in graph.items()
-        if isinstance(node, Mapping)
+        if is_mapping(node)
     }
     try:
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"), default=repr)
@@ -65,16 +70,24 @@ class _Node(NamedTuple):
 
 
 def _read(node: object) -> _Node:
-    if not isinstance(node, Mapping):
+    if not is_mapping(node):
         return _Node("", [], [])
     inputs = node.get("inputs")
-    found = _Node(str(node.get("class_type")), [], [])
-    for name, value in sorted(inputs.items(), key=lambda item: str(item[0])) if isinstance(inputs, Mapping) else ():
+    wires: list[tuple[str, str, str]] = []
+    values: list[tuple[str, object]] = []
+    for name, value in _by_name(inputs) if is_mapping(inputs) else ():
         if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str):
-            found.wires.append((str(name), value[0], str(value[1])))
+            wires.append((str(name), value[0], str(value[1])))
         else:
-            found.values.append((str(name), value))
-    return found
+            values.append((str(name), value))
+    return _Node(str(node.get("class_type")), wires, values)
+
+
+def _by_name(inputs: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    try:
+        return sorted(inputs.items(), key=itemgetter(0))
+    except TypeError:  # names that are no text
+        return sorted(inputs.items(), key=lambda item: str(item[0]))
 
 
 def _digest(nodes: Mapping[str, _Node], first: str, is_choice: IsChoice, digests: dict[str, Digests]) -> None:
@@ -97,19 +110,23 @@ def _digest(nodes: Mapping[str, _Node], first: str, is_choice: IsChoice, digests
 
 def _node_digests(node: _Node, is_choice: IsChoice, digests: Mapping[str, Digests]) -> Digests:
     """Of what is told of a node, as text that is the same with every Python: `ascii` of lists of plain values."""
-    found = [(name, digests.get(source, _CYCLE), output) for name, source, output in node.wires]
-    plain = [(name, without, output) for name, (without, _), output in found]
-    told = [(name, with_settings, output) for name, (_, with_settings), output in found]
-    settings = [
-        (name, kept)
-        for name, value in node.values
-        if (kept := _setting(node.class_type, name, value, is_choice)) is not None
-    ]
+    plain, told = [], []
+    for name, source, output in node.wires:
+        without, with_settings = digests.get(source, _CYCLE)
+        plain.append((name, without, output))
+        told.append((name, with_settings, output))
+    settings = []
+    for name, value in node.values:
+        kept = _setting(node.class_type, name, value, is_choice)
+        if kept is not None:
+            settings.append((name, kept))
     return _hash(ascii((node.class_type, plain))), _hash(ascii((node.class_type, told, settings)))
 
 
 def _setting(class_type: str, name: str, value: object, is_choice: IsChoice) -> object:
     """What of an input's value counts as a setting; null for nothing."""
+    if type(value) is int:
+        return None if "seed" in name.lower() else value
     if isinstance(value, str):
         return value if "seed" not in name.lower() and is_choice(class_type, name) else None
     if not isinstance(value, (bool, int, float)) or "seed" in name.lower():

@@ -27,6 +27,7 @@ from .events import (
     PromptStarted,
     PromptUnqueued,
     WorkerDied,
+    is_mapping,
 )
 from .prefix import PrefixError, has_tokens, parse_prefix
 from .record import NodeRecord, PromptRecord
@@ -433,10 +434,10 @@ def current_node(run: Run) -> CurrentNode | None:
 def described(graph: Graph, node_id: str) -> tuple[str | None, str | None]:
     """Class and title of a node as the graph gives them."""
     node = graph.get(node_id)
-    if not isinstance(node, Mapping):
+    if not is_mapping(node):
         return None, None
     meta = node.get("_meta")
-    title = meta.get("title") if isinstance(meta, Mapping) else None
+    title = meta.get("title") if is_mapping(meta) else None
     class_type = node.get("class_type")
     return clean_or_none(class_type, MAX_ID), clean_or_none(title, MAX_ID)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .events import Graph, MarkerRun
+from .events import Graph, MarkerRun, is_mapping
 
 MARKER_CLASS = "WriteDoneMarker"
 PROMPT_COMPLETES, INPUTS_READY = "prompt completes", "inputs ready"
@@ -63,10 +63,10 @@ def plan_of(graph: Graph, accepted: frozenset[str], restricted: bool | None) -> 
     """
     plan = MarkerPlan()
     for node_id, node in graph.items():
-        if not isinstance(node, Mapping):
+        if not is_mapping(node):
             continue
         inputs = node.get("inputs")
-        inputs = inputs if isinstance(inputs, Mapping) else {}
+        inputs = inputs if is_mapping(inputs) else {}
         if node.get("class_type") == MARKER_CLASS:
             refused = node_id not in accepted
             if not refused or restricted is False:

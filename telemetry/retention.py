@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -12,8 +13,11 @@ from .times import milliseconds
 
 KEEP_PROMPTS, KEEP_DAYS, KEEP_BYTES = "RUN_RECORDER_KEEP_PROMPTS", "RUN_RECORDER_KEEP_DAYS", "RUN_RECORDER_KEEP_BYTES"
 DEFAULT_PROMPTS = 1_000_000
-BITE = 100
-"""Prompts a transaction: a few milliseconds, with their nodes and outputs."""
+BITE_SECONDS = 0.01
+"""About how long a transaction may take, for which a record would have to wait."""
+FIRST_BITE, LARGEST_BITE = 4, 100
+"""Prompts a transaction. The size follows from how long the last one took: what a prompt costs depends on how many
+nodes and outputs it has, on the disk, and on what the search index has to put in order."""
 PAUSE_SECONDS = 0.01
 DAY_SECONDS = 86_400
 
@@ -61,37 +65,39 @@ def prune(store: Store, kept: Retention, pause: Callable[[float], object] = time
     gone = 0
     if kept.days is not None:
         until = milliseconds(time.time() - kept.days * DAY_SECONDS)
-        gone += _bite_by_bite(lambda: store.delete_oldest(BITE, before_ms=until), pause)
+        gone += _bite_by_bite(lambda most: store.delete_oldest(most, before_ms=until), pause)
     if kept.prompts is not None:
-        gone += _prune_count(store, kept.prompts, pause)
+        excess = store.count() - kept.prompts
+        gone += _bite_by_bite(store.delete_oldest, pause, excess)
     if kept.bytes is not None:
-        most = kept.bytes
-        gone += _bite_by_bite(lambda: store.delete_oldest(BITE) if store.used_bytes() > most else 0, pause)
+        size = kept.bytes
+        gone += _bite_by_bite(lambda most: store.delete_oldest(most) if store.used_bytes() > size else 0, pause)
     return gone
 
 
 def erase_until(store: Store, until_ms: int, pause: Callable[[float], object] = time.sleep) -> int:
     """Erase every ended prompt that was queued before a time; how many there were. Raises what the store raises."""
-    gone = _bite_by_bite(lambda: store.delete_oldest(BITE, before_ms=until_ms, erasing=True), pause)
+    gone = _bite_by_bite(lambda most: store.delete_oldest(most, before_ms=until_ms, erasing=True), pause)
     store.forget_log()
     return gone
 
 
-def _prune_count(store: Store, keep: int, pause: Callable[[float], object]) -> int:
-    excess = store.count() - keep
-    gone = 0
-    while excess - gone > 0:
-        bite = store.delete_oldest(min(BITE, excess - gone))
-        if not bite:
+def _bite_by_bite(bite: Callable[[int], int], pause: Callable[[float], object], most: float = math.inf) -> int:
+    """Delete until nothing is left to be deleted, or `most` are gone; how many that were."""
+    gone, size = 0, FIRST_BITE
+    while gone < most:
+        begun = time.perf_counter()
+        taken = bite(int(min(size, most - gone)))
+        took = time.perf_counter() - begun
+        if not taken:
             break
-        gone += bite
-        pause(PAUSE_SECONDS)
-    return gone
-
-
-def _bite_by_bite(bite: Callable[[], int], pause: Callable[[float], object]) -> int:
-    gone = 0
-    while taken := bite():
         gone += taken
+        size = next_bite(size, took)
         pause(PAUSE_SECONDS)
     return gone
+
+
+def next_bite(size: int, took: float) -> int:
+    """How many prompts to take next, after so many took so many seconds: up slowly, down at once."""
+    fitting = int(size * BITE_SECONDS / max(took, 1e-6))
+    return max(1, min(fitting, size + FIRST_BITE, LARGEST_BITE))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -20,10 +23,15 @@ _SAME = (
     "node_total node_executed node_cached"
 ).split()
 """Columns that are the record's own fields."""
-_NODE = (
+_NODE = tuple(
     "seq node_id title display_node_id parent_node_id started_ms duration_seconds cached progress_max "
-    "vram_used_peak_bytes vram_delta_bytes"
-).split()
+    "vram_used_peak_bytes vram_delta_bytes".split()
+)
+_node_values: Callable[[NodeRecord], tuple[object, ...]] = attrgetter(*_NODE)
+NODE_COLUMNS = ("prompt_pk", "class_id", "error", *_NODE)
+"""The columns of `nodes`, in the order in which `node_row` gives their values."""
+NODE_CHANGES = "started_ms duration_seconds cached progress_max error vram_used_peak_bytes vram_delta_bytes".split()
+"""What of a node may change after it was first saved: fields of the record, and columns of `nodes`."""
 MAX_SEARCH = 64_000
 """Characters: the names of some three thousand files."""
 
@@ -99,10 +107,16 @@ def output_file(row: RowMapping) -> ReportedFile:
     return ReportedFile(row["node_id"], row["filename"], row["subfolder"], row["type"], row["cached"], stamp)
 
 
-def node_row(pk: int, node: NodeRecord, class_id: int | None) -> Row:
-    """A node as a row of `nodes`; `class_id` is its class' number, null where the class is not known."""
-    row = {name: getattr(node, name) for name in _NODE}
-    return {"prompt_pk": pk, "error": _dump(node.error), "class_id": class_id, **row}
+def node_row(pk: int, node: NodeRecord, class_id: int | None) -> tuple[object, ...]:
+    """A node as a row of `nodes`, as the driver takes it; `class_id` is null where the class is not known."""
+    error = None if node.error is None else json.dumps(node.error.model_dump())
+    return (pk, class_id, error, *_node_values(node))
+
+
+def node_change(node: NodeRecord) -> Row:
+    """What of a node may have changed, by column."""
+    row: Row = {name: getattr(node, name) for name in NODE_CHANGES}
+    return {**row, "error": _dump(node.error)}
 
 
 def node_record(row: RowMapping) -> NodeRecord:

@@ -27,7 +27,17 @@ from .database import Database, StoreClosedError
 from .folder import FileStamp
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
-from .rows import node_record, node_row, output_file, output_row, prompt_record, prompt_row
+from .rows import (
+    NODE_CHANGES,
+    NODE_COLUMNS,
+    node_change,
+    node_record,
+    node_row,
+    output_file,
+    output_row,
+    prompt_record,
+    prompt_row,
+)
 from .search import SEARCH_TABLE, Filter, conditions
 from .stream import DURABLE, KEPT_IN_STORE, StreamEvent
 from .tables import classes, counters, environments, events, instances, nodes, outputs, prompts, samples
@@ -352,12 +362,13 @@ def _save(connection: Connection, change: Change, numbers: Mapping[str, int]) ->
         raise RuntimeError("the database gave no key to a new prompt")
     if change.new_nodes:
         rows = [node_row(record.pk, node, numbers.get(node.class_type or "")) for node in change.new_nodes]
-        insert_many(connection, nodes, rows)
+        insert_many(connection, nodes, NODE_COLUMNS, rows)
     if change.changed_nodes:
         connection.execute(_UPDATE_NODE, [_node_change(record.pk, node) for node in change.changed_nodes])
     if change.outputs and record.outputs:
-        rows = [output_row(record.pk, seq, file) for seq, file in enumerate(record.outputs)]
-        connection.execute(insert(outputs), rows)
+        connection.execute(
+            insert(outputs), [output_row(record.pk, seq, file) for seq, file in enumerate(record.outputs)]
+        )
     if record.samples is not None:
         connection.execute(insert(samples), {"prompt_pk": record.pk, "data": record.samples})
 
@@ -380,26 +391,17 @@ def _save_news(connection: Connection, news: Sequence[StreamEvent]) -> None:
 
 
 _UPDATE_COUNTER = update(counters).where(counters.c.name == bindparam("the_name")).values(value=bindparam("new_value"))
-_CHANGING = (
-    "started_ms",
-    "duration_seconds",
-    "cached",
-    "progress_max",
-    "error",
-    "vram_used_peak_bytes",
-    "vram_delta_bytes",
-)
 _UPDATE_PROMPT = update(prompts).where(prompts.c.pk == bindparam("the_pk"))
 _UPDATE_NODE = (
     update(nodes)
     .where(nodes.c.prompt_pk == bindparam("the_pk"), nodes.c.seq == bindparam("the_seq"))
-    .values({name: bindparam(f"new_{name}") for name in _CHANGING})
+    .values({name: bindparam(f"new_{name}") for name in NODE_CHANGES})
 )
 
 
 def _node_change(pk: int, node: NodeRecord) -> dict[str, object]:
-    row = node_row(pk, node, None)
-    return {"the_pk": pk, "the_seq": node.seq, **{f"new_{name}": row[name] for name in _CHANGING}}
+    changes = {f"new_{name}": value for name, value in node_change(node).items()}
+    return {"the_pk": pk, "the_seq": node.seq, **changes}
 
 
 def _records(connection: Connection, query: Select[tuple[object, ...]]) -> list[PromptRecord]:

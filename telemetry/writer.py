@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
@@ -29,6 +30,7 @@ from .problems import Problems
 from .record import NodeRecord, PromptRecord
 from .recorder import UNTOLD, Recorder, Run, refresh
 from .requests import MarkerPlan
+from .rows import NODE_CHANGES
 from .settle import Decision, Evidence, decide, due_requests, newly_seen, stale_prefixes, take_listings, unready
 from .store import Change, Store
 from .stream import KEPT_IN_MEMORY, NUMBERS_AT_ONCE, Stream, StreamEvent, Told, news_of
@@ -72,6 +74,9 @@ class Attendance:
     begun: bool = False
     fingerprinted: bool = False
     saved_nodes: dict[int, tuple[object, ...]] = field(default_factory=dict)
+    """What of each node may change, as the store has it."""
+    unsaved_nodes: dict[int, tuple[object, ...]] = field(default_factory=dict)
+    """The same of the nodes that are being saved, as they were when the change was made up: readers go on taking in."""
     told: Told = field(default_factory=Told)
     evidence: Evidence | None = None
     waiting_since: float | None = None
@@ -348,20 +353,20 @@ class Writer:
         refresh(run)
         self.figures.refresh(run)
         attendance = self._of(run)
+        saved, unsaved = attendance.saved_nodes, {}
         change = Change(run.record)
         for node in run.nodes.values():
             now = _changing(node)
-            before = attendance.saved_nodes.get(node.seq)
+            before = saved.get(node.seq)
             if before is None:
                 change.new_nodes.append(node)
             elif before != now:
                 change.changed_nodes.append(node)
+            else:
+                continue
+            unsaved[node.seq] = now
+        attendance.unsaved_nodes = unsaved
         return change
-
-    def _saved(self, run: Run, change: Change) -> None:
-        attendance = self._of(run)
-        for node in [*change.new_nodes, *change.changed_nodes]:
-            attendance.saved_nodes[node.seq] = _changing(node)
 
     def _save(self, runs: list[Run]) -> None:
         if not runs or time.monotonic() < self._failing_until:
@@ -385,8 +390,9 @@ class Writer:
             return
         self.on_saved()
         self._tell(news)
-        for run, change in zip(runs, changes, strict=True):
-            self._saved(run, change)
+        for run in runs:
+            attendance = self._of(run)
+            attendance.saved_nodes.update(attendance.unsaved_nodes)
 
     def _tell(self, news: list[StreamEvent]) -> None:
         committed = {id(event) for event in news}
@@ -762,9 +768,8 @@ class Outstanding:
             self._event.set()
 
 
-def _changing(node: NodeRecord) -> tuple[object, ...]:
-    memory = node.vram_used_peak_bytes, node.vram_delta_bytes
-    return node.started_ms, node.duration_seconds, node.cached, node.progress_max, node.error, memory
+_changing: Callable[[NodeRecord], tuple[object, ...]] = attrgetter(*NODE_CHANGES)
+"""What of a node may change after it was first saved."""
 
 
 def _still_said(record: PromptRecord, event: StreamEvent) -> bool:

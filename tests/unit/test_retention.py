@@ -10,7 +10,7 @@ from run_recorder.cli import main
 from run_recorder.telemetry.database import Database
 from run_recorder.telemetry.outputs import ReportedFile
 from run_recorder.telemetry.record import NodeRecord, PromptRecord
-from run_recorder.telemetry.retention import BITE, DEFAULT_PROMPTS, Retention, prune
+from run_recorder.telemetry.retention import BITE_SECONDS, DEFAULT_PROMPTS, LARGEST_BITE, Retention, next_bite, prune
 from run_recorder.telemetry.store import Change, Store
 
 DAY_MS = 86_400_000
@@ -40,9 +40,17 @@ def test_the_newest_are_kept(store: Store) -> None:
     fill(store, 350)
     pauses: list[float] = []
     assert prune(store, Retention(prompts=20), pauses.append) == 330
-    assert len(pauses) == 4, "in bites"
-    assert BITE == 100
+    assert len(pauses) >= 4, "in bites"
     assert {record.prompt_id for record, _nodes in store.export()} == {f"success-{n}" for n in range(20)}
+
+
+def test_a_bite_is_as_large_as_the_last_ones_time_allows() -> None:
+    assert next_bite(4, 0.001) == 8, "up slowly"
+    assert next_bite(98, 0.001) == LARGEST_BITE
+    assert next_bite(80, 0.04) == 20, "down at once"
+    assert next_bite(1, 5.0) == 1
+    assert next_bite(50, BITE_SECONDS) == 50
+    assert next_bite(4, 0.0) == 8
 
 
 def test_by_age(store: Store) -> None:

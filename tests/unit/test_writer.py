@@ -160,6 +160,31 @@ def failing(patch: pytest.MonkeyPatch, store: Store, name: str = "save", error: 
 # ---------------------------------------------------------------- a prompt's life in the store
 
 
+@pytest.mark.parametrize("fails", [False, True], ids=["committed", "not committed"])
+def test_what_a_reader_takes_in_during_a_commit_is_saved_by_the_next_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    desk.begin()
+    save = desk.store.save
+
+    def save_meanwhile(*args: Any, **more: Any) -> None:
+        if not fails:
+            save(*args, **more)
+        desk.inbox.append(NodeFinished("p", "1", now().mono))
+        desk.writer.drain()
+        if fails:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(desk.store, "save", save_meanwhile)
+    desk.step(NodeStarted("p", "1", now().mono))
+    monkeypatch.setattr(desk.store, "save", save)
+    monkeypatch.setattr(desk.writer, "_failing_until", 0.0)
+    desk.step()
+    assert [node.duration_seconds is not None for node in desk.store.nodes(desk.record().pk)] == [True]
+    desk.end()
+    assert [node.duration_seconds is not None for node in desk.store.nodes(desk.record().pk)] == [True]
+
+
 def test_each_step_of_a_prompt_is_in_the_store_and_its_end_is_committed_with_its_marker(desk: Desk) -> None:
     assert desk.writer.timeout() is None
     desk.queue()
