@@ -10,8 +10,8 @@ import pytest
 from .hosts import KINDS, Host, comfyui_path
 
 NO_COMFYUI = "no ComfyUI on this machine"
+MEASURED = "measured"
 _numbers = itertools.count(1)
-_figures: list[str] = []
 
 
 @pytest.fixture(scope="session", params=KINDS)
@@ -76,10 +76,21 @@ def folder() -> str:
     return f"t{next(_numbers)}"
 
 
-@pytest.fixture(scope="session")
-def figures() -> list[str]:
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     """What a test measured: a line a figure, printed at the end of the session."""
-    return _figures
+    lines: list[str] = []
+    yield lines
+    request.node.user_properties += [(MEASURED, line) for line in lines]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread over processes: all that share the real ComfyUI's one server stay together, the rest goes file by file."""
+    for item in items:
+        given = getattr(item, "callspec", None)
+        real = given is not None and given.params.get("host_kind") == "real"
+        shared = "shared_host" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("real" if real and shared else f"{item.path.name}-{real}"))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -94,8 +105,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    for figure in _figures:
-        terminalreporter.write_line(f"measured: {figure}")
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", "") == "teardown":
+                for name, value in report.user_properties:
+                    if name == MEASURED:
+                        terminalreporter.write_line(f"measured: {value}")
     skipped = terminalreporter.stats.get("skipped", [])
     count = sum(NO_COMFYUI in str(report.longrepr) for report in skipped)
     if count:

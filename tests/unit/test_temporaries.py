@@ -42,7 +42,11 @@ def test_a_name_tells_its_owner_but_not_the_machine_s_name() -> None:
     assert socket.gethostname() not in host
 
 
-@pytest.mark.parametrize("text", ["a.tmp", ".rr-x.tmp", name() + "x", "x" + name(), name().upper(), ""])
+@pytest.mark.parametrize(
+    "text",
+    ["a.tmp", ".rr-x.tmp", name() + "x", "x" + name(), name().upper(), ""],
+    ids=["another's", "short", "longer", "not hidden", "upper case", "empty"],
+)
 def test_other_names_are_not_ours(tmp_path: Path, text: str) -> None:
     assert not is_temporary(text)
     assert not is_orphan(tmp_path / text)
