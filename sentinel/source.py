@@ -70,7 +70,8 @@ class Source:
             self._wanted.set()
 
     def once(self) -> None:
-        """Ask once, and tell it."""
+        """Ask once, and tell it. Where nobody answers there is no waiting: only windows count."""
+        self._answered = float("-inf")
         self._step()
 
     def _run(self) -> None:
