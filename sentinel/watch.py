@@ -27,6 +27,8 @@ logger = logging.getLogger("run_recorder")
 
 CHECK_SECONDS = 2.0
 """How often it is looked whether the folder is there, is the same, and its observer lives: one stat."""
+IDLE_CHECK_SECONDS = 30.0
+"""How often at least, by events, while nothing happens: each time without news twice as long as the time before."""
 BURST = 2000
 """So much news within a second, and some may have been lost on the way: the folder is scanned again."""
 DOUBT_SECONDS = 5.0
@@ -69,6 +71,7 @@ class FolderWatch:
         self._native: Native | None = None
         self._why_polling: str | None = None
         self._next_check = self._next_poll = 0.0
+        self._check_every = CHECK_SECONDS
         self._burst_began, self._burst = 0.0, 0
         self._doubt_since: float | None = None
         self._new_folders = False
@@ -176,7 +179,8 @@ class FolderWatch:
         else:
             self.keeper.scan(at, self._clock(), why="start")
             self._check_watches()
-        self._next_check = now() + CHECK_SECONDS
+        self._check_every = CHECK_SECONDS
+        self._plan_check(now())
         self._unsay()
         while not self._stopping.is_set():
             if self._doubt_since is None:
@@ -205,7 +209,7 @@ class FolderWatch:
         if self._doubt_since is not None:
             self._settle_doubt(at)
         if at >= self._next_check:
-            self._next_check = at + CHECK_SECONDS
+            self._plan_check(at)
             if not self._is_same():
                 self._say(f"{self.folder} is gone, or is another folder now")
                 return False
@@ -217,6 +221,11 @@ class FolderWatch:
         if self._native is None and at >= self._next_poll:
             self._poll()
         return True
+
+    def _plan_check(self, at: float) -> None:
+        longest = IDLE_CHECK_SECONDS if self._native is not None and not self.has_open else CHECK_SECONDS
+        self._next_check = at + self._check_every
+        self._check_every = min(2 * self._check_every, longest)
 
     def _leave(self) -> None:
         if self._native is not None:
@@ -274,6 +283,9 @@ class FolderWatch:
             self._next_poll = 0.0
 
     def _take_in(self, news: list[News]) -> None:
+        if news:
+            self._check_every = CHECK_SECONDS
+            self._next_check = min(self._next_check, now() + CHECK_SECONDS)
         root = str(self.keeper.root)
         new_folders: list[str] = []
         for item in news:
