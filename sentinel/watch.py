@@ -33,6 +33,8 @@ BURST = 2000
 """So much news within a second, and some may have been lost on the way: the folder is scanned again."""
 DOUBT_SECONDS = 5.0
 """A burst that doesn't end is scanned after so long."""
+BATCH_SECONDS = 0.02
+"""How long news is gathered during a burst."""
 POLL_SHARE = 4.0
 """A scan that takes long is made at most a fifth of the time."""
 
@@ -72,7 +74,7 @@ class FolderWatch:
         self._why_polling: str | None = None
         self._next_check = self._next_poll = 0.0
         self._check_every = CHECK_SECONDS
-        self._burst_began, self._burst = 0.0, 0
+        self._burst_began, self._burst, self._busy_at = 0.0, 0, 0.0
         self._doubt_since: float | None = None
         self._new_folders = False
 
@@ -185,6 +187,8 @@ class FolderWatch:
         while not self._stopping.is_set():
             if self._doubt_since is None:
                 self.keeper.tick(now())
+            else:  # nothing is decided now, so what comes may come in batches
+                self._stopping.wait(BATCH_SECONDS)
             if self._poke is not None and self.has_open:
                 self._poke()
             self._take_in(self.feed.take(self._timeout()))
@@ -200,7 +204,7 @@ class FolderWatch:
         if self._native is None:
             times.append(self._next_poll)
         if self._doubt_since is not None:
-            times = [self._burst_began + 1.0]
+            times = [self._busy_at + 1.0]
         return max(0.0, min(time for time in times if time is not None) - now())
 
     def _go_on(self) -> bool:
@@ -288,8 +292,11 @@ class FolderWatch:
             self._next_check = min(self._next_check, now() + CHECK_SECONDS)
         root = str(self.keeper.root)
         new_folders: list[str] = []
+        closed = {item.path: item.at for item in news if isinstance(item, FileNews) and item.what == "closed"}
         for item in news:
             if isinstance(item, FileNews):
+                if item.what == "appeared" and closed.get(item.path, 0.0) > item.at:
+                    continue  # it was closed since: that it came needs no look at the disk
                 self._take_file(item, root, new_folders)
             else:
                 self.keeper.hear(item, now())
@@ -328,12 +335,14 @@ class FolderWatch:
         if at - self._burst_began > 1.0:
             self._burst_began, self._burst = at, 0
         self._burst += count
-        if self._burst > BURST and self._doubt_since is None and self._native is not None:
-            self._doubt_since = at
+        if self._burst > BURST and self._native is not None:
+            self._busy_at = at
+            if self._doubt_since is None:
+                self._doubt_since = at
 
     def _settle_doubt(self, at: float) -> None:
         """Scan again once a burst is over, or has gone on for long."""
-        calm = at - self._burst_began > 1.0 or self._burst <= BURST
+        calm = at - self._busy_at > 1.0
         if self._doubt_since is not None and (calm or at - self._doubt_since > DOUBT_SECONDS):
             self.keeper.scan(now(), why="burst")
             self._doubt_since = None
