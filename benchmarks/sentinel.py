@@ -163,27 +163,32 @@ def settle(_given: argparse.Namespace) -> bool:
 
 
 def record(given: argparse.Namespace) -> bool:
-    """From a prompt's end to the sentinel's marker."""
+    """From a prompt's end to the sentinel's marker: a saver before and after a slow node, and one at the very end."""
     from run_recorder.telemetry.times import parse
 
+    took: dict[str, list[float]] = {"frames all along": [], "frames at the end": []}
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as other:
-        host, took = Host(given.kind, Path(name)).start(), []
+        host = Host(given.kind, Path(name)).start()
         try:
             with sentinel(host.output, "--comfyui", host.url):
-                for number in range(120):
-                    graph = Graph()
-                    graph.save(graph.slow(0.2, source=graph.image(batch_size=2)), f"r{number}")
-                    prompt_id = host.queue(graph)
-                    wait_for(host.output / f"r{number}.done")
-                    seen = time.time()
-                    ended = parse(host.wait(prompt_id)["ended_at"]) / 1000
-                    took.append(seen - ended)
+                for number in range(101):
+                    for what, early in (("frames all along", True), ("frames at the end", False)):
+                        prefix, graph = f"{what[-3:]}{number}", Graph()
+                        image = graph.image(batch_size=2)
+                        if early:
+                            graph.save(image, prefix)
+                        graph.save(graph.slow(0.1, source=image), prefix)
+                        prompt_id = host.queue(graph)
+                        wait_for(host.output / f"{prefix}.done")
+                        seen = time.time()
+                        if number:  # the first of each tells the sentinel what it can ask
+                            took[what].append(seen - parse(host.wait(prompt_id)["ended_at"]) / 1000)
         finally:
             host.stop()
-        control = figures("control: write, fsync, rename", written(Path(other), 120))
-        ours = figures(f"prompt's end to marker, {given.kind} ComfyUI", took)
-    say(f"record: {ours / control:.1f} times the control")
-    return ours <= 0.02
+        control = figures("control: write, fsync, rename", written(Path(other), 100))
+        ours = [figures(f"{given.kind} ComfyUI, end to marker, {what}", seconds) for what, seconds in took.items()]
+    say(f"record: {ours[0] / control:.1f} and {ours[1] / control:.1f} times the control")
+    return max(ours) <= 0.02
 
 
 def make_many(folder: Path, files: int = 100_000, groups: int = 1_000, folders: int = 10) -> None:

@@ -62,6 +62,8 @@ class Groups:
         self.window = window
         self.min_frames = min_frames
         self.open: dict[Key, Group] = {}
+        self.opened = 0
+        """How many have ever been opened."""
         self.tells_closes = True
         """Whether news of closed files come; without them a prompt's record says that what it names is closed."""
         self.root = root
@@ -121,6 +123,7 @@ class Groups:
         group = self.open.get(key)
         if group is None:
             group = self.open[key] = Group(opened=at, active=at)
+            self.opened += 1
         return group
 
     def _happened(self, key: Key, group: Group, at: float) -> None:

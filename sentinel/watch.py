@@ -7,10 +7,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..telemetry.folder import folder_clock
 from .feed import Feed, FileNews, News, now
@@ -51,10 +50,17 @@ class Options:
     lock: bool = True
 
 
+class Poke(Protocol):
+    """Asks for news of prompts, since a group is open."""
+
+    def __call__(self, *, is_new: bool) -> None:
+        """`is_new` where one has been opened since the last time."""
+
+
 class FolderWatch:
     """One watched folder, on a thread of its own: one that hangs on a dead share holds up no other."""
 
-    def __init__(self, folder: Path, options: Options, told: Told, poke: Callable[[], None] | None = None) -> None:
+    def __init__(self, folder: Path, options: Options, told: Told, poke: Poke | None = None) -> None:
         """`poke` asks for news of prompts; it is called whenever a group is open. Null where there is nobody to ask."""
         self.folder = folder
         self.state = "starting"
@@ -76,6 +82,7 @@ class FolderWatch:
         self._check_every = CHECK_SECONDS
         self._burst_began, self._burst, self._busy_at = 0.0, 0, 0.0
         self._doubt_since: float | None = None
+        self._poked = 0
         self._new_folders = False
 
     # ------------------------------------------------------------ from outside
@@ -190,7 +197,9 @@ class FolderWatch:
             else:  # nothing is decided now, so what comes may come in batches
                 self._stopping.wait(BATCH_SECONDS)
             if self._poke is not None and self.has_open:
-                self._poke()
+                opened = self.keeper.groups.opened
+                self._poke(is_new=opened != self._poked)
+                self._poked = opened
             self._take_in(self.feed.take(self._timeout()))
             if not self._go_on():
                 return
