@@ -39,6 +39,11 @@ PROGRAMS = {"systemd": "systemctl", "launchd": "launchctl", "scheduled-task": "s
 """By method the program that does it."""
 
 
+NO_SESSION = (
+    "your user has no systemd of its own here: log on as that user (not by su or sudo), or install with --system"
+)
+
+
 class Name(str, Enum):
     """The methods' names."""
 
@@ -172,4 +177,5 @@ def _perform(plan: Plan, undo: Method | None) -> None:
                     perform(Plan((step,)))
                 except StepError as left_behind:
                     err.print(f"undoing: {left_behind}", markup=False)
-        fail("unavailable", str(error), FAILED)
+        hint = f"; {NO_SESSION}" if "connect to bus" in str(error) else ""
+        fail("unavailable", f"{error}{hint}", FAILED)
