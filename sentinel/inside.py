@@ -72,7 +72,8 @@ class Recorded:
     def _on_ended(self, record: PromptRecord, nodes: Sequence[NodeRecord]) -> None:
         self._before(record, nodes)
         try:
-            graph = next((run.graph for run in self._writer.recorder.runs if run.record.pk == record.pk), {})
+            with self._writer.lock:
+                graph = next((run.graph for run in self._writer.recorder.runs if run.record.pk == record.pk), {})
             ended = _ended_of(record, graph)
         except Exception:  # the recorder's thread goes on, whatever a record holds
             logger.exception("Run Recorder: the sentinel can't be told of a prompt's end")

@@ -30,7 +30,8 @@ def milliseconds(seconds: float) -> int:
 
 def iso(ms: int) -> str:
     """Milliseconds since 1970 as `2026-08-01T10:20:30.456Z`; what no calendar holds is cut to its ends."""
-    ms = max(0, min(ms, _LATEST_MS))
+    if not 0 <= ms <= _LATEST_MS:
+        ms = max(0, min(ms, _LATEST_MS))
     return f"{_to_the_second(ms // 1000)}.{ms % 1000:03d}Z"
 
 
