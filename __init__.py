@@ -31,6 +31,10 @@ def _install() -> Any:
         from . import server_routes
 
         server_routes.add_routes(sys.modules["server"].PromptServer.instance.routes, host)
+
+        from .sentinel import inside
+
+        inside.start_if_asked(host.recording)
     return host
 
 

@@ -16,29 +16,32 @@ from rich.control import Control
 from rich.file_proxy import FileProxy
 from rich.segment import ControlType
 
-from ..sentinel.comfyui import HttpComfyUI
 from ..sentinel.keeper import Told
 from ..sentinel.lock import HeldError
 from ..sentinel.service import Sentinel, distinct
-from ..sentinel.watch import Options
 from ..telemetry.contract import DoneMarker
 from ..telemetry.marker import as_document
 from .output import DONE, FAILED, INTERRUPTED, err, fail, out
+from .sentinel_install import install, status, uninstall
 from .sentinel_live import LiveLine
+from .sentinel_options import (
+    Comfyui,
+    Folders,
+    MetricsHost,
+    MetricsPort,
+    MinFrames,
+    Polling,
+    Recursive,
+    ScanInterval,
+    StableSeconds,
+    checked,
+    server,
+)
 
 app = typer.Typer(help="Marks what is complete in folders, for graphs without the node.", no_args_is_help=True)
-
-Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="The folders to watch.")]
-StableSeconds = Annotated[
-    float, typer.Option(help="Seconds without a change after which a file, and a group, is complete.")
-]
-ScanInterval = Annotated[float, typer.Option(help="Seconds between scans; only while polling.")]
-MinFrames = Annotated[int, typer.Option(min=1, help="A group of fewer files gets no marker.")]
-Polling = Annotated[bool, typer.Option("--polling", help="Scan instead of waiting for events.")]
-Recursive = Annotated[bool, typer.Option("--recursive/--no-recursive", help="Also the folders below.")]
-Comfyui = Annotated[str | None, typer.Option("--comfyui", help="A ComfyUI to ask which prompt saved what.")]
-MetricsPort = Annotated[int | None, typer.Option(min=0, max=65535, help="Serve metrics for Prometheus on this port.")]
-MetricsHost = Annotated[str, typer.Option(help="The address that metrics are served on.")]
+app.command("install")(install)
+app.command("uninstall")(uninstall)
+app.command("status")(status)
 
 
 @app.command("watch")
@@ -65,7 +68,7 @@ def watch(
     metrics = _metrics(metrics_port)
     if metrics is not None:
         told = metrics.counting(told)
-    sentinel = Sentinel(distinct(folders, recursive=recursive), options, told=told, comfyui=_server(comfyui))
+    sentinel = Sentinel(distinct(folders, recursive=recursive), options, told=told, comfyui=server(comfyui))
     try:
         sentinel.take_locks()
     except HeldError as error:
@@ -81,30 +84,10 @@ def watch(
             stop_metrics()
 
 
-def checked(
-    folders: list[Path], stable_seconds: float, scan_interval: float, min_frames: int, *, polling: bool, recursive: bool
-) -> Options:
-    """The options of a watch, or the end of the command."""
-    for name, value in (("--stable-seconds", stable_seconds), ("--scan-interval", scan_interval)):
-        if not 0 < value <= 86400:
-            fail("invalid_parameter", f"{name}: {value:g} is out of range; give seconds above 0, at most 86400")
-    for folder in folders:
-        if folder.exists() and not folder.is_dir():
-            fail("invalid_parameter", f"{folder} is a file, not a folder")
-    return Options(stable_seconds, scan_interval, min_frames, recursive, polling)
-
-
 def _check_there(folders: list[Path]) -> None:
     for folder in folders:
         if not folder.is_dir():
             fail("not_found", f"{folder} is no folder")
-
-
-def _server(url: str | None) -> HttpComfyUI | None:
-    try:
-        return HttpComfyUI(url) if url is not None else None
-    except ValueError as error:
-        fail("invalid_parameter", f"--comfyui: {error}")
 
 
 def _metrics(port: int | None) -> Any:

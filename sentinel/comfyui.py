@@ -46,8 +46,10 @@ class HttpComfyUI:
 
     @property
     def can_wait(self) -> bool:
-        """Whether the server has Run Recorder."""
-        return bool(self._has_recorder)
+        """Whether the server has Run Recorder; it is asked for it the first time."""
+        if self._has_recorder is None:
+            self._has_recorder = self._answers("/telemetry/prompts?limit=1")
+        return self._has_recorder
 
     def ask(self) -> Answer:
         """What runs, and what has ended lately. Raises SilentError."""
@@ -77,8 +79,6 @@ class HttpComfyUI:
             ended = _of_history(str(prompt_id), entry)
             if ended is not None:
                 yield ended
-        if self._has_recorder is None:
-            self._has_recorder = self._answers("/telemetry/prompts?limit=1")
 
     def _answers(self, path: str) -> bool:
         try:

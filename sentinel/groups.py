@@ -35,6 +35,8 @@ class Group:
     """The files that came or changed, in that order; null where only their names were told."""
     unsettled: dict[str, tuple[FileStamp | None, float]] = field(default_factory=dict)
     """Those not known to be closed: what each looked like, and since when."""
+    unheard: set[str] = field(default_factory=set)
+    """Those of them that a scan has met: whether they are closed nobody has told, so a prompt's record may."""
     saved: Saved | None = None
     notes: list[str] = field(default_factory=list)
     failures: int = 0
@@ -62,6 +64,8 @@ class Groups:
         self.window = window
         self.min_frames = min_frames
         self.open: dict[Key, Group] = {}
+        self.opened = 0
+        """How many have ever been opened."""
         self.tells_closes = True
         """Whether news of closed files come; without them a prompt's record says that what it names is closed."""
         self.root = root
@@ -76,6 +80,7 @@ class Groups:
         group = self._opened(key, at)
         group.joined[name] = stamp
         group.unsettled[name] = (stamp, at)
+        group.unheard.discard(name)
         self._happened(key, group, at)
 
     def closed(self, key: Key, name: str, at: float) -> None:
@@ -100,6 +105,7 @@ class Groups:
         for name, stamp in files.items():
             if name in young and name not in group.joined:
                 group.unsettled[name] = (stamp, at)
+                group.unheard.add(name)
             group.joined[name] = stamp
         if young:
             group.active = at
@@ -121,6 +127,7 @@ class Groups:
         group = self.open.get(key)
         if group is None:
             group = self.open[key] = Group(opened=at, active=at)
+            self.opened += 1
         return group
 
     def _happened(self, key: Key, group: Group, at: float) -> None:
@@ -312,7 +319,9 @@ class Groups:
                 group.unsettled[name] = (now, at)
                 group.joined[name] = now
                 group.active = at
-            elif at >= since + self.window or (not self.tells_closes and reported and name in reported.names):
+            elif at >= since + self.window or (
+                reported is not None and name in reported.names and (not self.tells_closes or name in group.unheard)
+            ):
                 del group.unsettled[name]
         return max(since for _, since in group.unsettled.values()) + self.window if group.unsettled else None
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -20,6 +21,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
+from watchdog.observers.api import EventQueue
 
 from .feed import Feed, FileNews, What, now
 from .filesystems import inotify_watches
@@ -64,14 +66,42 @@ class _Handler(FileSystemEventHandler):
         self._feed.put(FileNews(what, os.fsdecode(path), at))
 
 
+class _Straight(EventQueue):
+    """Calls the handler on the emitter's own thread: a queue and a thread between them cost more than it does."""
+
+    def __init__(self, handler: _Handler) -> None:
+        super().__init__()
+        self._handler = handler
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Called by the emitter with an event and its watch, and by the observer with what ends its thread."""
+        if isinstance(item, tuple):
+            self._handler.dispatch(item[0])
+        else:
+            super().put(item, block, timeout)
+
+
+class _Observer(Observer):  # type: ignore[misc, valid-type, unused-ignore]
+    """This platform's observer with a queue of ours: `event_queue` is how watchdog lets it be chosen."""
+
+    def __init__(self, handler: _Handler) -> None:
+        self._straight = _Straight(handler)
+        super().__init__()
+
+    @property
+    def event_queue(self) -> EventQueue:
+        """Where the emitters put events, and the observer's thread waits for its end."""
+        return self._straight
+
+
 class Native:
     """One folder's observer. Start it once; a dead one is replaced by a new one."""
 
     def __init__(self, root: Path, feed: Feed, *, recursive: bool) -> None:
-        self._observer = Observer()
+        self._handler = _Handler(feed)
+        self._observer = _Observer(self._handler)
         self._before = inotify_watches()
         self._root, self._recursive = root, recursive
-        self._handler = _Handler(feed)
 
     tells_closes = TELLS_CLOSES
 

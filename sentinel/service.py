@@ -69,12 +69,12 @@ class Sentinel:
         for watch in self.watches:
             watch.catch_up()
 
-    def stop(self) -> None:
-        """End the threads, and give the locks back."""
+    def stop(self, timeout: float = 10.0) -> None:
+        """End the threads, waiting at most `timeout` seconds for each folder's, and give the locks back."""
         if self._source is not None:
             self._source.stop()
         for watch in self.watches:
-            watch.stop()
+            watch.stop(timeout)
 
     def open_groups(self) -> list[OpenGroup]:
         """What is open now, by its age."""

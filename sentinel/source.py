@@ -49,6 +49,9 @@ class Source:
         self._comfyui, self._tell, self._has_open = comfyui, tell, has_open
         self._wanted = threading.Event()
         self._stopping = threading.Event()
+        self._new = threading.Event()
+        """A group has been opened since the last question."""
+        self._asked = float("-inf")
         self._told: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._running: Sequence[Running] = ()
         self._answered = now()
@@ -62,15 +65,19 @@ class Source:
     def stop(self) -> None:
         """End the thread, at its next step."""
         self._stopping.set()
+        self._new.set()
         self._wanted.set()
 
-    def poke(self) -> None:
-        """A group is open: ask."""
+    def poke(self, *, is_new: bool) -> None:
+        """A group is open: ask; at once where one `is_new` since the last time, for its prompt may be over already."""
+        if is_new:
+            self._new.set()
         if not self._wanted.is_set():
             self._wanted.set()
 
     def once(self) -> None:
-        """Ask once, and tell it."""
+        """Ask once, and tell it. Where nobody answers there is no waiting: only windows count."""
+        self._answered = float("-inf")
         self._step()
 
     def _run(self) -> None:
@@ -84,7 +91,8 @@ class Source:
             self._pause()
 
     def _step(self) -> None:
-        asked = now()
+        self._new.clear()
+        self._asked = asked = now()
         try:
             answer = self._comfyui.ask()
         except SilentError as error:
@@ -128,4 +136,5 @@ class Source:
             if ended is not None:
                 self._tell_end(ended)
             return
-        self._stopping.wait(QUICK_SECONDS if self._running else 4 * ASK_SECONDS if self._is_silent else ASK_SECONDS)
+        if self._new.wait(QUICK_SECONDS if self._running else 4 * ASK_SECONDS if self._is_silent else ASK_SECONDS):
+            self._stopping.wait(max(0.0, self._asked + QUICK_SECONDS - now()))

@@ -77,10 +77,12 @@ def _list(root: Path, path: str) -> tuple[Folder, list[str]]:
 
 def stamp_of(entry: os.DirEntry[str]) -> FileStamp | None:
     """Size, time and inode of a regular file; null for anything else, and where it can't be read."""
-    with contextlib.suppress(OSError):
+    try:  # not `suppress`, which costs a fifth of this
         if entry.is_file():
             status = entry.stat()
             return FileStamp(status.st_size, status.st_mtime_ns, str(status.st_ino or entry.inode()))
+    except OSError:
+        pass
     return None
 
 

@@ -7,10 +7,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..telemetry.folder import folder_clock
 from .feed import Feed, FileNews, News, now
@@ -27,10 +26,14 @@ logger = logging.getLogger("run_recorder")
 
 CHECK_SECONDS = 2.0
 """How often it is looked whether the folder is there, is the same, and its observer lives: one stat."""
+IDLE_CHECK_SECONDS = 30.0
+"""How often at least, by events, while nothing happens: each time without news twice as long as the time before."""
 BURST = 2000
 """So much news within a second, and some may have been lost on the way: the folder is scanned again."""
 DOUBT_SECONDS = 5.0
 """A burst that doesn't end is scanned after so long."""
+BATCH_SECONDS = 0.02
+"""How long news is gathered during a burst."""
 POLL_SHARE = 4.0
 """A scan that takes long is made at most a fifth of the time."""
 
@@ -47,10 +50,17 @@ class Options:
     lock: bool = True
 
 
+class Poke(Protocol):
+    """Asks for news of prompts, since a group is open."""
+
+    def __call__(self, *, is_new: bool) -> None:
+        """`is_new` where one has been opened since the last time."""
+
+
 class FolderWatch:
     """One watched folder, on a thread of its own: one that hangs on a dead share holds up no other."""
 
-    def __init__(self, folder: Path, options: Options, told: Told, poke: Callable[[], None] | None = None) -> None:
+    def __init__(self, folder: Path, options: Options, told: Told, poke: Poke | None = None) -> None:
         """`poke` asks for news of prompts; it is called whenever a group is open. Null where there is nobody to ask."""
         self.folder = folder
         self.state = "starting"
@@ -69,8 +79,10 @@ class FolderWatch:
         self._native: Native | None = None
         self._why_polling: str | None = None
         self._next_check = self._next_poll = 0.0
-        self._burst_began, self._burst = 0.0, 0
+        self._check_every = CHECK_SECONDS
+        self._burst_began, self._burst, self._busy_at = 0.0, 0, 0.0
         self._doubt_since: float | None = None
+        self._poked = 0
         self._new_folders = False
 
     # ------------------------------------------------------------ from outside
@@ -176,13 +188,18 @@ class FolderWatch:
         else:
             self.keeper.scan(at, self._clock(), why="start")
             self._check_watches()
-        self._next_check = now() + CHECK_SECONDS
+        self._check_every = CHECK_SECONDS
+        self._plan_check(now())
         self._unsay()
         while not self._stopping.is_set():
             if self._doubt_since is None:
                 self.keeper.tick(now())
+            else:  # nothing is decided now, so what comes may come in batches
+                self._stopping.wait(BATCH_SECONDS)
             if self._poke is not None and self.has_open:
-                self._poke()
+                opened = self.keeper.groups.opened
+                self._poke(is_new=opened != self._poked)
+                self._poked = opened
             self._take_in(self.feed.take(self._timeout()))
             if not self._go_on():
                 return
@@ -196,7 +213,7 @@ class FolderWatch:
         if self._native is None:
             times.append(self._next_poll)
         if self._doubt_since is not None:
-            times = [self._burst_began + 1.0]
+            times = [self._busy_at + 1.0]
         return max(0.0, min(time for time in times if time is not None) - now())
 
     def _go_on(self) -> bool:
@@ -205,7 +222,7 @@ class FolderWatch:
         if self._doubt_since is not None:
             self._settle_doubt(at)
         if at >= self._next_check:
-            self._next_check = at + CHECK_SECONDS
+            self._plan_check(at)
             if not self._is_same():
                 self._say(f"{self.folder} is gone, or is another folder now")
                 return False
@@ -217,6 +234,11 @@ class FolderWatch:
         if self._native is None and at >= self._next_poll:
             self._poll()
         return True
+
+    def _plan_check(self, at: float) -> None:
+        longest = IDLE_CHECK_SECONDS if self._native is not None and not self.has_open else CHECK_SECONDS
+        self._next_check = at + self._check_every
+        self._check_every = min(2 * self._check_every, longest)
 
     def _leave(self) -> None:
         if self._native is not None:
@@ -274,10 +296,16 @@ class FolderWatch:
             self._next_poll = 0.0
 
     def _take_in(self, news: list[News]) -> None:
+        if news:
+            self._check_every = CHECK_SECONDS
+            self._next_check = min(self._next_check, now() + CHECK_SECONDS)
         root = str(self.keeper.root)
         new_folders: list[str] = []
+        closed = {item.path: item.at for item in news if isinstance(item, FileNews) and item.what == "closed"}
         for item in news:
             if isinstance(item, FileNews):
+                if item.what == "appeared" and closed.get(item.path, 0.0) > item.at:
+                    continue  # it was closed since: that it came needs no look at the disk
                 self._take_file(item, root, new_folders)
             else:
                 self.keeper.hear(item, now())
@@ -316,12 +344,14 @@ class FolderWatch:
         if at - self._burst_began > 1.0:
             self._burst_began, self._burst = at, 0
         self._burst += count
-        if self._burst > BURST and self._doubt_since is None and self._native is not None:
-            self._doubt_since = at
+        if self._burst > BURST and self._native is not None:
+            self._busy_at = at
+            if self._doubt_since is None:
+                self._doubt_since = at
 
     def _settle_doubt(self, at: float) -> None:
         """Scan again once a burst is over, or has gone on for long."""
-        calm = at - self._burst_began > 1.0 or self._burst <= BURST
+        calm = at - self._busy_at > 1.0
         if self._doubt_since is not None and (calm or at - self._doubt_since > DOUBT_SECONDS):
             self.keeper.scan(now(), why="burst")
             self._doubt_since = None

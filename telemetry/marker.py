@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pydantic_core
+
 from .contract import DoneMarker, MarkerFile, MarkerProducer, MarkerStatus
 from .folder import FileStamp
 from .prefix import PrefixError, PrefixPath, confine, parse_prefix
@@ -150,6 +152,8 @@ def as_document(marker: DoneMarker) -> dict[str, Any]:
 def encode(marker: DoneMarker) -> bytes:
     """The marker as it stands in its file. Names that are no valid Unicode are escaped, not lost."""
     data = as_document(marker)
+    with contextlib.suppress(ValueError):  # it refuses what is no valid Unicode
+        return pydantic_core.to_json(data, indent=2) + b"\n"
     return (json.dumps(data, ensure_ascii=False, indent=2) + "\n").encode("utf-8", "backslashreplace")
 
 

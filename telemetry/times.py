@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime, timezone
 from typing import NamedTuple
 
@@ -29,9 +30,14 @@ def milliseconds(seconds: float) -> int:
 
 def iso(ms: int) -> str:
     """Milliseconds since 1970 as `2026-08-01T10:20:30.456Z`; what no calendar holds is cut to its ends."""
-    ms = max(0, min(ms, _LATEST_MS))
-    moment = datetime.fromtimestamp(ms // 1000, tz=timezone.utc)
-    return f"{moment.isoformat()[:19]}.{ms % 1000:03d}Z"
+    if not 0 <= ms <= _LATEST_MS:
+        ms = max(0, min(ms, _LATEST_MS))
+    return f"{_to_the_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@functools.lru_cache(maxsize=256)  # many files are of one second
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat()[:19]
 
 
 def iso_or_none(ms: int | None) -> str | None:

@@ -1,9 +1,14 @@
 """A graph with every saver of ComfyUI's own that needs no model, as this host's /object_info tells them."""
 
-from pathlib import PurePosixPath
+import json
+import os
+import shutil
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from run_recorder.sentinel.service import Sentinel
+from run_recorder.sentinel.watch import Options
 
 from .graphs import Graph, Link
 from .hosts import Host
@@ -89,7 +94,17 @@ def core_savers(host: Host) -> dict[str, dict[str, Any]]:
     return {name: required for name, required in found.items() if "folder_name" not in required}
 
 
-def test_every_core_saver_is_recorded_and_marked(host: Host, folder: str, figures: list[str]) -> None:
+def grouped_from_outside(files: Path, copy: Path) -> dict[str, set[str]]:
+    """The markers that the sentinel makes of the same files, by their names alone: by prefix the files listed."""
+    shutil.copytree(files, copy, ignore=shutil.ignore_patterns("*.done"))
+    for path in copy.rglob("*"):
+        os.utime(path, (0, 0))
+    Sentinel([copy], Options()).once()
+    found = {path.relative_to(copy): json.loads(path.read_text("utf-8")) for path in copy.rglob("*.done")}
+    return {path.with_suffix("").as_posix(): {file["Name"] for file in told["Files"]} for path, told in found.items()}
+
+
+def test_every_core_saver_is_recorded_and_marked(host: Host, folder: str, figures: list[str], tmp_path: Path) -> None:
     graph = Graph()
     sources = Sources(graph, host)
     prefixes: dict[str, str] = {}
@@ -131,3 +146,9 @@ def test_every_core_saver_is_recorded_and_marked(host: Host, folder: str, figure
         assert marker["Notes"] == [], savers[node_id]
     assert {name for name in on_disk if name.endswith(".done")} == {f"{p}.done" for p in prefixes.values()}
     assert sorted(m["status"] for m in record["markers"]) == ["success"] * len(prefixes)
+
+    from_outside = grouped_from_outside(host.path(folder), tmp_path / "copy")
+    assert {f"{folder}/{prefix}" for prefix in from_outside} == set(prefixes.values())
+    for prefix, names in from_outside.items():
+        listed = {file["Name"] for file in host.marker(f"{folder}/{prefix}.done")["Files"]}
+        assert names == listed, prefix

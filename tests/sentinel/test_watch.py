@@ -87,11 +87,14 @@ def test_no_recursive_leaves_folders_below_alone(tmp_path: Path) -> None:
 def test_the_contracts_examples_of_grouping(tmp_path: Path) -> None:
     of_a = ["a_00001_.png", "a_00001.flac", "a_100000_.png", "a_00001-audio.mp4", "a-00001.png", "a00001.png"]
     put(tmp_path, *of_a, "a.0001.exr", "a_b_00001_.png", "render_1080.png", ".a_00002_.png", "a_00003_.png.tmp")
+    put(tmp_path, "b_0_00001_.png", "b_0_00002_.png", "b_1_00001_.png")  # %batch_num%
     assert once(tmp_path).returncode == 0
     assert listed(marker(tmp_path, "a")) == {*of_a, "a.0001.exr"}
     assert listed(marker(tmp_path, "a_b")) == {"a_b_00001_.png"}
     assert listed(marker(tmp_path, "render_1080")) == {"render_1080.png"}
-    assert len(list(tmp_path.glob("*.done"))) == 3
+    assert listed(marker(tmp_path, "b_0")) == {"b_0_00001_.png", "b_0_00002_.png"}
+    assert listed(marker(tmp_path, "b_1")) == {"b_1_00001_.png"}
+    assert len(list(tmp_path.glob("*.done"))) == 5
 
 
 def test_beside_the_nodes_marker_nothing_is_written(tmp_path: Path) -> None:

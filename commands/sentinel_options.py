@@ -1,0 +1,45 @@
+"""The options that `sentinel watch` and `sentinel install` share, and how they are checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..sentinel.comfyui import HttpComfyUI
+from ..sentinel.watch import Options
+from .output import fail
+
+Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="The folders to watch.")]
+StableSeconds = Annotated[
+    float, typer.Option(help="Seconds without a change after which a file, and a group, is complete.")
+]
+ScanInterval = Annotated[float, typer.Option(help="Seconds between scans; only while polling.")]
+MinFrames = Annotated[int, typer.Option(min=1, help="A group of fewer files gets no marker.")]
+Polling = Annotated[bool, typer.Option("--polling", help="Scan instead of waiting for events.")]
+Recursive = Annotated[bool, typer.Option("--recursive/--no-recursive", help="Also the folders below.")]
+Comfyui = Annotated[str | None, typer.Option("--comfyui", help="A ComfyUI to ask which prompt saved what.")]
+MetricsPort = Annotated[int | None, typer.Option(min=0, max=65535, help="Serve metrics for Prometheus on this port.")]
+MetricsHost = Annotated[str, typer.Option(help="The address that metrics are served on.")]
+
+
+def checked(
+    folders: list[Path], stable_seconds: float, scan_interval: float, min_frames: int, *, polling: bool, recursive: bool
+) -> Options:
+    """The options of a watch, or the end of the command."""
+    for name, value in (("--stable-seconds", stable_seconds), ("--scan-interval", scan_interval)):
+        if not 0 < value <= 86400:
+            fail("invalid_parameter", f"{name}: {value:g} is out of range; give seconds above 0, at most 86400")
+    for folder in folders:
+        if folder.exists() and not folder.is_dir():
+            fail("invalid_parameter", f"{folder} is a file, not a folder")
+    return Options(stable_seconds, scan_interval, min_frames, recursive, polling)
+
+
+def server(url: str | None) -> HttpComfyUI | None:
+    """The server that is asked, or the end of the command."""
+    try:
+        return HttpComfyUI(url) if url is not None else None
+    except ValueError as error:
+        fail("invalid_parameter", f"--comfyui: {error}")

@@ -1,0 +1,146 @@
+"""The sentinel as a thread inside ComfyUI, for its own output folder; the recorder tells it which prompt saved what."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .evidence import Answer, Ended, Named, Running, SilentError, literals_of, marked_by, running_of
+
+if TYPE_CHECKING:
+    from ..telemetry.contract import MarkerStatus
+    from ..telemetry.record import NodeRecord, PromptRecord
+    from ..telemetry.recording import Recording
+    from ..telemetry.writer import Writer
+    from .keeper import Told
+    from .service import Sentinel
+
+logger = logging.getLogger("run_recorder")
+
+SETTING = "RUN_RECORDER_SENTINEL"
+ON, OFF = ("on", "1", "true", "yes"), ("", "off", "0", "false", "no")
+REMEMBERED = 64
+"""How many ended prompts are kept for the question that comes once their files are seen."""
+STOP_SECONDS = 2.0
+"""How long an ending ComfyUI waits for it, at most."""
+_FINAL: dict[str, MarkerStatus] = {
+    "success": "success",
+    "error": "error",
+    "interrupted": "interrupted",
+    "abandoned": "abandoned",
+}
+
+
+class Recorded:
+    """The recorder of this process, asked as another ComfyUI would be asked over HTTP."""
+
+    can_wait = True
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._ended: OrderedDict[tuple[str, int], Ended] = OrderedDict()
+        self._news = threading.Condition()
+        self._before, writer.on_ended = writer.on_ended, self._on_ended
+
+    def ask(self) -> Answer:
+        """What runs, and what has ended lately. Raises SilentError where the store can't be written: no end is sure."""
+        if self._writer.is_failing:
+            raise SilentError("the recorder's store can't be written")
+        with self._writer.lock:
+            runs = [run for run in self._writer.recorder.runs if run.started is not None]
+        with self._news:
+            running = [
+                running_of(run.record.prompt_id, run.graph) for run in runs if _key(run.record) not in self._ended
+            ]
+            return Answer(tuple(running), tuple(self._ended.values()))
+
+    def wait(self, running: Running, seconds: float) -> Ended | None:
+        """A running prompt's end, once it is committed; null when the time is up."""
+        with self._news:
+            self._news.wait_for(lambda: self._end_of(running) is not None, seconds)
+            return self._end_of(running)
+
+    def _end_of(self, running: Running) -> Ended | None:
+        return next((end for key, end in reversed(self._ended.items()) if key[0] == running.prompt_id), None)
+
+    def _on_ended(self, record: PromptRecord, nodes: Sequence[NodeRecord]) -> None:
+        self._before(record, nodes)
+        try:
+            with self._writer.lock:
+                graph = next((run.graph for run in self._writer.recorder.runs if run.record.pk == record.pk), {})
+            ended = _ended_of(record, graph)
+        except Exception:  # the recorder's thread goes on, whatever a record holds
+            logger.exception("Run Recorder: the sentinel can't be told of a prompt's end")
+            return
+        if ended is not None:
+            with self._news:
+                self._ended[_key(record)] = ended
+                if len(self._ended) > REMEMBERED:
+                    self._ended.popitem(last=False)
+                self._news.notify_all()
+
+
+def _key(record: PromptRecord) -> tuple[str, int]:
+    return record.prompt_id, record.run_number
+
+
+def _ended_of(record: PromptRecord, graph: Mapping[str, object]) -> Ended | None:
+    """How a prompt ended; null for one that never started: it has saved nothing."""
+    final = _FINAL.get(record.status)
+    if final is None:
+        return None
+    literals = literals_of(graph)
+    files = tuple(
+        Named(file.subfolder, file.filename, file.node_id, literals.get(file.node_id or ""), file.cached)
+        for file in record.outputs
+        if file.type == "output"
+    )
+    return Ended(
+        record.prompt_id, final, files, running_of(record.prompt_id, graph), marked_by(graph), record.run_number
+    )
+
+
+def start_if_asked(recording: Recording, settings: Mapping[str, str] = os.environ) -> None:
+    """Start it on threads of its own where the setting says so. A wrong one is told in health, and starts nothing."""
+    given = settings.get(SETTING, "").strip()
+    if given.lower() in ON:
+        threading.Thread(target=_start, args=(recording,), name="run-recorder-sentinel-start", daemon=True).start()
+    elif given.lower() not in OFF:
+        accepted = f"{', '.join(ON)} or {', '.join(OFF[1:])}"
+        recording.problems.report("setting", f"{SETTING}={given!r}: give {accepted}; it is off")
+
+
+def _start(recording: Recording) -> None:
+    try:
+        recording.ready.wait()
+        sentinel = _sentinel(recording)
+        atexit.register(sentinel.stop, STOP_SECONDS)
+        sentinel.start()
+    except Exception as error:  # noqa: BLE001  it costs the sentinel, and nothing else
+        recording.problems.report(
+            "sentinel", "it can't be started, so nothing is marked for graphs without the node", error
+        )
+
+
+def _sentinel(recording: Recording) -> Sentinel:
+    # Imported here, on a thread of ours: ComfyUI's start need not wait for it.
+    from .service import Sentinel
+    from .watch import Options
+
+    folder: Path = recording.host.roots()["output"]
+    return Sentinel([folder], Options(), told=_told(recording), comfyui=Recorded(recording.writer))
+
+
+def _told(recording: Recording) -> Told:
+    from .keeper import Told
+
+    failed: Callable[[object, str], None] = lambda _key, why: recording.problems.report(  # noqa: E731
+        "sentinel", f"a marker can't be written, and is tried again: {why}"
+    )
+    return Told(failed=failed)

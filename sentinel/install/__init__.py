@@ -1,0 +1,1 @@
+"""Has the operating system start the sentinel: a small file for each way, and a plan before anything is done."""

@@ -1,0 +1,99 @@
+"""launchd: an agent of the user's on macOS."""
+
+from __future__ import annotations
+
+import plistlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .job import NAME, Job
+from .plan import Ask, Plan, Remove, Run, Status, Step, Write
+
+THROTTLE_SECONDS = 5
+_STATE = re.compile(r"^\s*(state|pid|runs) = (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Launchd:
+    """The sentinel as a launchd agent. It runs while its user is logged on."""
+
+    home: Path
+    user_id: int
+
+    @property
+    def path(self) -> Path:
+        """Where the agent is."""
+        return self.home / "Library" / "LaunchAgents" / f"{NAME}.plist"
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self.home / "Library" / "Logs" / f"{NAME}.log"
+
+    def plist(self, job: Job) -> str:
+        """The agent's text: launchd reads no quotes, variables or specifiers in it."""
+        agent = {
+            "Label": NAME,
+            "ProgramArguments": list(job.command),
+            "WorkingDirectory": "/",
+            "RunAtLoad": True,
+            "KeepAlive": True,
+            "ThrottleInterval": THROTTLE_SECONDS,
+            "StandardOutPath": str(self.log),
+            "StandardErrorPath": str(self.log),
+        }
+        return plistlib.dumps(agent, sort_keys=False).decode("utf-8")
+
+    def install(self, job: Job, ask: Ask) -> Plan:
+        """Write the agent and load it, anew where it has changed."""
+        plist = self.plist(job)
+        steps: list[Step] = []
+        if self._standing() != plist:
+            steps = [Run(("launchctl", "bootout", self._service), may_fail=True), Write(self.path, plist)]
+        elif self.status(ask).Running:
+            return Plan(())
+        steps += [
+            Run(("launchctl", "enable", self._service)),
+            Run(("launchctl", "bootstrap", self._domain, str(self.path))),
+        ]
+        note = (
+            "macOS may ask whether python may read the folder, where it is on the Desktop, in Documents or on a share"
+        )
+        return Plan(tuple(steps), notes=(note,))
+
+    def uninstall(self, ask: Ask) -> Plan:
+        """Unload it and take everything away again; nothing to do where it isn't installed."""
+        if not self._standing():
+            return Plan(())
+        unload = Run(("launchctl", "bootout", self._service), may_fail=True)
+        return Plan((unload, Remove(self.path), Remove(self.log)))
+
+    def status(self, ask: Ask) -> Status:
+        """What launchd says of it."""
+        answer = ask(("launchctl", "print", self._service))
+        told = dict(_STATE.findall(answer.text)[::-1]) if answer is not None and not answer.code else {}
+        is_there = bool(self._standing())
+        return Status(
+            "launchd",
+            Installed=is_there,
+            Running=told.get("state") == "running",
+            Pid=int(told["pid"]) if told.get("pid", "").isdigit() else None,
+            Restarts=int(told["runs"]) - 1 if told.get("runs", "").isdigit() else None,
+            Path=str(self.path) if is_there else None,
+            Detail=told.get("state") or "not loaded",
+        )
+
+    @property
+    def _domain(self) -> str:
+        return f"gui/{self.user_id}"
+
+    @property
+    def _service(self) -> str:
+        return f"{self._domain}/{NAME}"
+
+    def _standing(self) -> str:
+        try:
+            return self.path.read_text("utf-8")
+        except (OSError, ValueError):
+            return ""

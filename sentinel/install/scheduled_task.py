@@ -1,0 +1,104 @@
+"""A Scheduled Task that starts at a user's logon on Windows, by the XML of [MS-TSCH] 2.5."""
+
+from __future__ import annotations
+
+import ntpath
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from .job import DESCRIPTION, NAME, Job
+from .plan import Ask, Plan, Remove, Run, Status, Write
+from .windows import command_line
+
+NAMESPACE = "http://schemas.microsoft.com/windows/2004/02/mit/task"
+CHECK_MINUTES = 5
+"""How often it is started again where it has ended; while it runs nothing happens. Restarting on failure alone is not
+enough: a task that was killed has not failed."""
+RESTARTS = 255
+"""The schema's most."""
+_STATE_QUERY = f"(Get-ScheduledTask -TaskName {NAME} -ErrorAction Stop).State.value__"
+_STATES = {"0": "unknown", "1": "disabled", "2": "queued", "3": "ready", "4": "running"}
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledTask:
+    """The sentinel as a task of the user's."""
+
+    user: str
+    """`DOMAIN\\name`."""
+    temporary: Path
+    """Where the XML is put for `schtasks` to read."""
+
+    def xml(self, job: Job) -> str:
+        """The task's definition. Raises InstallError for a path that Windows would change."""
+        ElementTree.register_namespace("", NAMESPACE)
+        task = ElementTree.Element(_tag("Task"), {"version": "1.2"})
+        _add(task, "RegistrationInfo", {"Description": DESCRIPTION, "URI": f"\\{NAME}"})
+        trigger = _add(_add(task, "Triggers"), "LogonTrigger", {"Enabled": "true"})
+        _add(trigger, "Repetition", {"Interval": f"PT{CHECK_MINUTES}M", "StopAtDurationEnd": "false"})
+        _add_text(trigger, "UserId", self.user)
+        rights = {"UserId": self.user, "LogonType": "InteractiveToken", "RunLevel": "LeastPrivilege"}
+        _add(_add(task, "Principals"), "Principal", rights).set("id", "Author")
+        settings = _add(
+            task,
+            "Settings",
+            {
+                "MultipleInstancesPolicy": "IgnoreNew",
+                "DisallowStartIfOnBatteries": "false",
+                "StopIfGoingOnBatteries": "false",
+                "StartWhenAvailable": "true",
+                "ExecutionTimeLimit": "PT0S",
+                "Enabled": "true",
+            },
+        )
+        _add(settings, "RestartOnFailure", {"Interval": "PT1M", "Count": str(RESTARTS)})
+        actions = _add(task, "Actions")
+        actions.set("Context", "Author")
+        # Command is not quoted: it is a path and nothing else.
+        where = ntpath.dirname(job.python)
+        _add(actions, "Exec", {"Command": job.python, "Arguments": command_line(job), "WorkingDirectory": where})
+        ElementTree.indent(task)
+        return '<?xml version="1.0" encoding="UTF-16"?>\n' + ElementTree.tostring(task, "unicode") + "\n"
+
+    def install(self, job: Job, ask: Ask) -> Plan:
+        """Register the task in the place of an earlier one, and start it."""
+        return Plan(
+            (
+                Write(self.temporary, self.xml(job), "utf-16", 0o600),
+                Run(("schtasks", "/End", "/TN", NAME), may_fail=True),
+                Run(("schtasks", "/Create", "/TN", NAME, "/XML", str(self.temporary), "/F")),
+                Remove(self.temporary),
+                Run(("schtasks", "/Run", "/TN", NAME)),
+            ),
+            notes=("it runs while you are logged on; for a service that doesn't need a logon: --method nssm",),
+        )
+
+    def uninstall(self, ask: Ask) -> Plan:
+        """End it and delete the task."""
+        answer = ask(("schtasks", "/Query", "/TN", NAME))
+        if answer is not None and answer.code:
+            return Plan(())
+        end = Run(("schtasks", "/End", "/TN", NAME), may_fail=True)
+        return Plan((end, Run(("schtasks", "/Delete", "/TN", NAME, "/F")), Remove(self.temporary)))
+
+    def status(self, ask: Ask) -> Status:
+        """What Task Scheduler says of it, in numbers: its words are in the user's language."""
+        answer = ask(("powershell", "-NoProfile", "-NonInteractive", "-Command", _STATE_QUERY))
+        state = _STATES.get(answer.text) if answer is not None and not answer.code else None
+        return Status("scheduled-task", state is not None, state == "running", Detail=state or "no such task")
+
+
+def _tag(name: str) -> str:
+    return f"{{{NAMESPACE}}}{name}"
+
+
+def _add(parent: ElementTree.Element, name: str, texts: dict[str, str] | None = None) -> ElementTree.Element:
+    child = ElementTree.SubElement(parent, _tag(name))
+    for key, text in (texts or {}).items():
+        _add_text(child, key, text)
+    return child
+
+
+def _add_text(parent: ElementTree.Element, name: str, text: str) -> None:
+    ElementTree.SubElement(parent, _tag(name)).text = text
