@@ -143,9 +143,13 @@ class Host:
             return [sys.executable, "-m", "run_recorder.embedded_host", *flags]
         comfyui = comfyui_path()
         assert comfyui is not None
-        if "--database-url" in (comfyui / "comfy" / "cli_args.py").read_text("utf-8"):
+        known = (comfyui / "comfy" / "cli_args.py").read_text("utf-8")
+        if "--database-url" in known:
             # Its default is one file beside ComfyUI, which only one process can lock.
             flags += ["--database-url", f"sqlite:///{self.base / 'user' / 'comfyui.db'}"]
+        if "--disable-api-nodes" in known:
+            # Nodes that call paid services, which no test uses: loading them is a seventh of the time of a start.
+            flags.append("--disable-api-nodes")
         python = comfyui_python(comfyui)
         if self.recorder:
             given = self.env.get("PYTHONPATH", "").split(os.pathsep)
