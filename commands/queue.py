@@ -57,6 +57,9 @@ def queue(
     done_marker_timeout_seconds: Annotated[str | None, typer.Option()] = None,
     stability_seconds: Annotated[str | None, typer.Option()] = None,
     stability_retries: Annotated[str | None, typer.Option()] = None,
+    frame_wait_timeout_seconds: Annotated[
+        str | None, typer.Option(help="The longest wait for frames after a success, whatever the other limits allow.")
+    ] = None,
     frame_floor: Annotated[str | None, typer.Option()] = None,
     as_json: AsJson = False,
 ) -> int:

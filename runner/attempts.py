@@ -134,8 +134,14 @@ async def _track_and_collect(
     client: ComfyClient, policy: Policy, scene: SceneRun, attempt: Attempt, by_record: bool, say: Callable[[str], None]
 ) -> None:
     extra = {"run_recorder": {**scene.batch, "attempt": attempt.number, "policy": dict(policy.values)}}
-    attempt.prompt_id = await client.submit(scene.graph, attempt.prompt_id, extra)
-    tracked = attempt.tracked = await Tracker(client, policy, say).follow(attempt.prompt_id, by_record)
+    tracker = Tracker(client, policy, say)
+    try:
+        if not by_record:
+            await tracker.listen()
+        attempt.prompt_id = await client.submit(scene.graph, attempt.prompt_id, extra)
+        tracked = attempt.tracked = await tracker.follow(attempt.prompt_id, by_record)
+    finally:
+        await tracker.close()
     if tracked.end in ("success", "error", "interrupted"):
         say("collecting")
         ours = any(isinstance(node, dict) and node.get("class_type") == OUR_NODE for node in scene.graph.values())

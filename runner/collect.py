@@ -50,10 +50,13 @@ class Collector:
         self._policy = policy
         self._destination = destination
         self._debug_folder = debug_folder
+        self._until = float("inf")
+        """When frames are not waited for any more, however long single steps may still take."""
 
     async def collect(self, prompt_id: str, named: list[OutputFile], markers: list[str], due: bool) -> Collected:
         """All named files; with a due marker only once that is believed, else once they have stopped to change."""
         got = Collected()
+        self._until = time.monotonic() + self._policy["frame_wait_timeout_seconds"]
         files = list({file.relative: file for file in named}.values())
         await self._fetch_all(files, got)
         if due:
@@ -66,7 +69,7 @@ class Collector:
 
     async def _fetch_all(self, files: list[OutputFile], got: Collected) -> None:
         """The post-execution time is for files that are still missing, and only for those."""
-        deadline = time.monotonic() + self._policy["post_execution_timeout_seconds"]
+        deadline = min(self._until, time.monotonic() + self._policy["post_execution_timeout_seconds"])
         left = files
         while True:
             left = [file for file in left if not await self._fetch(file, got)]
@@ -120,7 +123,7 @@ class Collector:
             got.marker_wait_seconds = time.monotonic() - began
             if got.marker_detected:
                 return
-            if got.marker_wait_seconds >= limit:
+            if got.marker_wait_seconds >= limit or time.monotonic() >= self._until:
                 break
             await asyncio.sleep(MARKER_POLL_SECONDS)
         got.notes.append(MARKER_MISSING.format(limit=limit, waited=round(got.marker_wait_seconds)))
@@ -168,6 +171,8 @@ class Collector:
         """Whether size and time of all stayed as they were for one window, within the retries."""
         before = await self._stats(files)
         for _ in range(max(1, self._policy["stability_retries"])):
+            if time.monotonic() + self._policy["stability_seconds"] > self._until:
+                break
             await asyncio.sleep(self._policy["stability_seconds"])
             after = await self._stats(files)
             if after == before and None not in after:

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from ..telemetry.contract import Prompt
+from .web_socket import WebSocket
 
 SECONDS = 30.0
 CHUNK = 1024 * 1024
@@ -95,6 +96,11 @@ class ComfyClient:
                 return answer.status, await answer.json(content_type=None)
             except ValueError:
                 return answer.status, None
+
+    def web_socket(self) -> WebSocket:
+        """The socket of this client's prompts, not yet open."""
+        assert self._session is not None
+        return WebSocket(self._session, self.url, self.client_id)
 
     async def system_stats(self) -> dict[str, Any]:
         """What ComfyUI says of itself. Raises ServerError for what is no ComfyUI."""

@@ -46,6 +46,7 @@ KNOBS = (
     Knob("done_marker_timeout_seconds", "DoneMarkerTimeoutSeconds", 60, 1, 10),
     Knob("stability_seconds", "StabilitySeconds", 5, 1, 1),
     Knob("stability_retries", "StabilityRetries", 3, 0, 2),
+    Knob("frame_wait_timeout_seconds", "FrameWaitTimeoutSeconds", 300, 1, 60),
     Knob("frame_floor", "FrameFloor", 1, 0),
 )
 """The five of the contract first, then those beside them."""

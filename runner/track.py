@@ -1,4 +1,7 @@
-"""Follows one queued prompt to its end: by our route where the server has it, else by history and queue."""
+"""Follows one queued prompt to its end: by our route where the server has it, else by web socket, history and queue.
+
+The socket tells the end at once; what is believed of it is the history, where that comes.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,13 @@ from ..telemetry.contract import Prompt
 from ..telemetry.times import iso, milliseconds
 from .comfy_client import ComfyClient, OutputFile, ServerError
 from .policy import Policy
+from .web_socket import Heard, WebSocket
 
 End = Literal["success", "error", "interrupted", "cancelled", "lost", "maxWait", "attemptLimit", "refused", "unknown"]
 MISSES = 2
 """So many looks in a row that find a prompt neither queued, running nor in the history: the server has lost it."""
+SOON_SECONDS = 0.2
+"""After an end that the socket told, the history is asked again so soon, once; then at the usual interval."""
 
 
 @dataclass(slots=True)
@@ -44,6 +50,19 @@ class Tracker:
         self._news: object = None
         self._seen_pending = True
         self._broken = False
+        self._socket: WebSocket | None = None
+        self._heard_at: float | None = None
+        """When the end was heard that the history doesn't have yet."""
+
+    async def listen(self) -> None:
+        """Open the web socket, so that nothing is missed of what is queued from now on. Raises nothing."""
+        self._socket = self._client.web_socket()
+        await self._socket.open()
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._socket is not None:
+            await self._socket.close()
 
     async def follow(self, prompt_id: str, by_record: bool) -> Tracked:
         """Until its end, the time without progress is up, or the limit of requests is reached."""
@@ -51,7 +70,8 @@ class Tracker:
         self._begun = time.monotonic()
         misses = 0
         while told.end == "unknown":
-            if self._over(told):
+            heard = self._listened(prompt_id)
+            if self._over(told, heard):
                 return told
             began = time.monotonic()
             try:
@@ -59,7 +79,8 @@ class Tracker:
                 if by_record:
                     by_record = await self._ask_record(prompt_id, told)
                 else:
-                    misses = 0 if await self._ask_history(prompt_id, told) else misses + 1
+                    found = await self._ask_history(prompt_id, told) or (heard is not None and heard.end is not None)
+                    misses = 0 if found else misses + 1
             except ServerError as error:
                 self._broken = True
                 told.history_errors.append(str(error))
@@ -68,17 +89,51 @@ class Tracker:
                 told.end = "cancelled" if self._seen_pending and not self._broken else "lost"
                 told.error = f"the prompt is neither queued, running nor in the history: {told.end}"
             if told.end == "unknown":
-                await asyncio.sleep(max(0.0, self._interval - (time.monotonic() - began)))
+                await self._pause(prompt_id, began, by_record)
         await self._keep_history(prompt_id, told)
         return told
+
+    @property
+    def _patience(self) -> int:
+        """Seconds that the history of an ended prompt is waited for."""
+        return self._policy["post_execution_timeout_seconds"]
 
     @property
     def _interval(self) -> float:
         return float(self._policy["history_poll_interval_seconds"])
 
-    def _over(self, told: Tracked) -> bool:
-        """Whether it is given up."""
+    async def _pause(self, prompt_id: str, began: float, by_record: bool) -> None:
+        """Until it is time to ask again: the interval, or until the socket tells that there is something to ask for."""
+        seconds = max(0.0, self._interval - (time.monotonic() - began))
+        if by_record:
+            await asyncio.sleep(seconds)
+            return
+        if self._socket is None:
+            await self.listen()
+        assert self._socket is not None
+        if self._socket.of(prompt_id).end is not None and self._heard_at is None:
+            self._heard_at = time.monotonic()
+            seconds = min(seconds, SOON_SECONDS)
+        await self._socket.until_over(prompt_id, seconds)
+
+    def _listened(self, prompt_id: str) -> Heard | None:
+        """What the socket has told; null where there is none."""
+        if self._socket is None:
+            return None
+        heard = self._socket.of(prompt_id)
+        if heard.progress and heard.end is None:
+            node, value, most = heard.progress
+            steps = "" if value is None else f", {value} of {most}"
+            self._progress(heard.progress, f"running: node {node}{steps}")
+        return heard
+
+    def _over(self, told: Tracked, heard: Heard | None = None) -> bool:
+        """Whether it is given up; where the end was heard and only the history is missing, that end is taken."""
         limit = self._policy["history_max_attempts"]
+        late = self._heard_at is not None and time.monotonic() - self._heard_at >= self._patience
+        if heard is not None and heard.end is not None and (late or (limit and told.requests >= limit)):
+            _take_heard(heard, told)
+            return True
         if limit and told.requests >= limit:
             told.end, told.error = "attemptLimit", f"not ended after {limit} requests"
         elif time.monotonic() - self._begun > self._policy["max_wait_seconds"]:
@@ -167,11 +222,7 @@ def _take_history(entry: dict[str, Any], told: Tracked) -> None:
     status = entry.get("status") or {}
     messages = {str(one[0]): one[1] for one in status.get("messages", []) if isinstance(one, list) and len(one) == 2}
     if "execution_error" in messages:
-        why = messages["execution_error"]
-        told.end = "error"
-        told.error = (
-            f"node {why.get('node_id')} ({why.get('node_type')}): {str(why.get('exception_message', '')).strip()}"
-        )
+        told.end, told.error = "error", _cause(messages["execution_error"])
     elif "execution_interrupted" in messages:
         told.end, told.error = "interrupted", "the prompt was interrupted"
     elif status.get("status_str") == "error":
@@ -181,6 +232,25 @@ def _take_history(entry: dict[str, Any], told: Tracked) -> None:
         at = messages.get("execution_success", {}).get("timestamp")
         told.success_at = iso(at) if isinstance(at, int) else now()
     told.files = list(dict.fromkeys(_named(entry.get("outputs"))))
+
+
+def _cause(why: dict[str, Any]) -> str:
+    message = str(why.get("exception_message", "")).strip()
+    return f"node {why.get('node_id')} ({why.get('node_type')}): {message}"
+
+
+def _take_heard(heard: Heard, told: Tracked) -> None:
+    """The history never came: what the socket said has to do."""
+    told.history_errors.append("the history has no such prompt; its end and its files are as the web socket told them")
+    told.end = heard.end or "unknown"
+    if told.end == "success":
+        at = heard.told.get("timestamp")
+        told.success_at = iso(at) if isinstance(at, int) else now()
+    elif told.end == "error":
+        told.error = _cause(heard.told)
+    else:
+        told.error = "the prompt was interrupted"
+    told.files = list(dict.fromkeys(_named(heard.outputs)))
 
 
 def _named(outputs: Any) -> Iterator[OutputFile]:

@@ -646,7 +646,7 @@ class Writer:
     ) -> bool:
         for note in notes:
             record.note(note)
-        for note in set(record.notes).intersection(UNTOLD):
+        for note in [note for note in record.notes if note in UNTOLD]:
             self.problems.report("a silent seam", f"{note}; those figures are null")
         plan = run.record.plan or NO_PLAN
         prepared = self._marking.prepare(record, plan, decisions, lambda prefix: self._overtaken(run, prefix))

@@ -181,6 +181,7 @@ def test_an_interrupt_by_another_client_is_final(server: Host, folder: str, tmp_
 
 def test_a_delete_from_the_queue_is_final(server: Host, folder: str, tmp_path: Path) -> None:
     blocking = server.queue(_slow(f"{folder}-first", 60))
+    assert _until_running(server) == blocking
 
     def delete() -> None:
         server.delete_queued(server.until(lambda: server.queued_ids()[1], 60)[0])
@@ -250,6 +251,17 @@ def test_a_limit_of_requests_is_kept(server: Host, folder: str, tmp_path: Path) 
     told = queued.told["Telemetry"]
     assert (told["HistoryExitReason"], told["HistoryAttempts"], told["pollLimit"]) == ("attemptLimit", 2, "2")
     assert queued.validated() == NO_FRAMES
+
+
+def test_without_our_routes_the_end_is_heard_and_not_polled_for(bare_host: Host, folder: str, tmp_path: Path) -> None:
+    queued = Queued(bare_host, _slow(folder, 1), tmp_path, "--history-poll-interval-seconds", "120")
+    queued.run()
+    assert queued.code == 0, (queued.told, queued.error)
+    told = queued.told["Telemetry"]
+    assert told["HistoryAttempts"] <= 3
+    assert told["DurationSeconds"] < 100  # by the socket; a poll would have come after two minutes
+    assert queued.scene["HistoryErrors"] == []
+    assert queued.validated() == []
 
 
 class Proxy:

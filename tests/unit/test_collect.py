@@ -1,5 +1,6 @@
 """Collecting: nothing outside the destination, and no marker that doesn't speak of these files."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,7 +19,9 @@ NOW = "2026-11-01T10:20:30.000Z"
 async def url() -> AsyncIterator[str]:
     """A server that has whatever file is asked for, and is no ComfyUI."""
 
-    async def view(_: web.Request) -> web.Response:
+    async def view(request: web.Request) -> web.Response:
+        if request.query["filename"].startswith("missing"):
+            return web.Response(status=404)
         return web.Response(body=b"frame", headers={"Last-Modified": "Sun, 01 Nov 2026 10:20:30 GMT"})
 
     app = web.Application()
@@ -73,6 +76,18 @@ async def test_a_file_named_by_two_nodes_is_collected_once_with_its_time(url: st
         got = await Collector(client, resolve({}), tmp_path, tmp_path).collect("p", named, [], False)
     assert got.files == ["x/a.png"]
     assert time.gmtime((tmp_path / "x" / "a.png").stat().st_mtime)[:6] == (2026, 11, 1, 10, 20, 30)
+
+
+@pytest.mark.parametrize("due", [False, True], ids=["no marker", "a marker due"])
+async def test_frames_are_waited_for_no_longer_than_is_given(url: str, tmp_path: Path, due: bool) -> None:
+    waits = ("post_execution_timeout_seconds", "done_marker_timeout_seconds", "stability_seconds", "stability_retries")
+    given = dict.fromkeys(waits, (600, "option"))
+    policy = resolve({**given, "frame_wait_timeout_seconds": (1, "option")})  # type: ignore[arg-type]
+    async with ComfyClient(url) as client:
+        collector = Collector(client, policy, tmp_path, tmp_path)
+        named = [OutputFile("missing.png", ""), OutputFile("a.png", "")]
+        got = await asyncio.wait_for(collector.collect("p", named, ["missing.done"], due), 120)
+    assert (got.files, got.missing, got.forced) == (["a.png"], ["missing.png"], due)
 
 
 async def test_what_is_no_comfyui_is_said_to_be_none(url: str) -> None:
