@@ -125,6 +125,9 @@ async def _try(
     except RefusedError as error:
         attempt.tracked.error = str(error)
         raise
+    except OSError as error:
+        attempt.tracked.error = f"the files could not be collected: {error.strerror or error}"
+        raise
     finally:
         times = (start, now(), time.monotonic() - began)
         attempt.telemetry = scene_telemetry(policy, attempt.tracked, attempt.collected, (before, after), times)
@@ -147,7 +150,7 @@ async def _track_and_collect(
         ours = any(isinstance(node, dict) and node.get("class_type") == OUR_NODE for node in scene.graph.values())
         due = tracked.end == "success" and (ours or tracked.marker_due or scene.wait_for_marker)
         collector = Collector(client, policy, attempt.folder, scene.debug_folder)
-        attempt.collected = await collector.collect(attempt.prompt_id, tracked.files, tracked.marker_paths, due)
+        await collector.collect(attempt.prompt_id, tracked.files, tracked.marker_paths, due, attempt.collected)
     attempt.success = _is_success(policy, attempt)
 
 
@@ -189,8 +192,13 @@ def keep_best(outcome: Outcome, output: Path) -> list[str]:
                 best.collected.marker_path = str(target)
             if path.relative_to(best.folder).as_posix() in best.collected.files:
                 kept.append(str(target))
-    for attempt in outcome.attempts:
-        shutil.rmtree(attempt.folder, ignore_errors=True)
+    remove_attempts(outcome)
     if best.telemetry is not None:
         best.telemetry.DoneMarkerPath = best.collected.marker_path
     return kept
+
+
+def remove_attempts(outcome: Outcome) -> None:
+    """Remove the hidden folders that the tries were collected into. Raises nothing."""
+    for attempt in outcome.attempts:
+        shutil.rmtree(attempt.folder, ignore_errors=True)

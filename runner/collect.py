@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
+import shutil
 import time
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -20,6 +22,7 @@ from .comfy_client import ComfyClient, OutputFile, ServerError, Stat
 from .policy import Policy
 
 MARKER_POLL_SECONDS = 0.2
+MIB = 2**20
 MARKER_MISSING = "Done marker not found after {limit} seconds (waited {waited} seconds)"
 FRESH = "Frames appeared freshly written; forced copy after {checks} stability checks"
 FORCED = "Forced copy after stability retries; see {path}"
@@ -53,9 +56,15 @@ class Collector:
         self._until = float("inf")
         """When frames are not waited for any more, however long single steps may still take."""
 
-    async def collect(self, prompt_id: str, named: list[OutputFile], markers: list[str], due: bool) -> Collected:
-        """All named files; with a due marker only once that is believed, else once they have stopped to change."""
-        got = Collected()
+    async def collect(
+        self, prompt_id: str, named: list[OutputFile], markers: list[str], due: bool, got: Collected | None = None
+    ) -> Collected:
+        """All named files; with a due marker only once that is believed, else once they have stopped to change.
+
+        What is collected is entered in `got` as it comes, so that it is known where this ends early. Raises OSError
+        where the destination can't be written.
+        """
+        got = Collected() if got is None else got
         self._until = time.monotonic() + self._policy["frame_wait_timeout_seconds"]
         files = list({file.relative: file for file in named}.values())
         await self._fetch_all(files, got)
@@ -72,7 +81,14 @@ class Collector:
         deadline = min(self._until, time.monotonic() + self._policy["post_execution_timeout_seconds"])
         left = files
         while True:
-            left = [file for file in left if not await self._fetch(file, got)]
+            missing = []
+            for place, file in enumerate(left):
+                first = not got.files
+                if not await self._fetch(file, got):
+                    missing.append(file)
+                elif first and got.files:
+                    self._check_room(got.files[0], len(left) - place - 1)
+            left = missing
             if not left:
                 return
             if time.monotonic() >= deadline:
@@ -80,6 +96,16 @@ class Collector:
             await asyncio.sleep(self._policy["history_poll_interval_seconds"])
         got.post_execution_reached = True
         got.missing = [file.relative for file in left]
+
+    def _check_room(self, first: str, more: int) -> None:
+        """Raises OSError where as many more files of the first one's size don't fit, before the disk is full."""
+        size = (self._destination / first).stat().st_size
+        free = shutil.disk_usage(self._destination).free
+        if size * more > free:
+            needed = f"{more} more files of about {size / MIB:.1f} MiB need {size * more / MIB:.0f} MiB"
+            raise OSError(
+                errno.ENOSPC, f"no room: {needed}, {free / MIB:.0f} MiB are free", str(self._destination.parent)
+            )
 
     async def _fetch(self, file: OutputFile, got: Collected, *, again: bool = False) -> bool:
         """Whether it is there and not empty. A name that leads out of the destination is refused, and done with."""

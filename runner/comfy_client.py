@@ -178,16 +178,27 @@ class ComfyClient:
             return Stat(answer.content_length, answer.headers.get("Last-Modified"))
 
     async def view(self, file: OutputFile, target: Path) -> Stat | None:
-        """Write an output into a file; null where it isn't there. Raises ServerError where it comes in part."""
+        """Write an output into a file; null where it isn't there.
+
+        Raises ServerError where it comes in part, and OSError where it can't be written.
+        """
+        size, disk = 0, None
         async with self._ask("GET", "/view", params=_view(file)) as answer:
             if answer.status != 200:
                 return None
-            size = 0
-            with target.open("xb") as out:
-                async for chunk in answer.content.iter_chunked(CHUNK):
-                    size += len(chunk)
-                    out.write(chunk)
-            return Stat(size, answer.headers.get("Last-Modified"))
+            try:
+                with target.open("xb") as out:
+                    async for chunk in answer.content.iter_chunked(CHUNK):
+                        size += len(chunk)
+                        out.write(chunk)
+            except OSError as error:
+                if isinstance(error, (aiohttp.ClientError, TimeoutError, ConnectionError)):
+                    raise
+                disk = error
+            stat = Stat(size, answer.headers.get("Last-Modified"))
+        if disk is not None:  # raised out here, where it isn't taken for the server's
+            raise disk
+        return stat
 
 
 def _view(file: OutputFile) -> dict[str, str]:

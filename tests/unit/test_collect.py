@@ -1,6 +1,9 @@
 """Collecting: nothing outside the destination, and no marker that doesn't speak of these files."""
 
 import asyncio
+import errno
+import io
+import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -76,6 +79,39 @@ async def test_a_file_named_by_two_nodes_is_collected_once_with_its_time(url: st
         got = await Collector(client, resolve({}), tmp_path, tmp_path).collect("p", named, [], False)
     assert got.files == ["x/a.png"]
     assert time.gmtime((tmp_path / "x" / "a.png").stat().st_mtime)[:6] == (2026, 11, 1, 10, 20, 30)
+
+
+async def test_what_will_not_fit_is_said_after_the_first_file(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    named = [OutputFile(f"a{number}.png", "") for number in range(4)]
+    async with ComfyClient(url) as client:
+        collector = Collector(client, resolve({}), tmp_path / "in", tmp_path)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=14))
+        with pytest.raises(OSError, match="no room: 3 more files") as raised:
+            await collector.collect("p", named, [], False)
+        assert raised.value.errno == errno.ENOSPC
+        assert [path.name for path in (tmp_path / "in").iterdir()] == ["a0.png"]
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=15))
+        assert len((await collector.collect("p", named, [], False)).files) == 4
+
+
+async def test_a_disk_that_is_full_is_not_taken_for_a_server_that_is_not_there(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, _data: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", lambda *_: Full())
+    async with ComfyClient(url) as client:
+        with pytest.raises(OSError, match="No space left"):
+            await asyncio.wait_for(
+                Collector(client, resolve({}), tmp_path, tmp_path).collect("p", [OutputFile("a.png", "")], [], False),
+                20,
+            )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("due", [False, True], ids=["no marker", "a marker due"])
