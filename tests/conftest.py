@@ -84,16 +84,6 @@ def figures(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     request.node.user_properties += [(MEASURED, line) for line in lines]
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread over processes: all that share the real ComfyUI's one server stay together, the rest goes file by file."""
-    for item in items:
-        given = getattr(item, "callspec", None)
-        real = given is not None and given.params.get("host_kind") == "real"
-        shared = "shared_host" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("real" if real and shared else f"{item.path}-{real}"))
-
-
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     outcome: Any = yield
