@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from ..runner.attempts import Outcome, SceneRun, keep_best, remove_attempts, run_scene
+from ..runner.attempts import Outcome, SceneRun, keep_best, run_scene
 from ..runner.comfy_client import ComfyClient, ServerError
 from ..runner.metadata import SCENE_ID, RunFolder, Written, write_run
 from ..runner.policy import KNOBS, Given, Policy, PolicyError, Source, resolve
@@ -83,7 +83,6 @@ def queue(
     except OSError as error:
         with contextlib.suppress(OSError):  # what is there is kept and recorded, as far as the disk lets us
             _finish(job)
-        remove_attempts(job.outcome)
         raise CommandError("io", f"{error.filename or output}: {error.strerror or error}", BAD_USE) from None
     return _told(job, _finish(job), as_json=as_json)
 

@@ -21,6 +21,7 @@ from ..sentinel.install.methods import (
 )
 from ..sentinel.install.plan import InstallError, Plan, StepError, ask, document_of, line_of, lines_of, perform
 from .output import DONE, FAILED, err, facts, fail, out, print_json
+from .prompts import AsJson
 from .sentinel_options import (
     Comfyui,
     Folders,
@@ -37,8 +38,6 @@ from .sentinel_options import (
 
 PROGRAMS = {"systemd": "systemctl", "launchd": "launchctl", "scheduled-task": "schtasks", "nssm": "nssm"}
 """By method the program that does it."""
-
-
 NO_SESSION = (
     "your user has no systemd of its own here: log on as that user (not by su or sudo), or install with --system"
 )
@@ -58,7 +57,6 @@ MethodName = Annotated[
 ]
 System = Annotated[bool, typer.Option("--system", help="systemd: a system service, by an administrator.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be written and run.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
 def install(

@@ -181,7 +181,14 @@ async def _until_gone(client: ComfyClient, prompt_id: str) -> None:
 
 def keep_best(outcome: Outcome, output: Path) -> list[str]:
     """Move the best try's files into the output folder, each once, and remove the others; their names there."""
-    best = outcome.best
+    try:
+        return _moved(outcome.best, output)
+    finally:
+        for attempt in outcome.attempts:
+            shutil.rmtree(attempt.folder, ignore_errors=True)
+
+
+def _moved(best: Attempt, output: Path) -> list[str]:
     kept = []
     for path in sorted(best.folder.rglob("*")) if best.folder.is_dir() else ():
         if path.is_file():
@@ -192,13 +199,6 @@ def keep_best(outcome: Outcome, output: Path) -> list[str]:
                 best.collected.marker_path = str(target)
             if path.relative_to(best.folder).as_posix() in best.collected.files:
                 kept.append(str(target))
-    remove_attempts(outcome)
     if best.telemetry is not None:
         best.telemetry.DoneMarkerPath = best.collected.marker_path
     return kept
-
-
-def remove_attempts(outcome: Outcome) -> None:
-    """Remove the hidden folders that the tries were collected into. Raises nothing."""
-    for attempt in outcome.attempts:
-        shutil.rmtree(attempt.folder, ignore_errors=True)

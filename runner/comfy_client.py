@@ -83,7 +83,7 @@ class ComfyClient:
                 yield answer
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError) as error:
             raise ServerError("tls", f"{self.url}: no secure connection ({error})") from None
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+        except (aiohttp.ClientError, ConnectionError, asyncio.TimeoutError) as error:  # a full disk is none
             why = str(error) or type(error).__name__
             raise ServerError("unavailable", f"no ComfyUI answers at {self.url} ({why})") from None
 
@@ -182,23 +182,15 @@ class ComfyClient:
 
         Raises ServerError where it comes in part, and OSError where it can't be written.
         """
-        size, disk = 0, None
         async with self._ask("GET", "/view", params=_view(file)) as answer:
             if answer.status != 200:
                 return None
-            try:
-                with target.open("xb") as out:
-                    async for chunk in answer.content.iter_chunked(CHUNK):
-                        size += len(chunk)
-                        out.write(chunk)
-            except OSError as error:
-                if isinstance(error, (aiohttp.ClientError, TimeoutError, ConnectionError)):
-                    raise
-                disk = error
-            stat = Stat(size, answer.headers.get("Last-Modified"))
-        if disk is not None:  # raised out here, where it isn't taken for the server's
-            raise disk
-        return stat
+            size = 0
+            with target.open("xb") as out:
+                async for chunk in answer.content.iter_chunked(CHUNK):
+                    size += len(chunk)
+                    out.write(chunk)
+            return Stat(size, answer.headers.get("Last-Modified"))
 
 
 def _view(file: OutputFile) -> dict[str, str]:

@@ -15,13 +15,14 @@ from ..telemetry.contract import Prompt
 from ..telemetry.times import iso, milliseconds
 from .comfy_client import ComfyClient, OutputFile, ServerError
 from .policy import Policy
-from .web_socket import Heard, WebSocket
+from .web_socket import Heard
 
 End = Literal["success", "error", "interrupted", "cancelled", "lost", "maxWait", "attemptLimit", "refused", "unknown"]
 MISSES = 2
 """So many looks in a row that find a prompt neither queued, running nor in the history: the server has lost it."""
 SOON_SECONDS = 0.2
 """After an end that the socket told, the history is asked again so soon, once; then at the usual interval."""
+NO_HISTORY = "the history has no such prompt; its end and its files are as the web socket told them"
 
 
 @dataclass(slots=True)
@@ -50,19 +51,17 @@ class Tracker:
         self._news: object = None
         self._seen_pending = True
         self._broken = False
-        self._socket: WebSocket | None = None
+        self._socket = client.web_socket()
         self._heard_at: float | None = None
         """When the end was heard that the history doesn't have yet."""
 
     async def listen(self) -> None:
         """Open the web socket, so that nothing is missed of what is queued from now on. Raises nothing."""
-        self._socket = self._client.web_socket()
         await self._socket.open()
 
     async def close(self) -> None:
         """Hang up."""
-        if self._socket is not None:
-            await self._socket.close()
+        await self._socket.close()
 
     async def follow(self, prompt_id: str, by_record: bool) -> Tracked:
         """Until its end, the time without progress is up, or the limit of requests is reached."""
@@ -79,7 +78,7 @@ class Tracker:
                 if by_record:
                     by_record = await self._ask_record(prompt_id, told)
                 else:
-                    found = await self._ask_history(prompt_id, told) or (heard is not None and heard.end is not None)
+                    found = await self._ask_history(prompt_id, told) or heard.end is not None
                     misses = 0 if found else misses + 1
             except ServerError as error:
                 self._broken = True
@@ -94,11 +93,6 @@ class Tracker:
         return told
 
     @property
-    def _patience(self) -> int:
-        """Seconds that the history of an ended prompt is waited for."""
-        return self._policy["post_execution_timeout_seconds"]
-
-    @property
     def _interval(self) -> float:
         return float(self._policy["history_poll_interval_seconds"])
 
@@ -108,18 +102,14 @@ class Tracker:
         if by_record:
             await asyncio.sleep(seconds)
             return
-        if self._socket is None:
-            await self.listen()
-        assert self._socket is not None
+        await self.listen()
         if self._socket.of(prompt_id).end is not None and self._heard_at is None:
             self._heard_at = time.monotonic()
             seconds = min(seconds, SOON_SECONDS)
         await self._socket.until_over(prompt_id, seconds)
 
-    def _listened(self, prompt_id: str) -> Heard | None:
-        """What the socket has told; null where there is none."""
-        if self._socket is None:
-            return None
+    def _listened(self, prompt_id: str) -> Heard:
+        """What the socket has told."""
         heard = self._socket.of(prompt_id)
         if heard.progress and heard.end is None:
             node, value, most = heard.progress
@@ -127,12 +117,15 @@ class Tracker:
             self._progress(heard.progress, f"running: node {node}{steps}")
         return heard
 
-    def _over(self, told: Tracked, heard: Heard | None = None) -> bool:
+    def _over(self, told: Tracked, heard: Heard) -> bool:
         """Whether it is given up; where the end was heard and only the history is missing, that end is taken."""
         limit = self._policy["history_max_attempts"]
-        late = self._heard_at is not None and time.monotonic() - self._heard_at >= self._patience
-        if heard is not None and heard.end is not None and (late or (limit and told.requests >= limit)):
-            _take_heard(heard, told)
+        patience = self._policy["post_execution_timeout_seconds"]
+        late = self._heard_at is not None and time.monotonic() - self._heard_at >= patience
+        if heard.end is not None and (late or (limit and told.requests >= limit)):
+            told.history_errors.append(NO_HISTORY)
+            _take_end(heard.end, heard.told, told)
+            told.files = list(dict.fromkeys(_named(heard.outputs)))
             return True
         if limit and told.requests >= limit:
             told.end, told.error = "attemptLimit", f"not ended after {limit} requests"
@@ -222,35 +215,27 @@ def _take_history(entry: dict[str, Any], told: Tracked) -> None:
     status = entry.get("status") or {}
     messages = {str(one[0]): one[1] for one in status.get("messages", []) if isinstance(one, list) and len(one) == 2}
     if "execution_error" in messages:
-        told.end, told.error = "error", _cause(messages["execution_error"])
+        _take_end("error", messages["execution_error"], told)
     elif "execution_interrupted" in messages:
-        told.end, told.error = "interrupted", "the prompt was interrupted"
+        _take_end("interrupted", {}, told)
     elif status.get("status_str") == "error":
         told.end, told.error = "error", "ComfyUI says error, and no more"
     else:
-        told.end = "success"
-        at = messages.get("execution_success", {}).get("timestamp")
-        told.success_at = iso(at) if isinstance(at, int) else now()
+        _take_end("success", messages.get("execution_success", {}), told)
     told.files = list(dict.fromkeys(_named(entry.get("outputs"))))
 
 
-def _cause(why: dict[str, Any]) -> str:
-    message = str(why.get("exception_message", "")).strip()
-    return f"node {why.get('node_id')} ({why.get('node_type')}): {message}"
-
-
-def _take_heard(heard: Heard, told: Tracked) -> None:
-    """The history never came: what the socket said has to do."""
-    told.history_errors.append("the history has no such prompt; its end and its files are as the web socket told them")
-    told.end = heard.end or "unknown"
-    if told.end == "success":
-        at = heard.told.get("timestamp")
+def _take_end(end: Literal["success", "error", "interrupted"], data: dict[str, Any], told: Tracked) -> None:
+    """An end, with what ComfyUI said at it: the same in the history and on the socket."""
+    told.end = end
+    if end == "success":
+        at = data.get("timestamp")
         told.success_at = iso(at) if isinstance(at, int) else now()
-    elif told.end == "error":
-        told.error = _cause(heard.told)
+    elif end == "error":
+        message = str(data.get("exception_message", "")).strip()
+        told.error = f"node {data.get('node_id')} ({data.get('node_type')}): {message}"
     else:
         told.error = "the prompt was interrupted"
-    told.files = list(dict.fromkeys(_named(heard.outputs)))
 
 
 def _named(outputs: Any) -> Iterator[OutputFile]:

@@ -47,24 +47,20 @@ class WebSocket:
         self._client_id = client_id
         self._heard: OrderedDict[str, Heard] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
+        self._tried = False
 
-    @property
-    def is_open(self) -> bool:
-        """Whether news still come."""
-        return self._task is not None and not self._task.done()
-
-    async def open(self) -> bool:
-        """Connect; false where the server doesn't let us, and then nothing is ever heard. Raises nothing."""
-        if self._task is not None:
-            return self.is_open
+    async def open(self) -> None:
+        """Connect, once. Where the server doesn't let us, nothing is ever heard. Raises nothing."""
+        if self._tried:
+            return
+        self._tried = True
         try:
             socket = await self._session.ws_connect(
                 self._url, params={"clientId": self._client_id}, max_msg_size=MOST_BYTES, heartbeat=20
             )
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError):
-            return False
+            return
         self._task = asyncio.create_task(self._listen(socket))
-        return True
 
     async def close(self) -> None:
         """Hang up."""
@@ -84,7 +80,7 @@ class WebSocket:
     async def until_over(self, prompt_id: str, seconds: float) -> None:
         """Sleep so long, or until the prompt is over; at full length where the socket is broken."""
         heard = self.of(prompt_id)
-        if not self.is_open or heard.over.is_set():
+        if self._task is None or self._task.done() or heard.over.is_set():
             await asyncio.sleep(seconds)
             return
         with contextlib.suppress(asyncio.TimeoutError):

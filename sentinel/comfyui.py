@@ -13,18 +13,12 @@ from urllib.request import Request, urlopen
 
 from ..telemetry.contract import MarkerStatus
 from ..telemetry.outputs import reported_files
-from .evidence import Answer, Ended, Named, Running, SilentError, literals_of, marked_by, running_of
+from .evidence import FINAL, Answer, Ended, Named, Running, SilentError, literals_of, marked_by, running_of
 
 RECENT = 8
 """How many ended prompts are asked for."""
 ANSWER_SECONDS = 10.0
 MAX_ANSWER = 256 * 1024 * 1024
-_FINAL: dict[str, MarkerStatus] = {
-    "success": "success",
-    "error": "error",
-    "interrupted": "interrupted",
-    "abandoned": "abandoned",
-}
 
 
 def checked_url(url: str) -> str:
@@ -140,7 +134,7 @@ def _of_record(
     record: Mapping[str, Any], literals: Mapping[str, str], running: Running | None, marked: tuple[str, ...]
 ) -> Ended | None:
     """A prompt as `/telemetry` tells it; null while it has not ended."""
-    final = _FINAL.get(str(record.get("status")))
+    final = FINAL.get(str(record.get("status")))
     if final is None:
         return None
     files = tuple(

@@ -13,6 +13,13 @@ from ..telemetry.requests import MARKER_CLASS
 
 PATIENCE_SECONDS = 5.0
 """How long a reported file that isn't there, or is empty, is waited for; the contract's figure."""
+FINAL: dict[str, MarkerStatus] = {
+    "success": "success",
+    "error": "error",
+    "interrupted": "interrupted",
+    "abandoned": "abandoned",
+}
+"""By the status of an ended prompt that of its markers; a cancelled one never started, and has none."""
 
 
 class Key(NamedTuple):

@@ -7,14 +7,13 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .evidence import Answer, Ended, Named, Running, SilentError, literals_of, marked_by, running_of
+from .evidence import FINAL, Answer, Ended, Named, Running, SilentError, literals_of, marked_by, running_of
 
 if TYPE_CHECKING:
-    from ..telemetry.contract import MarkerStatus
     from ..telemetry.record import NodeRecord, PromptRecord
     from ..telemetry.recording import Recording
     from ..telemetry.writer import Writer
@@ -29,12 +28,6 @@ REMEMBERED = 64
 """How many ended prompts are kept for the question that comes once their files are seen."""
 STOP_SECONDS = 2.0
 """How long an ending ComfyUI waits for it, at most."""
-_FINAL: dict[str, MarkerStatus] = {
-    "success": "success",
-    "error": "error",
-    "interrupted": "interrupted",
-    "abandoned": "abandoned",
-}
 
 
 class Recorded:
@@ -92,7 +85,7 @@ def _key(record: PromptRecord) -> tuple[str, int]:
 
 def _ended_of(record: PromptRecord, graph: Mapping[str, object]) -> Ended | None:
     """How a prompt ended; null for one that never started: it has saved nothing."""
-    final = _FINAL.get(record.status)
+    final = FINAL.get(record.status)
     if final is None:
         return None
     literals = literals_of(graph)
@@ -140,7 +133,7 @@ def _sentinel(recording: Recording) -> Sentinel:
 def _told(recording: Recording) -> Told:
     from .keeper import Told
 
-    failed: Callable[[object, str], None] = lambda _key, why: recording.problems.report(  # noqa: E731
-        "sentinel", f"a marker can't be written, and is tried again: {why}"
-    )
+    def failed(_key: object, why: str) -> None:
+        recording.problems.report("sentinel", f"a marker can't be written, and is tried again: {why}")
+
     return Told(failed=failed)

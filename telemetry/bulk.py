@@ -21,9 +21,11 @@ ROWS_A_STATEMENT = (50, 10, 1)
 def insert_many(connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
     """Insert rows whose values stand in the order of `columns`, as the driver takes them: JSON as text."""
     if connection.dialect.name != "sqlite":
-        values: Any = [dict(zip(columns, row, strict=True)) for row in rows]
-        if values:
-            connection.exec_driver_sql(_statement(connection.dialect, table, columns), values)
+        statement, order = _statement(connection.dialect, table, columns)
+        named = [dict(zip(columns, row, strict=True)) for row in rows]
+        values: Any = named if order is None else [tuple([row[name] for name in order]) for row in named]
+        if rows:
+            connection.exec_driver_sql(statement, values)
         return
     done = 0
     for size in ROWS_A_STATEMENT:
@@ -34,13 +36,11 @@ def insert_many(connection: Connection, table: Table, columns: tuple[str, ...], 
 
 
 @functools.lru_cache(maxsize=32)
-def _statement(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> str:
-    """The statement of one row, as the driver takes it."""
+def _statement(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> tuple[str, tuple[str, ...] | None]:
+    """The statement as the driver takes it, and the order of its values; null where it takes them by name."""
     compiled = insert(table).compile(dialect=dialect, column_keys=list(columns))
     order = getattr(compiled, "positiontup", None)
-    if order is not None and tuple(order) != columns:
-        raise RuntimeError(f"values would stand in the order {order}")
-    return str(compiled)
+    return str(compiled), tuple(order) if order is not None else None
 
 
 @functools.lru_cache(maxsize=32)

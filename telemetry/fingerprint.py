@@ -31,12 +31,8 @@ def fingerprints(graph: Graph, is_choice: IsChoice) -> tuple[str, str]:
     """
     nodes = {node_id: _read(node) for node_id, node in graph.items()}
     digests: dict[str, Digests] = {}
-    for node_id, node in nodes.items():
-        if node_id not in digests:
-            if any(source in nodes and source not in digests for _, source, _ in node.wires):
-                _digest(nodes, node_id, is_choice, digests)
-            else:
-                digests[node_id] = _node_digests(node, is_choice, digests)
+    for node_id in nodes:
+        _digest(nodes, node_id, is_choice, digests)
     wholes = ("\n".join(sorted(digests[node_id][place] for node_id in nodes)) for place in (0, 1))
     workflow, with_settings = (f"{ALGORITHM}:{_hash(whole)}" for whole in wholes)
     return workflow, with_settings
@@ -125,8 +121,6 @@ def _node_digests(node: _Node, is_choice: IsChoice, digests: Mapping[str, Digest
 
 def _setting(class_type: str, name: str, value: object, is_choice: IsChoice) -> object:
     """What of an input's value counts as a setting; null for nothing."""
-    if type(value) is int:
-        return None if "seed" in name.lower() else value
     if isinstance(value, str):
         return value if "seed" not in name.lower() and is_choice(class_type, name) else None
     if not isinstance(value, (bool, int, float)) or "seed" in name.lower():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .job import NAME, Job
-from .plan import Ask, Plan, Remove, Run, Status, Step, Write
+from .plan import Ask, Plan, Remove, Run, Status, Step, Write, standing
 
 THROTTLE_SECONDS = 5
 _STATE = re.compile(r"^\s*(state|pid|runs) = (.+)$", re.MULTILINE)
@@ -49,7 +49,7 @@ class Launchd:
         """Write the agent and load it, anew where it has changed."""
         plist = self.plist(job)
         steps: list[Step] = []
-        if self._standing() != plist:
+        if standing(self.path) != plist:
             steps = [Run(("launchctl", "bootout", self._service), may_fail=True), Write(self.path, plist)]
         elif self.status(ask).Running:
             return Plan(())
@@ -64,7 +64,7 @@ class Launchd:
 
     def uninstall(self, ask: Ask) -> Plan:
         """Unload it and take everything away again; nothing to do where it isn't installed."""
-        if not self._standing():
+        if not standing(self.path):
             return Plan(())
         unload = Run(("launchctl", "bootout", self._service), may_fail=True)
         return Plan((unload, Remove(self.path), Remove(self.log)))
@@ -73,7 +73,7 @@ class Launchd:
         """What launchd says of it."""
         answer = ask(("launchctl", "print", self._service))
         told = dict(_STATE.findall(answer.text)[::-1]) if answer is not None and not answer.code else {}
-        is_there = bool(self._standing())
+        is_there = bool(standing(self.path))
         return Status(
             "launchd",
             Installed=is_there,
@@ -91,9 +91,3 @@ class Launchd:
     @property
     def _service(self) -> str:
         return f"{self._domain}/{NAME}"
-
-    def _standing(self) -> str:
-        try:
-            return self.path.read_text("utf-8")
-        except (OSError, ValueError):
-            return ""

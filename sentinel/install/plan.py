@@ -93,6 +93,14 @@ class Status:
     """What the service manager calls its state."""
 
 
+def standing(path: Path) -> str:
+    """What an earlier installation has written there; empty where there is nothing that can be read."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, ValueError):
+        return ""
+
+
 def ask(command: Sequence[str]) -> Answer | None:
     """Run a command and hear what it says."""
     environment = {**os.environ, "LC_ALL": "C", "SYSTEMD_PAGER": ""}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .job import DESCRIPTION, NAME, Job
-from .plan import Ask, Plan, Remove, Run, Status, Step, Write
+from .plan import Ask, Plan, Remove, Run, Status, Step, Write, standing
 
 UNIT = f"{NAME}.service"
 SYSTEM_FOLDER = Path("/etc/systemd/system")
@@ -105,22 +105,22 @@ class Systemd:
 
     def install(self, job: Job, ask: Ask) -> Plan:
         """Write the unit where it isn't so already; enable it; start it, anew where it has changed."""
-        standing = self._standing()
+        stands = standing(self.path)
         switches = self.linger and not self.system and not self.lingers(ask)
-        unit = self.unit(job, lingers=switches or (not self.system and LINGER_LINE in standing))
+        unit = self.unit(job, lingers=switches or (not self.system and LINGER_LINE in stands))
         steps: list[Step] = []
-        if standing != unit:
+        if stands != unit:
             steps = [Write(self.path, unit), self._systemctl("daemon-reload")]
         steps.append(self._systemctl("enable", UNIT))
-        steps.append(self._systemctl("restart" if standing != unit else "start", UNIT))
+        steps.append(self._systemctl("restart" if stands != unit else "start", UNIT))
         if switches:
             steps.append(Run(("loginctl", "enable-linger", self.user)))
         return Plan(tuple(steps), self.administrator, tuple(self._notes(job, ask)))
 
     def uninstall(self, ask: Ask) -> Plan:
         """Stop it and take everything away again; nothing to do where it isn't installed."""
-        standing = self._standing()
-        if not standing:
+        stands = standing(self.path)
+        if not stands:
             return Plan(())
         steps: list[Step] = [
             self._systemctl("disable", "--now", UNIT, may_fail=True),
@@ -128,7 +128,7 @@ class Systemd:
             self._systemctl("daemon-reload"),
             self._systemctl("reset-failed", UNIT, may_fail=True),
         ]
-        if LINGER_LINE in standing:
+        if LINGER_LINE in stands:
             steps.append(Run(("loginctl", "disable-linger", self.user), may_fail=True))
         return Plan(tuple(steps), self.administrator)
 
@@ -142,12 +142,12 @@ class Systemd:
         state = f"{told.get('ActiveState')} ({told.get('SubState')}), {told.get('UnitFileState') or 'not enabled'}"
         return Status(
             "systemd",
-            Installed=bool(self._standing()),
+            Installed=bool(standing(self.path)),
             Running=told.get("ActiveState") == "active",
             Pid=pid or None,
             Restarts=int(told["NRestarts"]) if told.get("NRestarts", "").isdigit() else None,
             Linger=None if self.system else self.lingers(ask),
-            Path=str(self.path) if self._standing() else None,
+            Path=str(self.path) if standing(self.path) else None,
             Detail=why or state,
         )
 
@@ -169,12 +169,6 @@ class Systemd:
             for folder in job.folders:
                 if not os.path.isdir(folder):  # noqa: PTH112
                     yield f"{folder} is not there: systemd starts the service again and again until it is"
-
-    def _standing(self) -> str:
-        try:
-            return self.path.read_text("utf-8")
-        except (OSError, ValueError):
-            return ""
 
     def _systemctl(self, *words: str, may_fail: bool = False) -> Run:
         return Run(("systemctl", *(() if self.system else ("--user",)), *words), may_fail)

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from run_recorder.sentinel import watch as watch_module
@@ -16,6 +16,7 @@ from run_recorder.sentinel.service import Sentinel
 from run_recorder.sentinel.watch import Options
 
 from .watching import frames, listed, marker, put
+from .watching import until as watching_until
 
 ENTER = "import sys; from tests.sentinel.test_mounts import *; globals()[sys.argv[1]](Path(sys.argv[2]))"
 
@@ -41,11 +42,7 @@ def mount(*arguments: str | Path) -> None:
     subprocess.run(["mount", *map(str, arguments)], check=True)
 
 
-def until(told: Callable[[], Any], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not told():
-        assert time.monotonic() < deadline, told
-        time.sleep(0.02)
+until = partial(watching_until, seconds=30)
 
 
 def watching(folder: Path) -> Sentinel:

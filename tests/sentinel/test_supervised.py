@@ -6,8 +6,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from run_recorder.sentinel.watch import Options
 
 from ..hosts import CLI
 from .watching import frames, listed, marker, put
+from .watching import until as watching_until
 
 SYSTEMD = next((path for path in ("/usr/lib/systemd/systemd", "/lib/systemd/systemd") if Path(path).exists()), None)
 START = """
@@ -61,12 +62,7 @@ class Instance:
         return sorted(str(path) for path in (self.home / ".config").rglob("*"))
 
 
-def until(told: Callable[[], Any], seconds: float = 40) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (answer := told()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return answer
+until = partial(watching_until, seconds=40)
 
 
 def remove_control_groups() -> bool:

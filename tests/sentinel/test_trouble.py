@@ -14,7 +14,7 @@ from run_recorder.sentinel.keeper import Told
 from run_recorder.sentinel.service import Sentinel
 from run_recorder.sentinel.watch import Options
 
-from .watching import frames, listed, marker, put
+from .watching import frames, listed, marker, put, until
 
 OPTIONS = Options(stable_seconds=0.3, scan_interval=0.2)
 
@@ -33,13 +33,6 @@ def watching(tmp_path: Path) -> Iterator[Callable[[], Sentinel]]:
     yield start
     for sentinel in started:
         sentinel.stop()
-
-
-def until(told: Callable[[], Any], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not told():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_an_observer_that_dies_is_started_again(

@@ -37,6 +37,15 @@ def listed(told: dict[str, Any] | None) -> set[str]:
     return {file["Name"] for file in (told or {}).get("Files", ())}
 
 
+def until(told: Callable[[], Any], seconds: float = 20) -> Any:
+    """What is told, once it is true."""
+    deadline = time.monotonic() + seconds
+    while not (answer := told()):
+        assert time.monotonic() < deadline, told
+        time.sleep(0.02)
+    return answer
+
+
 class Watcher:
     """The process, and a thread that reads its lines."""
 

@@ -20,6 +20,8 @@ LONG = 60
 class Comfy:
     """A server that tells what a test has it tell; by default the prompt runs, and has no history."""
 
+    url: str
+
     def __init__(self) -> None:
         self.history: dict[str, Any] = {}
         self.running = ["p"]
@@ -65,7 +67,7 @@ async def comfy() -> AsyncIterator[Comfy]:
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"  # type: ignore[attr-defined]
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield server
     await runner.cleanup()
 
@@ -76,7 +78,7 @@ def policy(**knobs: int) -> Policy:
 
 async def follow(comfy: Comfy, given: Policy, then: Any = None, said: list[str] | None = None) -> Tracked:
     """Follow prompt `p`; `then` is awaited once its history has been asked for the first time."""
-    async with ComfyClient(comfy.url) as client:  # type: ignore[attr-defined]
+    async with ComfyClient(comfy.url) as client:
         tracker = Tracker(client, given, (said if said is not None else []).append)
         await tracker.listen()
         task = asyncio.create_task(tracker.follow("p", by_record=False))
