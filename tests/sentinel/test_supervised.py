@@ -82,7 +82,7 @@ def instance(tmp_path: Path) -> Iterator[Instance]:
     with tempfile.TemporaryDirectory(prefix="rr") as runtime:  # a socket's path has to be short
         instance = Instance(tmp_path, Path(runtime))
         try:
-            until(lambda: instance.process.poll() is not None or instance.is_up(), 30)
+            until(lambda: instance.process.poll() is not None or instance.is_up(), seconds=30)
             if instance.process.poll() is not None:
                 pytest.skip("no namespaces here, so no systemd user instance: nothing is really started")
             yield instance
