@@ -18,10 +18,7 @@ KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".s
 """Said here, because what a system says of `.js` may be wrong, and browsers then refuse it."""
 HEADERS = {
     "Cache-Control": "no-cache",
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-    ),
+    "Content-Security-Policy": "frame-ancestors 'self'",  # the rest is in the page: ComfyUI may set a header of its own
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
