@@ -10,10 +10,11 @@ from typing import Any
 
 from .telemetry.version import VERSION
 
-__all__ = ["__version__", "comfy_entrypoint"]
-
+__all__ = ["WEB_DIRECTORY", "__version__", "comfy_entrypoint"]
 
 __version__ = VERSION
+WEB_DIRECTORY = "./web/comfyui"
+"""ComfyUI's page loads every script in it: one, that adds a tab to the sidebar."""
 
 
 def _install() -> Any:

@@ -1,9 +1,11 @@
 """What recording costs ComfyUI: 300 trivial nodes in short chains, bare, bare again, and with us, in turn.
 
 Without a client id, on real ComfyUI servers that stand side by side. Wall time is ComfyUI's own, from its messages;
-processor time is the process'. Prints each as a ratio to the first bare one; the second says how far that is noise.
+processor time is the process'. One process may be some percent quicker than another of the same program for as long as
+it lives, so that more rounds don't help: the three are started anew for each set, and take turns in who begins. Prints
+each as a ratio to the first bare one, the median of all rounds; the second says how far that is noise.
 
-    python benchmarks/overhead.py [--kind real|embedded] [--rounds 20] [--chains 100]
+    python benchmarks/overhead.py [--kind real|embedded] [--sets 6] [--rounds 10] [--chains 100]
 """
 
 from __future__ import annotations
@@ -49,32 +51,44 @@ def measure(host: Host, chains: int) -> tuple[float, float]:
     return wall, (after.user + after.system) - (before.user + before.system)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kind", choices=("embedded", "real"), default="real")
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--chains", type=int, default=100)
-    given = parser.parse_args()
+def one_set(kind: str, rounds: int, chains: int) -> list[list[tuple[float, float]]]:
+    """Wall and processor seconds of each round, for each of the three."""
     with tempfile.TemporaryDirectory() as folder:
-        hosts = [Host(given.kind, Path(folder) / str(n), recorder=name == "with us") for n, name in enumerate(NAMES)]
+        hosts = [Host(kind, Path(folder) / str(n), recorder=name == "with us") for n, name in enumerate(NAMES)]
         try:
             for host in hosts:
                 host.start()
-                measure(host, given.chains)
-            figures: list[list[tuple[float, float]]] = [[] for _ in hosts]
-            for _ in range(given.rounds):
-                for host, found in zip(hosts, figures, strict=True):
-                    found.append(measure(host, given.chains))
+                measure(host, chains)
+            found: list[list[tuple[float, float]]] = [[] for _ in hosts]
+            for number in range(rounds):
+                for turn in range(len(hosts)):
+                    index = (turn + number) % len(hosts)
+                    found[index].append(measure(hosts[index], chains))
         finally:
             for host in hosts:
                 host.stop()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kind", choices=("embedded", "real"), default="real")
+    parser.add_argument("--sets", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--chains", type=int, default=100)
+    given = parser.parse_args()
+    figures: list[list[tuple[float, float]]] = [[] for _ in NAMES]
+    for _ in range(given.sets):
+        for all_found, found in zip(figures, one_set(given.kind, given.rounds, given.chains), strict=True):
+            all_found += found
     for index, what in enumerate(("wall", "processor")):
-        medians = [statistics.median(pair[index] for pair in found) for found in figures]
+        seconds = [[pair[index] for pair in found] for found in figures]
         told = ", ".join(
-            f"{name} {median * 1000:.0f} ms ({median / medians[0]:.3f})"
-            for name, median in zip(NAMES, medians, strict=True)
+            f"{name} {statistics.median(found) * 1000:.0f} ms "
+            f"({statistics.median(one / bare for one, bare in zip(found, seconds[0], strict=True)):.3f})"
+            for name, found in zip(NAMES, seconds, strict=True)
         )
-        sys.stdout.write(f"{what} time, median of {given.rounds}: {told}\n")
+        sys.stdout.write(f"{what} time, median of {given.sets} times {given.rounds}: {told}\n")
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def prune_database(
         fail("invalid_parameter", "say what to keep: --prompts, --days or --bytes")
     store, _ = _open(database)
     try:
-        gone = prune(store, Retention(prompts or None, days or None, size or None), lambda _seconds: None)
+        gone = prune(store, Retention(prompts or None, days or None, size or None))
         left = store.count()
     except SQLAlchemyError as error:
         fail("unavailable", f"the database can't be written: {str(error).splitlines()[0]}", FAILED)

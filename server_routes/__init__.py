@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from . import documents, environments, events, gpu, health, metrics, prompts, waiting
+from . import documents, environments, events, gpu, health, metrics, panel, prompts, waiting
 from .answering import Answering
 from .route import AnyParameters, Route
 
@@ -24,6 +24,7 @@ ROUTES: tuple[Route, ...] = (
     *events.ROUTES,
     *metrics.ROUTES,
     *documents.ROUTES,
+    *panel.ROUTES,
 )
 """Every route, in the order in which the documentation lists them."""
 

@@ -99,3 +99,9 @@ class Bound(Parameters):
     """What is to be deleted."""
 
     until: Moment = Field(description="Everything that was queued before this time, ISO 8601. Required.")
+
+
+class Page(Parameters):
+    """What the page opens with: read by the page itself."""
+
+    prompt: Annotated[str | None, Field(None, max_length=200, description="The prompt that is opened, by its id.")]

@@ -31,18 +31,18 @@ async def wait_for_prompt(call: Call) -> web.StreamResponse:
         raise unknown(prompt_id, run)
     if waiter is None:
         return answer(found, 202 if found.status in OPEN_STATUSES else 200)
+    timer = loop.call_at(deadline, waiter.give_up)
     try:
-        body = await asyncio.wait_for(asyncio.shield(waiter.answer), max(0.0, deadline - loop.time()))
-        response = End(waiter, body)
-    except asyncio.TimeoutError:
-        waiter.done()
-        return await _as_it_is(call, found)
+        body = await waiter.answer
+        if body is not None:
+            return End(waiter, body)
     except BaseException:
         waiter.done()
         raise
     finally:
+        timer.cancel()
         recording.feed.forget(waiter)
-    return response
+    return await _as_it_is(call, found)
 
 
 async def _as_it_is(call: Call, found: Prompt) -> web.StreamResponse:

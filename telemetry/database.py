@@ -21,6 +21,8 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 """Where SQLite's WAL must not be used: its shared memory doesn't cross machines."""
 BUSY_TIMEOUT_MS = 1000
+LOG_PAGES = 16_384
+"""SQLite moves its log into the database within a commit from this length on (64 MiB); upkeep does so much earlier."""
 CONNECT_SECONDS = 5
 _CORRUPT_CODES = (11, 26)
 """SQLITE_CORRUPT and SQLITE_NOTADB; Python 3.10 doesn't tell the code, only the words."""
@@ -124,6 +126,7 @@ class Database:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         cursor.execute(f"PRAGMA journal_mode={'DELETE' if self.on_network else 'WAL'}")
+        cursor.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA secure_delete=ON")  # what is erased, or moved to another page, is overwritten
@@ -138,12 +141,24 @@ class Database:
 
     def empty_log(self) -> None:
         """Move everything from SQLite's log into the database, and cut the log; as far as readers let it."""
+        self._checkpoint("TRUNCATE")
+
+    def move_log(self) -> None:
+        """Move what can be moved from SQLite's log into the database; nobody has to wait for it."""
+        self._checkpoint("PASSIVE")
+
+    def _checkpoint(self, mode: str) -> None:
         if self.backend == "sqlite":
             raw = self.engine.raw_connection()
             try:
-                raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+                raw.cursor().execute(f"PRAGMA wal_checkpoint({mode})").close()
             finally:
                 raw.close()
+
+    def changes(self, connection: Connection) -> int:
+        """How many rows this connection has changed so far, those of indexes of words with them; 0 where unknown."""
+        raw = connection.connection.dbapi_connection
+        return int(getattr(raw, "total_changes", 0))
 
     def bytes(self) -> int | None:
         """How large the database is on the disk; null where that can't be told."""

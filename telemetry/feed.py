@@ -19,26 +19,30 @@ class Waiter:
     def __init__(self, key: Key, loop: asyncio.AbstractEventLoop) -> None:
         self.key = key
         self.loop = loop
-        self.answer: asyncio.Future[bytes] = loop.create_future()
+        self.answer: asyncio.Future[bytes | None] = loop.create_future()
+        """Null where its time was up first."""
         self._answered: Callable[[], None] | None = None
         self._gone = False
         self._lock = threading.Lock()
 
-    def give(self, answer: bytes, answered: Callable[[], None]) -> None:
-        """Wake the reader; from any thread. `answered` is called once it has sent its answer, or gave up."""
+    def expect(self, answered: Callable[[], None]) -> bool:
+        """Say who is to be told once this reader has sent its answer, or gave up; false where it is gone already."""
         with self._lock:
-            gone = self._gone
-            self._answered = None if gone else answered
-        if gone:
-            answered()
-            return
-        self.loop.call_soon_threadsafe(self._give, answer)
+            self._answered = None if self._gone else answered
+            return not self._gone
 
-    def _give(self, answer: bytes) -> None:
+    def give(self, answer: bytes) -> None:
+        """Wake the reader; on its event loop."""
         if self.answer.done():
             self.done()
         else:
             self.answer.set_result(answer)
+
+    def give_up(self) -> None:
+        """Wake the reader because its time is up; on its event loop."""
+        if not self.answer.done():
+            self.answer.set_result(None)
+        self.done()
 
     def done(self) -> None:
         """Say that the answer is on its way to the client, or that nobody waits any more. May be called twice."""
@@ -94,12 +98,25 @@ class Feed:
             return 0
         answer = prompt.model_dump_json().encode("utf-8")
         countdown = _Countdown(len(waiters), all_answered)
+        there: dict[asyncio.AbstractEventLoop, list[Waiter]] = defaultdict(list)
         for waiter in waiters:
-            try:
-                waiter.give(answer, countdown)
-            except RuntimeError:  # its event loop is closed: nobody is there any more
+            if waiter.expect(countdown):
+                there[waiter.loop].append(waiter)
+            else:
                 countdown()
+        for loop, some in there.items():
+            try:
+                loop.call_soon_threadsafe(_give_all, some, answer)
+            except RuntimeError:  # it is closed: nobody is there any more
+                for waiter in some:
+                    waiter.done()
         return len(waiters)
+
+
+def _give_all(waiters: list[Waiter], answer: bytes) -> None:
+    """All readers of one event loop are woken at once: to wake the loop for each costs more than to answer one."""
+    for waiter in waiters:
+        waiter.give(answer)
 
 
 class _Countdown:

@@ -38,8 +38,9 @@ from .search import Filter
 from .store import Position, Store
 from .stream import Stream
 from .temporaries import sweep
+from .upkeep import keep_up
 from .view import node_of, prompt_of
-from .writer import Surroundings, Writer
+from .writer import PRUNE_EVERY, Surroundings, Writer
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -101,7 +102,7 @@ class Recording:
         self._stopping = True
         self.inbox.ring()
         if self._writer is not None:
-            self._writer.many_ended.set()
+            self._writer.upkeep_due.set()
         self._thread.join(timeout)
 
     @property
@@ -209,7 +210,7 @@ class Recording:
         writer.stream.begin(writer.store.events())
         self._settle_dead(writer, locks)
         self.problems.solved("store")
-        writer.many_ended.set()
+        writer.upkeep_due.set()
 
     def _open_database(self, database: Database) -> None:
         """Open it; a corrupt one is set aside, never deleted, and a new one takes its place."""
@@ -243,22 +244,26 @@ class Recording:
             self.problems.report("environment", "what prompts run on is not known", error)
         with contextlib.suppress(OSError):
             sweep(self.host.roots()["output"], recursive=True)
-        self._keep_pruned(writer)
+        self._keep_up(writer)
 
-    def _keep_pruned(self, writer: Writer) -> None:
-        """Prune now, and whenever enough has come in; sleeps without a timer in between."""
+    def _keep_up(self, writer: Writer) -> None:
+        """Look after the store now, and whenever enough was written; sleeps without a timer in between."""
         kept, errors = Retention.of()
         for error in errors:
             self.problems.report("setting", error)
+        pruned_at: int | None = None
         while not self._stopping:
             try:
                 if writer.opener is None:
-                    prune(writer.store, kept)
-                    self.problems.solved("pruning")
+                    if pruned_at is None or writer.ended - pruned_at >= PRUNE_EVERY:
+                        prune(writer.store, kept)
+                        pruned_at = writer.ended
+                    keep_up(writer.store)
+                    self.problems.solved("upkeep")
             except Exception as error:  # noqa: BLE001  tried again when more has come in
-                self.problems.report("pruning", "old records can't be removed", error)
-            writer.many_ended.wait()
-            writer.many_ended.clear()
+                self.problems.report("upkeep", "old records can't be removed, or the store not be put in order", error)
+            writer.upkeep_due.wait()
+            writer.upkeep_due.clear()
 
     # ------------------------------------------------------------ questions
 

@@ -8,17 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from .bites import bite_by_bite
 from .store import Store
 from .times import milliseconds
+from .upkeep import is_due, keep_up
 
 KEEP_PROMPTS, KEEP_DAYS, KEEP_BYTES = "RUN_RECORDER_KEEP_PROMPTS", "RUN_RECORDER_KEEP_DAYS", "RUN_RECORDER_KEEP_BYTES"
 DEFAULT_PROMPTS = 1_000_000
-BITE_SECONDS = 0.01
-"""About how long a transaction may take, for which a record would have to wait."""
-FIRST_BITE, LARGEST_BITE = 4, 100
-"""Prompts a transaction. The size follows from how long the last one took: what a prompt costs depends on how many
-nodes and outputs it has, on the disk, and on what the search index has to put in order."""
-PAUSE_SECONDS = 0.01
 DAY_SECONDS = 86_400
 
 
@@ -64,40 +60,36 @@ def prune(store: Store, kept: Retention, pause: Callable[[float], object] = time
     """Forget what is not to be kept, oldest first; how many prompts that was. Raises what the store raises."""
     gone = 0
     if kept.days is not None:
-        until = milliseconds(time.time() - kept.days * DAY_SECONDS)
-        gone += _bite_by_bite(lambda most: store.delete_oldest(most, before_ms=until), pause)
+        gone += _delete(store, pause, before_ms=milliseconds(time.time() - kept.days * DAY_SECONDS))
     if kept.prompts is not None:
-        excess = store.count() - kept.prompts
-        gone += _bite_by_bite(store.delete_oldest, pause, excess)
+        gone += _delete(store, pause, store.count() - kept.prompts)
     if kept.bytes is not None:
         size = kept.bytes
-        gone += _bite_by_bite(lambda most: store.delete_oldest(most) if store.used_bytes() > size else 0, pause)
+        gone += _delete(store, pause, unless=lambda: store.used_bytes() <= size)
     return gone
 
 
 def erase_until(store: Store, until_ms: int, pause: Callable[[float], object] = time.sleep) -> int:
     """Erase every ended prompt that was queued before a time; how many there were. Raises what the store raises."""
-    gone = _bite_by_bite(lambda most: store.delete_oldest(most, before_ms=until_ms, erasing=True), pause)
+    gone = _delete(store, pause, before_ms=until_ms, erasing=True)
     store.forget_log()
     return gone
 
 
-def _bite_by_bite(bite: Callable[[int], int], pause: Callable[[float], object], most: float = math.inf) -> int:
-    """Delete until nothing is left to be deleted, or `most` are gone; how many that were."""
-    gone, size = 0, FIRST_BITE
-    while gone < most:
-        begun = time.perf_counter()
-        taken = bite(int(min(size, most - gone)))
-        took = time.perf_counter() - begun
-        if not taken:
-            break
-        gone += taken
-        size = next_bite(size, took)
-        pause(PAUSE_SECONDS)
-    return gone
+def _delete(
+    store: Store,
+    pause: Callable[[float], object],
+    most: float = math.inf,
+    *,
+    before_ms: int | None = None,
+    erasing: bool = False,
+    unless: Callable[[], bool] = lambda: False,
+) -> int:
+    """Delete the oldest ended prompts; how many. Upkeep is done between: deleting leaves more of it than recording."""
 
+    def bite(size: int) -> int:
+        if is_due(store):
+            keep_up(store, pause)
+        return 0 if unless() else store.delete_oldest(size, before_ms=before_ms, erasing=erasing)
 
-def next_bite(size: int, took: float) -> int:
-    """How many prompts to take next, after so many took so many seconds: up slowly, down at once."""
-    fitting = int(size * BITE_SECONDS / max(took, 1e-6))
-    return max(1, min(fitting, size + FIRST_BITE, LARGEST_BITE))
+    return bite_by_bite(bite, pause, most)

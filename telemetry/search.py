@@ -20,6 +20,8 @@ FEW = 1000
 SEARCH_TABLE = "prompt_search"
 """SQLite's full-text index of three-letter pieces; not there for other databases, nor where SQLite lacks it."""
 _PIECE = 3
+RAREST, MOST_PROBED, PROBE = 4, 16, 200
+"""So many of a text's pieces are looked up; so many are tried for it; by how far back so many prompts with it reach."""
 _search = table(SEARCH_TABLE, column("rowid"))
 
 
@@ -63,7 +65,10 @@ def _words(connection: Connection, text: str, indexed: bool) -> ColumnElement[bo
     in_text = prompts.c.search.contains(text, autoescape=True)
     queries = [_of_class(number) for number in numbers]
     if indexed and len(text) >= _PIECE:
-        few = _few(connection, [*queries, _with_pieces(text)])
+        pieces = list(dict.fromkeys(text[start : start + _PIECE] for start in range(len(text) - _PIECE + 1)))
+        few = _few(connection, [*queries, _with_pieces(_rarest(connection, pieces))])
+        if few is None and len(pieces) > RAREST:
+            few = _few(connection, [*queries, _with_pieces(pieces)])
         if few is not None:
             return few & or_(in_text, _ran_one_of(numbers))
     return or_(in_text, _ran_one_of(numbers)) if numbers else in_text
@@ -93,9 +98,22 @@ def _saved(filename: str) -> ColumnElement[bool]:
     return exists().where(outputs.c.prompt_pk == prompts.c.pk, outputs.c.filename == filename)
 
 
-def _with_pieces(text: str) -> Select[Any]:
-    """The prompts whose text has every three letters of another; a few more than those that have all of it."""
-    pieces = dict.fromkeys(text[start : start + _PIECE] for start in range(len(text) - _PIECE + 1))
+def _rarest(connection: Connection, pieces: list[str]) -> list[str]:
+    """Some pieces that few prompts have, as the newest prompts tell: to step through one that all have takes long.
+
+    How far back the 200th newest prompt with a piece lies says how common it is; where there are fewer, it is rare.
+    """
+    if len(pieces) <= RAREST:
+        return pieces
+    reached: list[tuple[int, str]] = []
+    for piece in pieces[:MOST_PROBED]:
+        query = _with_pieces([piece]).limit(1).offset(PROBE - 1)
+        reached.append((connection.execute(query).scalar() or 0, piece))
+    return [piece for _, piece in sorted(reached)[:RAREST]]
+
+
+def _with_pieces(pieces: Iterable[str]) -> Select[Any]:
+    """The prompts whose text has each of these pieces; newest first."""
     wanted = " AND ".join('"' + piece.replace('"', '""') + '"' for piece in pieces)
     query = select(_search.c.rowid).where(literal_column(SEARCH_TABLE).op("MATCH")(wanted))
     return query.order_by(_search.c.rowid.desc())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,12 +12,14 @@ from sqlalchemy import (
     Connection,
     Select,
     bindparam,
+    column,
     delete,
     func,
     insert,
     null,
     or_,
     select,
+    table,
     update,
 )
 
@@ -45,6 +48,8 @@ from .text import clean
 from .times import milliseconds
 
 NAMES_A_QUERY = 500
+LEAST_MERGED = 2
+"""A merge that changes fewer rows has found nothing to do."""
 EVENT_COUNTER = "events"
 _PAGES = ("page_count", "freelist_count", "page_size")
 
@@ -71,8 +76,8 @@ class Position:
 class Store:
     """Prompts, nodes, outputs, environments and instances in one database.
 
-    One thread writes; any thread may read. Every method may raise sqlalchemy.exc.DBAPIError, and StoreClosedError
-    while the database is not open.
+    Threads that write take turns; any thread may read. Every method may raise sqlalchemy.exc.DBAPIError, and
+    StoreClosedError while the database is not open.
     """
 
     def __init__(self, database: Database) -> None:
@@ -80,6 +85,10 @@ class Store:
         self._opened = -1
         self._names = ClassNames(database.engine)
         self._indexed = False
+        self._turn = threading.Lock()
+        """Held while a transaction writes: SQLite's own way to wait for one is to look again at growing intervals."""
+        self.unkept = 0
+        """Rows changed since the last upkeep."""
 
     def _require_open(self) -> None:
         if not self.database.is_open:
@@ -100,10 +109,12 @@ class Store:
     @contextmanager
     def _writing(self, durable: bool = False) -> Iterator[Connection]:
         self._require_open()
-        with self.database.engine.connect() as connection:
+        with self._turn, self.database.engine.connect() as connection:
             self.database.set_durable(connection, durable)
+            before = self.database.changes(connection)
             with connection.begin():
                 yield connection
+            self.unkept += self.database.changes(connection) - before
 
     # ------------------------------------------------------------ writing
 
@@ -228,6 +239,16 @@ class Store:
     def forget_log(self) -> None:
         """Empty SQLite's log, in which what was erased may still stand."""
         self.database.empty_log()
+
+    def merge_words(self, pages: int) -> bool:
+        """Put about so many pages of the search index in order; whether that found anything to do."""
+        self._require_open()
+        if not self._indexed:
+            return False
+        with self._writing() as connection:
+            before = self.database.changes(connection)
+            connection.execute(_MERGE, {SEARCH_TABLE: "merge", "rank": pages})
+            return self.database.changes(connection) - before >= LEAST_MERGED
 
     # ------------------------------------------------------------ reading
 
@@ -390,6 +411,8 @@ def _save_news(connection: Connection, news: Sequence[StreamEvent]) -> None:
         connection.execute(insert(events), kept)
 
 
+_MERGE = insert(table(SEARCH_TABLE, column(SEARCH_TABLE), column("rank")))
+"""What looks like a row is a command to the index."""
 _UPDATE_COUNTER = update(counters).where(counters.c.name == bindparam("the_name")).values(value=bindparam("new_value"))
 _UPDATE_PROMPT = update(prompts).where(prompts.c.pk == bindparam("the_pk"))
 _UPDATE_NODE = (

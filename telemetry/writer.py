@@ -35,6 +35,7 @@ from .settle import Decision, Evidence, decide, due_requests, newly_seen, stale_
 from .store import Change, Store
 from .stream import KEPT_IN_MEMORY, NUMBERS_AT_ONCE, Stream, StreamEvent, Told, news_of
 from .times import Stamp, milliseconds
+from .upkeep import is_due
 from .view import prompt_of
 
 COMMIT_INTERVAL_SECONDS = 0.2
@@ -42,11 +43,12 @@ QUEUED_INTERVAL_SECONDS = 1.0
 RETRY_SECONDS = 0.05
 FILE_PATIENCE_SECONDS = 5.0
 STORE_RETRY_SECONDS = 1.0
-PRUNE_EVERY = 500
 NUMBERING_TRIES = 5
 MAX_STUMBLES = 3
 MAX_UNSAVED = 2000
 """Ended prompts that are kept in memory while the store can't be written."""
+PRUNE_EVERY = 500
+"""So many ended prompts are worth looking what is to be kept."""
 NO_PLAN = MarkerPlan()
 DIED = "ComfyUI's process ended before this prompt did; when is not known"
 
@@ -114,9 +116,10 @@ class Writer:
         self.settled = threading.Event()
         """Clear from the end of a prompt until its marker is written and those who wait for it are answered."""
         self.settled.set()
-        self.many_ended = threading.Event()
-        """Set each time so many prompts have ended that it is worth looking what is to be kept."""
-        self._ended = 0
+        self.upkeep_due = threading.Event()
+        """Set each time so much was written that it is worth looking after the store."""
+        self.ended = 0
+        """How many runs have ended."""
         self.stream = Stream()
         self._untold: list[StreamEvent] = []
         """Events of open runs that are not committed yet."""
@@ -195,6 +198,8 @@ class Writer:
         if self.instance.port is None and self._may_write():
             self._learn_port()
         self._shed()
+        if is_due(self.store):
+            self.upkeep_due.set()
         self._answers.writer_is(idle=not self.inbox and not self._ending())
 
     @property
@@ -630,9 +635,9 @@ class Writer:
             self._refuse(run, error)
             return False
         self.figures.forget(run)
-        self._ended += 1
-        if self._ended % PRUNE_EVERY == 0:
-            self.many_ended.set()
+        self.ended += 1
+        if self.ended % PRUNE_EVERY == 0:
+            self.upkeep_due.set()
         self.on_ended(record, list(run.nodes.values()))  # counted before anybody is told
         with self.lock:
             self.recorder.drop(run)

@@ -157,9 +157,9 @@ class Host:
             self.env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, [*given, *beside])))
         return [python, str(comfyui / "main.py"), *flags]
 
-    def start(self) -> "Host":
-        """Start, and wait until it answers."""
-        self.port = free_port()
+    def start(self, port: int | None = None) -> "Host":
+        """Start, and wait until it answers; on a free port, or on this one."""
+        self.port = port or free_port()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command(), stdout=log, stderr=subprocess.STDOUT, cwd=self.base, env=self.env
@@ -211,10 +211,10 @@ class Host:
         except subprocess.TimeoutExpired:
             self.kill()
 
-    def restart(self) -> "Host":
+    def restart(self, *, same_port: bool = False) -> "Host":
         """A new process over the same folder."""
         self.stop()
-        return self.start()
+        return self.start(self.port if same_port else None)
 
     def log_text(self) -> str:
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""

@@ -113,10 +113,39 @@ async def test_no_waiter_is_lost_between_asking_and_telling(rounds: int) -> None
         assert b'"run_number":%d' % number in await asyncio.wait_for(waiter.answer, 5)
 
 
-async def test_a_waiter_that_gave_up_before_its_answer_came_counts_as_answered() -> None:
-    feed = Feed()
+@pytest.mark.parametrize("how", ["done", "time is up"])
+async def test_a_waiter_that_gave_up_before_its_answer_came_counts_as_answered(how: str) -> None:
+    feed, answered = Feed(), Count()
     waiter = feed.wait_for(("p", 1), asyncio.get_running_loop())
+    if how == "done":
+        waiter.done()
+    else:
+        waiter.give_up()
+        assert await waiter.answer is None
+    assert feed.publish(prompt(), answered) == 1
+    assert answered.calls == 1
+
+
+async def test_a_time_that_is_up_after_the_answer_came_changes_nothing() -> None:
+    feed, answered = Feed(), Count()
+    waiter = feed.wait_for(("p", 1), asyncio.get_running_loop())
+    feed.publish(prompt(), answered)
+    assert b"success" in (await asyncio.wait_for(waiter.answer, 5) or b"")
+    waiter.give_up()
     waiter.done()
-    answered: list[int] = []
-    waiter.give(b"{}", lambda: answered.append(1))
-    assert answered == [1]
+    assert answered.calls == 1
+
+
+async def test_all_readers_of_one_loop_are_woken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    feed, answered = Feed(), Count()
+    loop = asyncio.get_running_loop()
+    waiters = [feed.wait_for(("p", 1), loop) for _ in range(50)]
+    calls: list[object] = []
+    real = loop.call_soon_threadsafe
+    monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *given: (calls.append(given), real(*given))[1])
+    feed.publish(prompt(), answered)
+    assert len(calls) == 1
+    await asyncio.gather(*(waiter.answer for waiter in waiters))
+    for waiter in waiters:
+        waiter.done()
+    assert answered.calls == 1

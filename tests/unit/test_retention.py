@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from run_recorder.cli import main
+from run_recorder.telemetry.bites import BITE_SECONDS, LARGEST_BITE, next_bite
 from run_recorder.telemetry.database import Database
 from run_recorder.telemetry.outputs import ReportedFile
 from run_recorder.telemetry.record import NodeRecord, PromptRecord
-from run_recorder.telemetry.retention import BITE_SECONDS, DEFAULT_PROMPTS, LARGEST_BITE, Retention, next_bite, prune
+from run_recorder.telemetry.retention import DEFAULT_PROMPTS, Retention, prune
 from run_recorder.telemetry.store import Change, Store
 
 DAY_MS = 86_400_000

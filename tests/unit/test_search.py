@@ -70,6 +70,8 @@ def test_a_page_is_what_looking_at_every_prompt_finds(
     store._indexed = store._indexed and indexed
     patch = pytest.MonkeyPatch()
     patch.setattr(search_module, "FEW", few)
+    patch.setattr(search_module, "PROBE", 2)
+    patch.setattr(search_module, "RAREST", 2)
     try:
         for wanted in (
             Filter(q=q),
