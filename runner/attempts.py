@@ -66,6 +66,14 @@ class SceneRun:
     debug_folder: Path
     wait_for_marker: bool = False
     batch: Mapping[str, Any] = field(default_factory=dict)
+    first: int = 1
+    """The number of the first try here: more than 1 where there were others before."""
+    last: int | None = None
+    """The number of the last; null: as many as the budget gives."""
+    known: str | None = None
+    """The id of a prompt that the server has already: the first try follows it, and posts nothing."""
+    noted: Callable[[Attempt], None] | None = None
+    """Told of each try before its prompt is posted, so that its id outlives this process."""
 
 
 async def run_scene(
@@ -81,7 +89,8 @@ async def run_scene(
 
     `by_record`: the server has our routes.
     """
-    for number in range(1, policy["scene_retry_budget"] + 2):
+    last = scene.last if scene.last is not None else scene.first + policy["scene_retry_budget"]
+    for number in range(scene.first, last + 1):
         attempt = Attempt(number, str(uuid.uuid4()), scene.output / f"{temporary_name()}-attempt-{number}")
         outcome.attempts.append(attempt)
         try:
@@ -99,7 +108,7 @@ async def run_scene(
         if attempt.success or attempt.tracked.end not in RETRIED:
             return
         attempt.requeue_reason = f"{attempt.tracked.end}: {attempt.tracked.error}"
-        if number <= policy["scene_retry_budget"]:
+        if number < last:
             say(f"attempt {number}: {attempt.requeue_reason}; trying again")
             await _until_gone(client, attempt.prompt_id)
         elif attempt.tracked.end in GIVEN_UP:
@@ -141,7 +150,7 @@ async def _track_and_collect(
     try:
         if not by_record:
             await tracker.listen()
-        attempt.prompt_id = await client.submit(scene.graph, attempt.prompt_id, extra)
+        await _post(client, scene, attempt, extra)
         tracked = attempt.tracked = await tracker.follow(attempt.prompt_id, by_record)
     finally:
         await tracker.close()
@@ -152,6 +161,20 @@ async def _track_and_collect(
         collector = Collector(client, policy, attempt.folder, scene.debug_folder)
         await collector.collect(attempt.prompt_id, tracked.files, tracked.marker_paths, due, attempt.collected)
     attempt.success = _is_success(policy, attempt)
+
+
+async def _post(client: ComfyClient, scene: SceneRun, attempt: Attempt, extra: Mapping[str, Any]) -> None:
+    """Queue the graph, unless the server has its prompt already; the id is noted before."""
+    if scene.known is not None and attempt.number == scene.first:
+        attempt.prompt_id = scene.known
+        return
+    if scene.noted is not None:
+        scene.noted(attempt)
+    given = await client.submit(scene.graph, attempt.prompt_id, extra)
+    if given != attempt.prompt_id:  # a server that takes no id of ours
+        attempt.prompt_id = given
+        if scene.noted is not None:
+            scene.noted(attempt)
 
 
 def _is_success(policy: Policy, attempt: Attempt) -> bool:
