@@ -17,6 +17,7 @@ from rich.markup import escape
 from ..runner import preparing
 from ..runner import run as runs
 from ..runner.comfy_client import ServerError
+from ..runner.llm import SettingError
 from ..runner.patching import PatchError, read_mapping
 from ..runner.plan import Plan, PlanError
 from ..runner.policy import Given, Policy, PolicyError, resolve
@@ -69,6 +70,13 @@ def run(
     runs_dir: Annotated[Path, typer.Option(help="Where the run's folder is made.")] = Path("runs"),
     resume: Annotated[Path | None, typer.Option(metavar="RUN_DIR", help="Go on with this run instead.")] = None,
     fast_iteration: Annotated[bool, typer.Option("--fast-iteration", help="Short waits.")] = False,
+    llm: Annotated[
+        str,
+        typer.Option(help="`required`: a model that is set has to be there; `optional`: else a template."),
+    ] = "required",
+    skip_llm_healthcheck: Annotated[
+        bool, typer.Option("--skip-llm-healthcheck", help="Don't ask the language model how it is.")
+    ] = False,
     no_add_marker: Annotated[
         bool, typer.Option("--no-add-marker", help="Add no Write Done Marker to a graph without one.")
     ] = False,
@@ -86,10 +94,12 @@ def run(
     as_json: AsJson = False,
 ) -> int:
     """Render every scene of a story, and leave a run's folder that validates; exit 0 if all succeeded, else 1."""
+    if llm not in ("required", "optional"):
+        fail("invalid_parameter", f"--llm is {llm!r}: required or optional is accepted")
     _check_use(resume=resume, story=story, idea=idea, workflow=workflow, mapping=mapping)
     given = _Given(
         servers=[Server(url).url for url in comfyui or []],
-        source=Source(story, idea, scenes, seed),
+        source=Source(story, idea, scenes, seed, llm == "required", skip_llm_healthcheck),
         workflow=workflow,
         mapping=mapping,
         runs_dir=runs_dir,
@@ -130,7 +140,7 @@ def _ended_by_sigterm() -> Iterator[None]:
 def _told_errors(given: _Given) -> Iterator[None]:
     try:
         yield
-    except PolicyError as error:
+    except (PolicyError, SettingError) as error:
         fail("invalid_parameter", str(error))
     except (WorkflowError, PatchError, PlanError, ServerError) as error:
         fail(error.kind, str(error))
@@ -201,7 +211,7 @@ async def _new(given: _Given) -> runs.Run:
     template = read_workflow(given.workflow)
     mapping = read_mapping(given.mapping) if given.mapping is not None else None
     servers = given.servers or [DEFAULT_URL]
-    told = preparing.tell_story(given.source)
+    told = await preparing.tell_story(given.source)
     preparing.try_patches(template, told.story, mapping)
     await preparing.answering(servers)
     plan = Plan(

@@ -9,6 +9,8 @@ from typing import Any
 
 from ..telemetry.run_contract import StoryHealthCheck, StorySummary
 from .comfy_client import ComfyClient, ServerError
+from .health import check_health
+from .llm import LlmSettings, write_story
 from .patching import OLDER_NODE, Mapped, patch
 from .plan import STORY, shown
 from .run import Run
@@ -39,21 +41,31 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a story is to come from: a file, or an idea of which our templates make one."""
+    """Where a story is to come from: a file, or an idea of which a language model or our templates make one."""
 
     file: Path | None
     idea: str | None
     scenes: int = 3
     seed: int = 0
+    llm_required: bool = True
+    skip_health: bool = False
 
 
-def tell_story(source: Source) -> Told:
-    """The story. Raises StoryError."""
+async def tell_story(source: Source) -> Told:
+    """The story. Raises StoryError, SettingError, and PreparingError where a required model isn't there."""
     if source.file is not None:
         story = read_story(source.file)
         return Told(story, summary_of(story, "file", None, []))
-    story = template_story(source.idea or "", source.scenes, source.seed)
-    return Told(story, summary_of(story, "template", None, []))
+    settings = LlmSettings.from_environment()
+    health = await check_health(settings, skip=source.skip_health, skip_reason="--skip-llm-healthcheck")
+    if health.Status == "failed":
+        why = f"the language model's health check failed: {health.Error} ({health.Url})"
+        if source.llm_required:
+            raise PreparingError("llm_unavailable", f"{why}; start it, or give --llm optional", 2)
+        story = template_story(source.idea or "", source.scenes, source.seed)
+        return Told(story, summary_of(story, "template", health, [f"{why}; the story is from templates"]))
+    written = await write_story(source.idea or "", source.scenes, settings, seed=source.seed)
+    return Told(written.story, summary_of(written.story, written.generator, health, written.warnings))
 
 
 def summary_of(story: Story, generator: str, health: StoryHealthCheck | None, warnings: list[str]) -> StorySummary:

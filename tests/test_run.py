@@ -45,15 +45,13 @@ def other(tmp_path: Path) -> Iterator[Host]:
         host.stop()
 
 
-def template(seconds: float = 0.0, prefix: str = "__SCENE_PREFIX__", **more: Any) -> Graph:
+def template(seconds: float = 0.0, prefix: str = "__SCENE_PREFIX__", color: int | str = "__SEED__") -> Graph:
     """Three frames of one colour for a scene, perhaps after a while."""
     graph = Graph()
-    image = graph.add("EmptyImage", width=32, height=16, batch_size=FRAMES, color="__SEED__")
+    image = graph.add("EmptyImage", width=32, height=16, batch_size=FRAMES, color=color)
     if seconds:
         image = graph.add("ProbeSlow", source=image, seconds=seconds, steps=max(1, int(seconds * 20)))
     graph.save(image, prefix)
-    if more:
-        graph.marker(**more)
     return graph
 
 
@@ -83,6 +81,11 @@ class Ran:
 
     def run(self, told: list[dict[str, Any]], graph: Graph, *options: str) -> "Ran":
         return self.main(self.arguments(told, graph, *options))
+
+    def idea(self, given: list[str]) -> "Ran":
+        arguments = self.arguments(scenes(), template(color=0xFFFF))
+        at = arguments.index("--story")
+        return self.main([*arguments[:at], *given, *arguments[at + 2 :]])
 
     def resume(self, *options: str) -> "Ran":
         return self.main(["run", "--resume", str(self.folder), "--json", *options])
@@ -235,6 +238,36 @@ def test_every_scene_has_the_fields_of_a_film_whether_there_is_one_or_not(ran: R
     film = ran.scene(1)["Video"]
     assert set(film) == {"Path", "DurationSeconds", "Status", "UpdatedAt", "Error"}
     assert film["Status"] in ("complete", "missing")
+
+
+def test_an_idea_becomes_a_story_whose_source_is_told(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_STORY_PROVIDER_URL", raising=False)
+    ran.idea(["--idea", "a light wakes", "--scenes", "2"])
+    assert ran.code == 0, (ran.told, ran.error)
+    story = ran.metadata["Story"]
+    assert (story["Generator"], story["HealthCheck"]["Skipped"], story["Logline"]) == (
+        "template",
+        True,
+        "a light wakes.",
+    )
+    assert [scene["Prompt"].startswith("a light wakes.") for scene in ran.metadata["Scenes"]] == [True, True]
+    assert ran.errors() == []
+
+
+def test_a_model_that_is_set_and_not_there_ends_the_run_unless_it_is_optional(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_STORY_PROVIDER_URL", f"http://127.0.0.1:{free_port()}")
+    ran.idea(["--idea", "a light wakes"])
+    assert (ran.code, ran.told["error"]["type"]) == (2, "llm_unavailable")
+    assert not (ran.tmp / "runs").exists()
+    ran.idea(["--idea", "a light wakes", "--llm", "optional"])
+    assert ran.code == 0, (ran.told, ran.error)
+    story = ran.metadata["Story"]
+    assert (story["Generator"], story["HealthCheck"]["Status"]) == ("template", "failed")
+    assert "from templates" in story["Warnings"][0]
+    assert any("[LLM] Health check: failed" in line for line in ran.summary)
+    assert ran.errors() == []
 
 
 # ---------------------------------------------------------------- scenes that fail
@@ -447,6 +480,7 @@ def test_without_a_server_nothing_is_made(tmp_path: Path, capfd: pytest.CaptureF
     ("options", "named"),
     [
         (["--idea", "x"], "--story FILE and --idea TEXT"),
+        (["--llm", "perhaps"], "--llm is 'perhaps'"),
         (["--resume", "."], "beside --resume"),
         (["--max-wait-seconds", "0"], "SceneMaxWaitSeconds is '0'"),
     ],
