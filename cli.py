@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import db, demo, gpu, mark, node, prompts, queue, sentinel, validate
+from .commands import db, demo, gpu, mark, node, prompts, queue, run, sentinel, validate
 from .commands.output import BAD_USE, DONE, INTERRUPTED, CommandError, err, print_json
 from .telemetry.version import VERSION
 
@@ -28,6 +28,7 @@ app.add_typer(prompts.app, name="prompts")
 app.command("gpu")(gpu.gpu)
 app.command("mark")(mark.mark)
 app.command("queue")(queue.queue)
+app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.add_typer(sentinel.app, name="sentinel")
 app.add_typer(node.app, name="node")

@@ -13,8 +13,9 @@ from rich.markup import escape
 
 from ..runner.attempts import Outcome, SceneRun, keep_best, run_scene
 from ..runner.comfy_client import ComfyClient, ServerError
-from ..runner.metadata import SCENE_ID, RunFolder, Written, write_run
+from ..runner.metadata import SCENE_ID, Written, write_run
 from ..runner.policy import KNOBS, Given, Policy, PolicyError, Source, resolve
+from ..runner.run_folder import RunFolder
 from ..runner.workflow import WorkflowError, read_workflow, unknown_classes
 from ..telemetry.run_contract import plain
 from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, err, fail, out, print_json

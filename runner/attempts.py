@@ -17,11 +17,12 @@ from ..telemetry.run_contract import SceneTelemetry
 from ..telemetry.temporaries import temporary_name
 from .collect import Collected, Collector
 from .comfy_client import ComfyClient, RefusedError, ServerError
+from .patching import OUR_NODE, under_another_prefix
 from .policy import Policy
 from .telemetry import scene_telemetry
 from .track import Tracked, Tracker, now
 
-OUR_NODE = "WriteDoneMarker"
+FRAMES = "generated-frames"
 RETRIED = ("error", "maxWait", "attemptLimit", "lost")
 GIVEN_UP = ("maxWait", "attemptLimit")
 """The prompt may still be there, and nobody will collect it."""
@@ -41,6 +42,8 @@ class Attempt:
     telemetry: SceneTelemetry | None = None
     success: bool = False
     requeue_reason: str | None = None
+    refused_part: str | None = None
+    """What ComfyUI refused of the graph, while it ran the rest."""
 
 
 @dataclass(slots=True)
@@ -66,6 +69,18 @@ class SceneRun:
     debug_folder: Path
     wait_for_marker: bool = False
     batch: Mapping[str, Any] = field(default_factory=dict)
+    prefix: str | None = None
+    """What every saver's prefix comes from, where that is ours: another try then saves under another."""
+    keep_attempts: bool = False
+    """Each try is collected into a folder that stays, `generated-frames-attempt-N`; else into a hidden one."""
+    first: int = 1
+    """The number of the first try here: more than 1 where there were others before."""
+    last: int | None = None
+    """The number of the last; null: as many as the budget gives."""
+    known: str | None = None
+    """The id of a prompt that the server has already: the first try follows it, and posts nothing."""
+    noted: Callable[[Attempt], None] | None = None
+    """Told of each try before its prompt is posted, so that its id outlives this process."""
 
 
 async def run_scene(
@@ -81,8 +96,9 @@ async def run_scene(
 
     `by_record`: the server has our routes.
     """
-    for number in range(1, policy["scene_retry_budget"] + 2):
-        attempt = Attempt(number, str(uuid.uuid4()), scene.output / f"{temporary_name()}-attempt-{number}")
+    last = scene.last if scene.last is not None else scene.first + policy["scene_retry_budget"]
+    for number in range(scene.first, last + 1):
+        attempt = Attempt(number, str(uuid.uuid4()), scene.output / _folder(scene, number))
         outcome.attempts.append(attempt)
         try:
             await _try(client, policy, scene, attempt, by_record, say)
@@ -96,15 +112,39 @@ async def run_scene(
         except asyncio.CancelledError:
             outcome.interrupted = True
             raise
-        if attempt.success or attempt.tracked.end not in RETRIED:
+        if attempt.success or not _may_be_tried_again(scene, attempt):
             return
-        attempt.requeue_reason = f"{attempt.tracked.end}: {attempt.tracked.error}"
-        if number <= policy["scene_retry_budget"]:
+        word = "frames" if attempt.tracked.end == "success" else attempt.tracked.end
+        attempt.requeue_reason = f"{word}: {attempt.tracked.error}"
+        if number < last:
             say(f"attempt {number}: {attempt.requeue_reason}; trying again")
             await _until_gone(client, attempt.prompt_id)
         elif attempt.tracked.end in GIVEN_UP:
             with contextlib.suppress(ServerError):
                 await client.cancel(attempt.prompt_id)
+
+
+def _folder(scene: SceneRun, number: int) -> str:
+    return f"{FRAMES}-attempt-{number}" if scene.keep_attempts else f"{temporary_name()}-attempt-{number}"
+
+
+def _may_be_tried_again(scene: SceneRun, attempt: Attempt) -> bool:
+    """Too few files after a success come from the cache again, unless they may be saved under another prefix."""
+    if attempt.tracked.end == "success":
+        return scene.prefix is not None and not attempt.collected.refused and attempt.refused_part is None
+    return attempt.tracked.end in RETRIED
+
+
+def _graph(scene: SceneRun, number: int) -> Mapping[str, Any]:
+    """The graph of a try. ComfyUI answers an unchanged one from its cache, and writes nothing."""
+    if scene.prefix is None or number == 1:
+        return scene.graph
+    return under_another_prefix(scene.graph, scene.prefix, prefix_of_try(scene.prefix, number))
+
+
+def prefix_of_try(prefix: str, number: int) -> str:
+    """Under which a try saves, where the prefix is ours."""
+    return prefix if number == 1 else f"{prefix}-attempt-{number}"
 
 
 async def _try(
@@ -141,7 +181,7 @@ async def _track_and_collect(
     try:
         if not by_record:
             await tracker.listen()
-        attempt.prompt_id = await client.submit(scene.graph, attempt.prompt_id, extra)
+        await _post(client, scene, attempt, extra)
         tracked = attempt.tracked = await tracker.follow(attempt.prompt_id, by_record)
     finally:
         await tracker.close()
@@ -149,9 +189,25 @@ async def _track_and_collect(
         say("collecting")
         ours = any(isinstance(node, dict) and node.get("class_type") == OUR_NODE for node in scene.graph.values())
         due = tracked.end == "success" and (ours or tracked.marker_due or scene.wait_for_marker)
+        due = due and (bool(tracked.files) or attempt.refused_part is None)  # nothing was saved, so nothing is marked
         collector = Collector(client, policy, attempt.folder, scene.debug_folder)
         await collector.collect(attempt.prompt_id, tracked.files, tracked.marker_paths, due, attempt.collected)
     attempt.success = _is_success(policy, attempt)
+
+
+async def _post(client: ComfyClient, scene: SceneRun, attempt: Attempt, extra: Mapping[str, Any]) -> None:
+    """Queue the graph, unless the server has its prompt already; the id is noted before."""
+    if scene.known is not None and attempt.number == scene.first:
+        attempt.prompt_id = scene.known
+        return
+    if scene.noted is not None:
+        scene.noted(attempt)
+    given = await client.submit(_graph(scene, attempt.number), attempt.prompt_id, extra)
+    attempt.refused_part = client.refused_part(given)
+    if given != attempt.prompt_id:  # a server that takes no id of ours
+        attempt.prompt_id = given
+        if scene.noted is not None:
+            scene.noted(attempt)
 
 
 def _is_success(policy: Policy, attempt: Attempt) -> bool:
@@ -164,7 +220,8 @@ def _is_success(policy: Policy, attempt: Attempt) -> bool:
     elif collected.refused:
         tracked.error = f"names of files that are not accepted: {'; '.join(collected.refused)}"
     elif count < floor:
-        tracked.error = f"{count} files, the floor is {floor}"
+        why = f"; {attempt.refused_part}" if attempt.refused_part else ""
+        tracked.error = f"{count} files, the floor is {floor}{why}"
     return tracked.error is None
 
 

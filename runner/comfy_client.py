@@ -67,6 +67,7 @@ class ComfyClient:
         token = os.environ.get("RUN_RECORDER_TOKEN")
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._session: aiohttp.ClientSession | None = None
+        self._refused_parts: dict[str, str] = {}
 
     async def __aenter__(self) -> ComfyClient:
         timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=SECONDS)
@@ -163,7 +164,14 @@ class ComfyClient:
             raise RefusedError(refusal(told))
         if status != 200 or not isinstance(told, dict):
             raise ServerError("not_comfyui", f"{self.url} answered {status} to POST /prompt")
-        return str(told.get("prompt_id") or prompt_id)
+        given = str(told.get("prompt_id") or prompt_id)
+        if told.get("node_errors"):
+            self._refused_parts[given] = refusal({"error": "a part of the graph was refused", **told})
+        return given
+
+    def refused_part(self, prompt_id: str) -> str | None:
+        """What ComfyUI refused of a graph whose other outputs it runs; null where nothing."""
+        return self._refused_parts.get(prompt_id)
 
     async def queued(self) -> dict[str, int]:
         """The ids in the queue with their positions: 0 runs, then 1 and so on."""

@@ -1,0 +1,294 @@
+"""`run-recorder run`: a story to its scenes, and what proves that they are whole."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from ..runner import preparing
+from ..runner import run as runs
+from ..runner.comfy_client import ServerError
+from ..runner.llm import SettingError
+from ..runner.patching import PatchError, read_mapping
+from ..runner.plan import Plan, PlanError
+from ..runner.policy import Given, Policy, PolicyError, resolve
+from ..runner.preparing import PreparingError, Source
+from ..runner.report import REPORT
+from ..runner.story import StoryError
+from ..runner.validate import Findings, UncheckableError
+from ..runner.workflow import WorkflowError, read_workflow
+from ..telemetry.run_contract import Scene
+from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, err, fail, out, print_json, table
+from .policy_options import Knob, MaxAttempts, MaxWait, PollInterval, PostExecution, RetryBudget, given_policy
+from .prompts import AsJson
+from .server import DEFAULT_URL, Server
+
+NEWS_SECONDS = 0.1
+"""The line that is written over shows news at most so often."""
+LASTING = ("begun", "done", "failed")
+"""What is said of a scene and stays on the screen."""
+
+
+@dataclass(slots=True)
+class _Given:
+    """What the command line asks for."""
+
+    servers: list[str]
+    source: Source
+    workflow: Path | None
+    mapping: Path | None
+    runs_dir: Path
+    resume: Path | None
+    knobs: Given
+    fast_iteration: bool
+    add_marker: bool
+    fail_fast: bool
+    warnings: list[str] = field(default_factory=list)
+
+
+def run(
+    context: typer.Context,
+    comfyui: Annotated[
+        list[str] | None,
+        typer.Option("--comfyui", envvar="COMFYUI_URL", help="A server; several may be given, and share the scenes."),
+    ] = None,
+    story: Annotated[Path | None, typer.Option(help="A story file, JSON or YAML.")] = None,
+    idea: Annotated[str | None, typer.Option(help="What a story is to be written about.")] = None,
+    workflow: Annotated[Path | None, typer.Option(help="The template, a graph in ComfyUI's API format.")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="Which field of a scene goes into which input.")] = None,
+    scenes: Annotated[int, typer.Option(min=1, max=1000, help="How many scenes an idea is to have.")] = 3,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same story of an idea.")] = 0,
+    runs_dir: Annotated[Path, typer.Option(help="Where the run's folder is made.")] = Path("runs"),
+    resume: Annotated[Path | None, typer.Option(metavar="RUN_DIR", help="Go on with this run instead.")] = None,
+    fast_iteration: Annotated[bool, typer.Option("--fast-iteration", help="Short waits.")] = False,
+    llm: Annotated[
+        str,
+        typer.Option(help="`required`: a model that is set has to be there; `optional`: else a template."),
+    ] = "required",
+    skip_llm_healthcheck: Annotated[
+        bool, typer.Option("--skip-llm-healthcheck", help="Don't ask the language model how it is.")
+    ] = False,
+    no_add_marker: Annotated[
+        bool, typer.Option("--no-add-marker", help="Add no Write Done Marker to a graph without one.")
+    ] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="The first scene that fails ends the run.")] = False,
+    max_wait_seconds: MaxWait = None,
+    history_poll_interval_seconds: PollInterval = None,
+    history_max_attempts: MaxAttempts = None,
+    post_execution_timeout_seconds: PostExecution = None,
+    scene_retry_budget: RetryBudget = None,
+    done_marker_timeout_seconds: Knob = None,
+    stability_seconds: Knob = None,
+    stability_retries: Knob = None,
+    frame_wait_timeout_seconds: Knob = None,
+    frame_floor: Knob = None,
+    as_json: AsJson = False,
+) -> int:
+    """Render every scene of a story, and leave a run's folder that validates; exit 0 if all succeeded, else 1."""
+    if llm not in ("required", "optional"):
+        fail("invalid_parameter", f"--llm is {llm!r}: required or optional is accepted")
+    _check_use(resume=resume, story=story, idea=idea, workflow=workflow, mapping=mapping)
+    given = _Given(
+        servers=[Server(url).url for url in comfyui or []],
+        source=Source(story, idea, scenes, seed, llm == "required", skip_llm_healthcheck),
+        workflow=workflow,
+        mapping=mapping,
+        runs_dir=runs_dir,
+        resume=resume,
+        knobs=given_policy(context),
+        fast_iteration=fast_iteration,
+        add_marker=not no_add_marker,
+        fail_fast=fail_fast,
+    )
+    with _ended_by_sigterm(), _told_errors(given):
+        return _run(given, as_json=as_json)
+
+
+def _check_use(*, resume: Path | None, **rest: Any) -> None:
+    """Which options stand together."""
+    named = [f"--{name}" for name, value in rest.items() if value is not None]
+    if resume is not None:
+        if named:
+            fail("invalid_parameter", f"{named[0]} beside --resume: a run goes on as it was begun")
+        return
+    if ("--story" in named) == ("--idea" in named):
+        fail("invalid_parameter", "one of --story FILE and --idea TEXT is needed")
+    if "--workflow" not in named:
+        fail("invalid_parameter", "--workflow FILE is needed: the template of every scene's graph")
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """As by Ctrl-C: what was queued is cancelled, and the run's files are written."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _told_errors(given: _Given) -> Iterator[None]:
+    try:
+        yield
+    except (PolicyError, SettingError) as error:
+        fail("invalid_parameter", str(error))
+    except (WorkflowError, PatchError, PlanError, ServerError) as error:
+        fail(error.kind, str(error))
+    except StoryError as error:
+        fail(error.kind, "; ".join(error.mistakes) or str(error))
+    except PreparingError as error:
+        fail(error.kind, str(error), error.exit_code)
+    except UncheckableError as error:
+        fail("io", str(error), FAILED)
+    except OSError as error:
+        raise CommandError("io", f"{error.filename or given.runs_dir}: {error.strerror or error}", BAD_USE) from None
+
+
+def _run(given: _Given, *, as_json: bool) -> int:
+    begun: runs.Run | None = None
+    try:
+        begun, warnings = _interruptible(_begin(given))
+        for line in warnings:
+            err.print(f"warning: {line}", markup=False)
+        err.print(f"run {begun.folder.run_id} in {begun.folder.path}", markup=False)
+        try:
+            with _progress(len(begun.jobs)) as say:
+                _interruptible(runs.render(begun, say))
+        except OSError:
+            with contextlib.suppress(OSError):  # what is there is kept and recorded, as far as the disk lets us
+                runs.finish(begun)
+            raise
+        except _InterruptedError:
+            runs.finish(begun)
+            raise
+        return _told(begun, runs.finish(begun), as_json=as_json)
+    except _InterruptedError:
+        hint = f"; run-recorder run --resume {begun.folder.path}" if begun is not None else ""
+        raise CommandError("interrupted", f"interrupted{hint}", INTERRUPTED) from None
+    finally:
+        if begun is not None:
+            begun.close()
+
+
+class _InterruptedError(Exception):
+    """Ctrl-C, or a signal to end."""
+
+
+def _interruptible(work: Any) -> Any:
+    try:
+        return asyncio.run(work)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise _InterruptedError from None
+
+
+async def _begin(given: _Given) -> tuple[runs.Run, list[str]]:
+    """A run that may start: its story is told, its graph is patched once, and a server has all that it needs."""
+    if given.resume is not None:
+        begun = runs.resume(given.resume, lambda plan: _change(plan, given))
+    else:
+        begun = await _new(given)
+    try:
+        answer = await preparing.answering(begun.plan.Servers)
+        return begun, await preparing.check_servers(begun, answer)
+    except BaseException:
+        begun.close()
+        raise
+
+
+async def _new(given: _Given) -> runs.Run:
+    policy = resolve(given.knobs, fast_iteration=given.fast_iteration)
+    assert given.workflow is not None
+    template = read_workflow(given.workflow)
+    mapping = read_mapping(given.mapping) if given.mapping is not None else None
+    servers = given.servers or [DEFAULT_URL]
+    told = await preparing.tell_story(given.source)
+    preparing.try_patches(template, told.story, mapping)
+    await preparing.answering(servers)
+    plan = Plan(
+        Servers=servers,
+        Knobs=dict(policy.values),
+        Sources=dict(policy.sources),
+        AddMarker=given.add_marker,
+        FailFast=given.fail_fast,
+        Story=told.summary,
+    )
+    return runs.begin(given.runs_dir, plan, told.story, template, given.mapping)
+
+
+def _change(plan: Plan, given: _Given) -> None:
+    """What is given anew beats what the run was begun with. Raises PolicyError."""
+    plan.Servers = given.servers or plan.Servers
+    plan.FailFast = plan.FailFast or given.fail_fast
+    knobs: dict[str, Any] = {}
+    for name, (value, source) in given.knobs.items():
+        old = plan.Knobs.get(name), plan.Sources.get(name, "default")
+        if value is not None:
+            knobs[name] = value, source
+        elif not (given.fast_iteration and old[1] == "default"):
+            knobs[name] = old
+    policy: Policy = resolve(knobs, fast_iteration=given.fast_iteration)
+    plan.Knobs, plan.Sources = dict(policy.values), dict(policy.sources)
+
+
+@contextlib.contextmanager
+def _progress(scenes: int) -> Iterator[Callable[[str, str], None]]:
+    """Scenes as they begin and end on lines of their own, the rest on one that is written over."""
+    done, said = 0, 0.0
+    with err.status(f"0 of {scenes} scenes") as status:
+
+        def say(who: str, what: str) -> None:
+            nonlocal done, said
+            done += what == "done"
+            if what in LASTING or " on " not in who:
+                err.print(f"{who}: {what}", markup=False)
+            if time.monotonic() - said >= NEWS_SECONDS:
+                said = time.monotonic()
+                status.update(escape(f"{done} of {scenes} scenes; {who}: {what}"))
+
+        yield say
+
+
+def _told(begun: runs.Run, found: Findings, *, as_json: bool) -> int:
+    scenes = [job.record for job in begun.jobs if job.record is not None]
+    success = begun.succeeded and found.passed
+    if as_json:
+        print_json(
+            {
+                "RunId": begun.folder.run_id,
+                "RunDir": str(begun.folder.path),
+                "Success": success,
+                "Scenes": [_scene(scene) for scene in scenes],
+                "Report": str(begun.folder.path / REPORT),
+                "Archive": str(begun.folder.archive),
+                "Validation": {"Passed": found.passed, "Errors": found.errors, "Warnings": found.warnings},
+            }
+        )
+    else:
+        show_run(begun.folder.path, scenes, found)
+    return DONE if success else FAILED
+
+
+def _scene(scene: Scene) -> dict[str, Any]:
+    names = ("SceneId", "Success", "FrameCount", "AttemptsRun", "DurationSeconds", "GeneratedFramesDir", "Errors")
+    return {name: getattr(scene, name) for name in names}
+
+
+def show_run(folder: Path, scenes: list[Scene], found: Findings) -> None:
+    """A run's scenes as a table, where its files are, and what the validation says."""
+    rows = [{**_scene(scene), "Success": "yes" if scene.Success else "; ".join(scene.Errors)} for scene in scenes]
+    columns = {"SceneId": "scene", "Success": "succeeded", "FrameCount": "frames", "AttemptsRun": "tries"}
+    table(str(folder), rows, {**columns, "DurationSeconds": "seconds"})
+    out.print(f"report: {folder / REPORT}", markup=False)
+    out.print(f"run-summary validation: {'PASS' if found.passed else 'FAIL'}", markup=False)
+    for line in found.errors:
+        out.print(f"ERROR: {line}", markup=False)
