@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import db, demo, gpu, mark, node, prompts, queue, run, sentinel, validate
+from .commands import db, demo, gpu, mark, node, preflight, prompts, queue, run, sentinel, validate
 from .commands.output import BAD_USE, DONE, INTERRUPTED, CommandError, err, print_json
 from .telemetry.version import VERSION
 
@@ -27,6 +27,7 @@ app.command("demo")(demo.demo)
 app.add_typer(prompts.app, name="prompts")
 app.command("gpu")(gpu.gpu)
 app.command("mark")(mark.mark)
+app.command("preflight")(preflight.check)
 app.command("queue")(queue.queue)
 app.command("run")(run.run)
 app.command("validate")(validate.validate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,45 @@ class ImageInvert:
     def invert(self, image: ImageBatch) -> tuple[ImageBatch]:
         """Turn them."""
         return (image.inverted(),)
+
+
+class LoadImage:
+    """A picture from the input folder, and its mask."""
+
+    RETURN_TYPES = ("IMAGE", "MASK")
+    FUNCTION = "load_image"
+    CATEGORY = "image"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
+        """Which of the pictures there."""
+        there = Path(folders.get_input_directory())
+        names = sorted(path.name for path in there.iterdir() if path.is_file()) if there.is_dir() else []
+        return {"required": {"image": (names, {"image_upload": True})}}
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, image: str) -> bool | str:  # noqa: N802 - ComfyUI's name
+        """A picture in a folder below is none of the choices, and good all the same."""
+        return True if cls._path(image) is not None else f"Invalid image file: {image}"
+
+    @classmethod
+    def IS_CHANGED(cls, image: str) -> str:  # noqa: N802 - ComfyUI's name
+        """Its content."""
+        path = cls._path(image)
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path is not None else ""
+
+    @staticmethod
+    def _path(image: str) -> Path | None:
+        folder = folders.get_input_directory()
+        path = Path(folder, image)
+        return path if path.is_file() and folders.is_within_directory(folder, str(path)) else None
+
+    def load_image(self, image: str) -> tuple[ImageBatch, None]:
+        """Read it."""
+        path = self._path(image)
+        if path is None:
+            raise FileNotFoundError(image)
+        return ImageBatch.read(path), None
 
 
 class SaveImage:
@@ -118,6 +158,7 @@ def _text(source: Any) -> str:
 NODES: dict[str, tuple[type[Any], str]] = {
     "EmptyImage": (EmptyImage, "Empty Image"),
     "ImageInvert": (ImageInvert, "Invert Image"),
+    "LoadImage": (LoadImage, "Load Image"),
     "SaveImage": (SaveImage, "Save Image"),
     "PreviewAny": (PreviewAny, "Preview as Text"),
 }

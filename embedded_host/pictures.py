@@ -27,6 +27,12 @@ class ImageBatch:
         rgb = (color >> 16 & 0xFF, color >> 8 & 0xFF, color & 0xFF)
         return cls(tuple(Image.new("RGB", (width, height), rgb) for _ in range(count)))
 
+    @classmethod
+    def read(cls, path: Path) -> ImageBatch:
+        """A file's picture, without its transparency."""
+        with Image.open(path) as picture:
+            return cls((picture.convert("RGB"),))
+
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Batch, height, width, channels: as a tensor's."""

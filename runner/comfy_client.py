@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -117,8 +119,31 @@ class ComfyClient:
 
     async def node_classes(self) -> set[str]:
         """The names of all node classes; empty where the server doesn't say."""
+        return set(await self.node_infos())
+
+    async def node_infos(self) -> dict[str, Any]:
+        """What the server says of its node classes, by name; empty where it doesn't say."""
         status, body = await self.json("GET", "/object_info")
-        return set(body) if status == 200 and isinstance(body, dict) else set()
+        return body if status == 200 and isinstance(body, dict) else {}
+
+    async def clock_skew(self) -> float | None:
+        """How many seconds the server's clock is ahead of ours, to about a second; null where it doesn't say."""
+        before = time.time()
+        async with self._ask("GET", "/system_stats") as answer:
+            said = answer.headers.get("Date")
+        try:
+            at = parsedate_to_datetime(said or "").timestamp()
+        except (TypeError, ValueError):
+            return None
+        return at + 0.5 - (before + time.time()) / 2
+
+    async def upload(self, name: str, content: bytes, subfolder: str) -> tuple[int, Any]:
+        """Put a picture into the server's input folder, in the place of one of this name."""
+        form = aiohttp.FormData()
+        form.add_field("image", content, filename=name, content_type="application/octet-stream")
+        for field, value in (("subfolder", subfolder), ("type", "input"), ("overwrite", "true")):
+            form.add_field(field, value)
+        return await self.json("POST", "/upload/image", data=form)
 
     async def submit(self, graph: Mapping[str, Any], prompt_id: str, extra_data: Mapping[str, Any]) -> str:
         """Queue a graph; the id that the server gave it, ours where it takes one. Raises RefusedError.

@@ -27,6 +27,8 @@ URL, MODEL, SEED, TEMPERATURE, TIMEOUT, HEALTHCHECK_URL, SKIP_HEALTHCHECK = (
 DEFAULT_MODEL, DEFAULT_TEMPERATURE, DEFAULT_TIMEOUT = "local-model", 0.7, 120.0
 CHAT = "/chat/completions"
 MOST_BYTES = 8 * 1024 * 1024
+MOST_BRACES = 2000
+"""So many places are tried as the beginning of the object."""
 YES = ("1", "true", "yes", "on")
 _TEXTS = ("title", "summary", "prompt", "negative_prompt", "mood", "camera_movement")
 
@@ -283,12 +285,13 @@ def _object(said: str) -> dict[str, Any]:
     """The first JSON object in a text: models add prose, fences and their thoughts around it."""
     text = re.sub(r"<think>.*?</think>", "", said, flags=re.DOTALL)
     decoder = json.JSONDecoder(strict=False)
-    for found in re.finditer(r"\{", text):
+    braces = [found.start() for found in re.finditer(r"\{", text)][:MOST_BRACES]
+    for place in braces:
         try:
-            value, _ = decoder.raw_decode(text, found.start())
+            value, _ = decoder.raw_decode(text, place)
         except (ValueError, RecursionError):
             continue
-        if isinstance(value, dict) and ("scenes" in value or len(value) > 1):
+        if isinstance(value, dict) and ("scenes" in value or place == braces[0]):
             return value
     if "{" in text:
         raise _AnswerError("the JSON in it is broken or breaks off")

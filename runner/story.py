@@ -56,7 +56,7 @@ class Scene(BaseModel):
         max_length=4096,
         validation_alias=AliasChoices("keyframe", "keyframePath", "keyframe_path"),
     )
-    """A picture's path, relative to the story's file; null where one is to be made."""
+    """A picture's path, in a file relative to that file; null where one is to be made."""
     seed: int | None = Field(default=None, ge=0, le=MOST_SEED)
     """Null where one is to be chosen from the story's."""
 
@@ -124,7 +124,11 @@ def read_story(path: Path) -> Story:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise StoryError("invalid_story", f"{path} is no text in UTF-8") from None
-    return story_of(_parsed(path, text), str(path))
+    story = story_of(_parsed(path, text), str(path))
+    for scene in story.scenes:
+        if scene.keyframe:
+            scene.keyframe = str(path.parent.absolute() / scene.keyframe)
+    return story
 
 
 def _parsed(path: Path, text: str) -> object:

@@ -9,7 +9,7 @@ import pytest
 from .hosts import REPO
 
 DOCS = REPO / "docs"
-ENVIRONMENT_VARIABLE = re.compile(r"\b(?:RUN_RECORDER|COMFYUI)_[A-Z][A-Z_]+\b")
+ENVIRONMENT_VARIABLE = re.compile(r"\b(?:RUN_RECORDER|COMFYUI|LOCAL_LLM|LOCAL_STORY)_[A-Z][A-Z_]+\b")
 NOT_SETTINGS = {"COMFYUI_DIR", "COMFYUI_VERSION"}
 
 

@@ -1,0 +1,89 @@
+"""`run-recorder preflight`: what a run would need, looked at before it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from ..runner.comfy_client import ComfyClient
+from ..runner.llm import LlmSettings, SettingError
+from ..runner.patching import Mapped, PatchError, patch, read_mapping
+from ..runner.preflight import Check, preflight, write_preflight
+from ..runner.story import Scene, Story, StoryError, read_story, seed_of
+from ..runner.workflow import WorkflowError, read_workflow
+from .output import DONE, FAILED, fail, out, print_json
+from .prompts import AsJson, Comfyui
+from .server import DEFAULT_URL, Server
+
+SIGNS = {"passed": "[green]passed[/]", "warning": "[yellow]warning[/]", "failed": "[red]failed[/]"}
+STANDING_IN = Scene(id="scene-001", prompt="preflight", expected_frames=1)
+
+
+def check(
+    workflow: Annotated[Path | None, typer.Option(help="The template, a graph in ComfyUI's API format.")] = None,
+    comfyui: Comfyui = DEFAULT_URL,
+    mapping: Annotated[Path | None, typer.Option(help="Which field of a scene goes into which input.")] = None,
+    story: Annotated[Path | None, typer.Option(help="A story file, JSON or YAML.")] = None,
+    output: Annotated[Path, typer.Option(help="Where files would be collected to.")] = Path("runs"),
+    results: Annotated[Path | None, typer.Option(help="Also write the findings into this folder.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Check workflow, mapping, server, models, disk, GPU and language model; exit 1 where one check failed."""
+    try:
+        template = read_workflow(workflow) if workflow is not None else {}
+        mapped = read_mapping(mapping) if mapping is not None else None
+        told = read_story(story) if story is not None else None
+        llm = LlmSettings.from_environment()
+        checks = asyncio.run(_look(Server(comfyui).url, template, mapped, told, llm, output))
+        if results is not None:
+            write_preflight(checks, results)
+    except (WorkflowError, PatchError, StoryError) as error:
+        fail(error.kind, str(error))
+    except SettingError as error:
+        fail("invalid_parameter", str(error))
+    except OSError as error:
+        fail("io", f"{error.filename or results}: {error.strerror or error}")
+    good = not any(one.status == "failed" for one in checks)
+    if as_json:
+        print_json({"Passed": good, "Checks": [asdict(one) for one in checks]})
+    else:
+        _show(checks)
+    return DONE if good else FAILED
+
+
+async def _look(
+    url: str,
+    template: dict[str, object],
+    mapped: list[Mapped] | None,
+    story: Story | None,
+    llm: LlmSettings,
+    output: Path,
+) -> list[Check]:
+    scenes = (story.scenes if story is not None else [STANDING_IN]) if template else []
+    extra: list[Check] = []
+    graph: dict[str, object] = template
+    for scene in scenes:
+        seed = seed_of(story, scene) if story is not None else 1
+        done = patch(
+            template, scene, prefix=f"preflight/{scene.id}", seed=seed, keyframe="keyframe.png", mapping=mapped
+        )
+        graph = done.graph
+        if story is not None:
+            extra += [Check("mapping", "warning", warning) for warning in done.warnings if "keyframe" not in warning]
+    async with ComfyClient(url) as client:
+        found = await preflight(
+            client, graph, template=template, mapping=mapped, story=story, llm=llm if llm.url else None, output=output
+        )
+    return found + extra
+
+
+def _show(checks: list[Check]) -> None:
+    for one in checks:
+        out.print(f"{SIGNS[one.status]}  [bold]{escape(one.name)}[/]  {escape(one.found)}")
+        if one.advice:
+            out.print(f"         {escape(one.advice)}")

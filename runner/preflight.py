@@ -1,0 +1,256 @@
+"""What is looked at before a run: each check with what was found, and what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..telemetry.gpu.outside import Outside
+from .comfy_client import ComfyClient, ServerError
+from .health import check_health
+from .llm import LlmSettings
+from .patching import OUR_NODE, PLACEHOLDER, Mapped
+from .run_folder import to_json, write_atomically
+from .story import Story
+from .workflow import unknown_classes
+
+Status = Literal["passed", "warning", "failed"]
+GIB, MIB = 2**30, 2**20
+LEAST_ROOM, FAIR_ROOM = 100 * MIB, 2 * GIB
+LEAST_FREE_VRAM = 0.1
+"""Of all of it: less is a warning, since something else is using the card."""
+MOST_SKEW_SECONDS = 5.0
+MAPPING, STATUS = ("node classes", "inputs", "models", "mapping"), ("server", "recorder", "queue", "clock", "gpu")
+"""Which checks go into `mapping-preflight` and into `comfyui-status`; all are in `check-preflight.log`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check."""
+
+    name: str
+    status: Status
+    found: str
+    advice: str | None = None
+    """What to do about it; null where nothing is to be done."""
+
+
+async def preflight(
+    client: ComfyClient,
+    graph: Mapping[str, Any],
+    *,
+    template: Mapping[str, Any] | None = None,
+    mapping: list[Mapped] | None = None,
+    story: Story | None = None,
+    llm: LlmSettings | None = None,
+    output: Path,
+) -> list[Check]:
+    """Every check of one server and one graph. Raises nothing of the server's: what it doesn't answer is a check.
+
+    `graph` is what will be queued, `template` what it was made of, `output` where files are collected to.
+    """
+    try:
+        stats = await client.system_stats()
+    except ServerError as error:
+        advice = "start ComfyUI, or say where it is with --comfyui URL"
+        return [Check("server", "failed", str(error), advice), _room(output, story)]
+    checks = [_server(client.url, stats)]
+    looks = [_recorder(client, graph), _queue(client), _clock(client)]
+    for look in [_graph(client, graph, template), *looks] if graph else looks:
+        try:
+            checks += await look
+        except ServerError as error:
+            checks.append(Check("server", "failed", str(error), "the server went away while it was being checked"))
+    if mapping is not None:
+        checks.append(Check("mapping", "passed", f"{len(mapping)} inputs are mapped"))
+    checks.append(await _gpu(client))
+    checks.append(_room(output, story))
+    if llm is not None:
+        checks.append(await _llm(llm))
+    return checks
+
+
+def _server(url: str, stats: Mapping[str, Any]) -> Check:
+    system = stats.get("system")
+    version = system.get("comfyui_version") if isinstance(system, dict) else None
+    return Check("server", "passed", f"ComfyUI {version or 'of an unknown version'} at {url}")
+
+
+# ---------------------------------------------------------------- the graph
+
+
+async def _graph(client: ComfyClient, graph: Mapping[str, Any], template: Mapping[str, Any] | None) -> list[Check]:
+    infos = await client.node_infos()
+    if not infos:
+        advice = "the graph is checked by the server when it is queued"
+        return [Check("node classes", "warning", "the server does not say which node classes it has", advice)]
+    unknown = unknown_classes(graph, infos)
+    if unknown:
+        advice = "install the node packs that bring them, or mend the workflow"
+        classes = Check("node classes", "failed", "; ".join(unknown), advice)
+    else:
+        count = len({node.get("class_type") for node in graph.values()})
+        classes = Check("node classes", "passed", f"all {count} classes of the graph's {len(graph)} nodes are there")
+    missing, absent = [], []
+    for node_id, node in graph.items():
+        info = infos.get(node.get("class_type"))
+        if not isinstance(info, dict):
+            continue
+        given = node.get("inputs") if isinstance(node.get("inputs"), dict) else {}
+        asked = template.get(node_id) if template is not None else None
+        original = asked.get("inputs") if isinstance(asked, dict) else None
+        name = f"node {node_id} ({node['class_type']})"
+        missing += [f"{name}: input {one!r} is missing" for one in _required(info) if one not in given]
+        absent += [f"{name}, {line}" for line in _absent(info, given, original if isinstance(original, dict) else {})]
+    return [
+        classes,
+        Check("inputs", "failed", "; ".join(missing), "export the workflow again, in API format")
+        if missing
+        else Check("inputs", "passed", "no node lacks a required input"),
+        Check("models", "failed", "; ".join(absent), "put the files into the server's models folder, or choose others")
+        if absent
+        else Check("models", "passed", "every file and choice that the graph names is on the server"),
+    ]
+
+
+def _inputs(info: Mapping[str, Any], *kinds: str) -> Iterator[tuple[str, Any]]:
+    told = info.get("input")
+    for kind in kinds:
+        group = told.get(kind) if isinstance(told, dict) else None
+        if isinstance(group, dict):
+            yield from group.items()
+
+
+def _required(info: Mapping[str, Any]) -> list[str]:
+    """Inputs that a graph has to have: those that are required, but not grown on demand by the node."""
+    return [
+        name
+        for name, told in _inputs(info, "required")
+        if not (isinstance(told, (list, tuple)) and told and str(told[0]).startswith("COMFY_"))
+    ]
+
+
+def _absent(info: Mapping[str, Any], given: Mapping[str, Any], original: Mapping[str, Any]) -> Iterator[str]:
+    """Values of choices that are none of the server's. What a scene is put into is made or uploaded later."""
+    for name, told in _inputs(info, "required", "optional"):
+        value, before = given.get(name), original.get(name)
+        choices, more = _choices(told)
+        if choices is None or not isinstance(value, str) or value in choices:
+            continue
+        if isinstance(before, str) and PLACEHOLDER.search(before):
+            continue
+        if any(key.endswith("_upload") and flag for key, flag in more.items()) and before != value:
+            continue
+        near = difflib.get_close_matches(value, [one for one in choices if isinstance(one, str)], 3)
+        hint = f"; near it: {', '.join(near)}" if near else f"; there are {len(choices)}"
+        yield f"{name}: the server has no {value!r}{hint}"
+
+
+def _choices(told: Any) -> tuple[list[Any] | None, Mapping[str, Any]]:
+    """What an input may be chosen from, and what else is said of it; null where it is no choice."""
+    if not isinstance(told, (list, tuple)) or not told:
+        return None, {}
+    more = told[1] if len(told) > 1 and isinstance(told[1], dict) else {}
+    if isinstance(told[0], list):
+        return told[0], more
+    options = more.get("options") if told[0] == "COMBO" else None
+    return (options if isinstance(options, list) and not more.get("remote") else None), more
+
+
+# ---------------------------------------------------------------- the server
+
+
+async def _recorder(client: ComfyClient, graph: Mapping[str, Any]) -> list[Check]:
+    if await client.has_recorder():
+        return [Check("recorder", "passed", "Run Recorder is on the server: ends and markers are told at once")]
+    ours = any(node.get("class_type") == OUR_NODE for node in graph.values())
+    found = "Run Recorder is not on the server: its ends are heard by the web socket and the history"
+    advice = "install it there, or take the Write Done Marker out of the graph" if ours else "install it there for more"
+    return [Check("recorder", "warning", found, advice)]
+
+
+async def _queue(client: ComfyClient) -> list[Check]:
+    waiting = len(await client.queued())
+    if waiting:
+        return [Check("queue", "warning", f"{waiting} other prompts run or wait there", "they come first")]
+    return [Check("queue", "passed", "the queue is empty")]
+
+
+async def _clock(client: ComfyClient) -> list[Check]:
+    skew = await client.clock_skew()
+    if skew is None:
+        return [Check("clock", "warning", "the server does not say what time it has")]
+    if abs(skew) > MOST_SKEW_SECONDS:
+        way = "ahead of" if skew > 0 else "behind"
+        found = f"the server's clock is {abs(skew):.0f} s {way} ours"
+        return [Check("clock", "warning", found, "set both by NTP: times of files and records are compared")]
+    return [Check("clock", "passed", "the clocks agree")]
+
+
+async def _gpu(client: ComfyClient) -> Check:
+    seen = await asyncio.to_thread(Outside(client.url, client.headers).look)
+    device = seen.device
+    if device is None:
+        return Check(
+            "gpu", "warning", "nothing says which device the server computes on", "; ".join(seen.notes) or None
+        )
+    free, total = device.vram_free_bytes, device.vram_total_bytes
+    if device.type == "cpu" or not total or free is None:
+        return Check("gpu", "warning", f"the server computes on {device.name}", "renders by a processor take long")
+    found = f"{device.name}: {free / GIB:.1f} of {total / GIB:.1f} GiB of VRAM are free"
+    if free < total * LEAST_FREE_VRAM:
+        return Check("gpu", "warning", found, "something else uses the card; ComfyUI may run out of memory")
+    return Check("gpu", "passed", found)
+
+
+async def _llm(settings: LlmSettings) -> Check:
+    health = await check_health(settings)
+    if health.Skipped:
+        return Check("llm", "passed" if settings.url is None else "warning", f"not checked: {health.SkipReason}")
+    if health.Status == "success":
+        return Check("llm", "passed", f"{health.Models} models at {health.Url}")
+    return Check("llm", "failed", f"{health.Url}: {health.Error}", "start it, or set LOCAL_STORY_PROVIDER_URL")
+
+
+# ---------------------------------------------------------------- here
+
+
+def _room(output: Path, story: Story | None) -> Check:
+    folder = output.absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Check("disk", "failed", f"{folder}: {error.strerror or error}", "choose another folder")
+    frames = sum(scene.expected_frames or 1 for scene in story.scenes) if story is not None else 0
+    found = f"{free / GIB:.1f} GiB are free for {frames} frames" if frames else f"{free / GIB:.1f} GiB are free"
+    if free < LEAST_ROOM:
+        return Check("disk", "failed", f"{folder}: {found}", "make room, or choose another disk")
+    if free < FAIR_ROOM:
+        return Check("disk", "warning", f"{folder}: {found}", "it may become too little")
+    return Check("disk", "passed", found)
+
+
+# ---------------------------------------------------------------- what is left of it
+
+
+def lines(checks: list[Check]) -> list[str]:
+    """The checks as text, one a line."""
+    return [f"{one.name}: {one.status}: {one.found}" + (f" -> {one.advice}" if one.advice else "") for one in checks]
+
+
+def write_preflight(checks: list[Check], results_folder: Path) -> None:
+    """Write the checks into a run's `test-results/`. Raises OSError."""
+    for name, of in (("mapping-preflight", MAPPING), ("comfyui-status", STATUS)):
+        some = [one for one in checks if one.name in of]
+        passed = not any(one.status == "failed" for one in some)
+        document = {"Passed": passed, "Checks": [asdict(one) for one in some]}
+        write_atomically(results_folder / f"{name}.json", to_json(document))
+        write_atomically(results_folder / f"{name}.log", "\n".join(lines(some)) + "\n")
+    write_atomically(results_folder / "check-preflight.log", "\n".join(lines(checks)) + "\n")
