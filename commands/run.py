@@ -17,6 +17,7 @@ from rich.markup import escape
 from ..runner import preparing
 from ..runner import run as runs
 from ..runner.comfy_client import ServerError
+from ..runner.keyframes import KeyframeError
 from ..runner.llm import SettingError
 from ..runner.patching import PatchError, read_mapping
 from ..runner.plan import Plan, PlanError
@@ -142,7 +143,7 @@ def told_errors(given: Asked) -> Iterator[None]:
         yield
     except (PolicyError, SettingError) as error:
         fail("invalid_parameter", str(error))
-    except (WorkflowError, PatchError, PlanError, ServerError) as error:
+    except (WorkflowError, PatchError, KeyframeError, PlanError, ServerError) as error:
         fail(error.kind, str(error))
     except StoryError as error:
         fail(error.kind, "; ".join(error.mistakes) or str(error))
@@ -205,6 +206,8 @@ async def _begin(given: Asked) -> tuple[runs.Run, list[str]]:
     else:
         begun = await _new(given)
     try:
+        if begun.succeeded:
+            return begun, []  # its files are all that is left to be written
         answer = await preparing.answering(begun.plan.Servers)
         return begun, await preparing.check_servers(begun, answer)
     except BaseException:
@@ -219,7 +222,8 @@ async def _new(given: Asked) -> runs.Run:
     mapping = read_mapping(given.mapping) if given.mapping is not None else None
     servers = given.servers or [DEFAULT_URL]
     told = await preparing.tell_story(given.source)
-    preparing.try_patches(template, told.story, mapping)
+    place = given.source.file.parent if given.source.file is not None else Path()
+    preparing.try_scenes(template, told.story, mapping, place)
     await preparing.answering(servers)
     plan = Plan(
         Servers=servers,
@@ -229,7 +233,7 @@ async def _new(given: Asked) -> runs.Run:
         FailFast=given.fail_fast,
         Story=told.summary,
     )
-    return runs.begin(given.runs_dir, plan, told.story, template, given.mapping)
+    return runs.begin(given.runs_dir, plan, told.story, template, given.mapping, place)
 
 
 def _change(plan: Plan, given: Asked) -> None:
