@@ -13,20 +13,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .output import FAILED, CommandError, err, fail, out, print_json, status_exit_code, table
+from ..runner.preparing import Source
+from ..runner.process_guard import started
+from ..runner.run import Run
+from ..runner.validate import Findings
+from .output import DONE, FAILED, CommandError, err, fail, out, print_json, table
 from .prompts import print_prompt
+from .run import Asked, going, run_document, show_run, told_errors
 from .server import Server
 
 PACKAGE = Path(__file__).parent.parent
-WORKFLOW = PACKAGE / "example_workflows" / "api" / "done_marker.json"
+EXAMPLES = PACKAGE / "example_workflows" / "api"
 START_SECONDS = 180.0
-PROMPT_SECONDS = 120.0
-STOP_SECONDS = 10.0
 
 
 def demo(
@@ -38,7 +42,7 @@ def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The server's port; 0 takes a free one.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> int:
-    """Start a host, run an example graph in it, and show its record and its marker."""
+    """Start a host, run a story of three scenes in it, and show the run, the last scene's record and its marker."""
     base = (folder or Path(tempfile.mkdtemp(prefix="run-recorder-demo-"))).resolve()
     _make_base(base)
     port = port or _free_port()
@@ -47,14 +51,27 @@ def demo(
     with _running(command, base) as process:
         _wait_until_up(server, process, base)
         err.print(f"Serving at {server.url}, files in {base}", markup=False)
-        prompt, nodes = _run_example(server)
-        marker = _marker(base, prompt)
-        _show(server, base, prompt, nodes, marker, as_json=as_json)
+        given = Asked([server.url], Source(EXAMPLES / "story.json", None), EXAMPLES / "story_scene.json", base / "runs")
+        given.fast_iteration = True
+        with told_errors(given), going(given) as (begun, found):
+            prompt, nodes = _last_prompt(server, begun)
+            marker = _marker(base, prompt)
+            shown = _Shown(begun, found, prompt, nodes, marker)
+        _show(server, base, shown, as_json=as_json)
         if not once:
             err.print("Serving until Ctrl-C.")
             process.wait()
             fail("unavailable", f"the host ended by itself; see {base / 'server.log'}", FAILED)
-    return status_exit_code(prompt["status"]) if marker is not None else FAILED
+    return DONE if begun.succeeded and found.passed and marker is not None else FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    begun: Run
+    found: Findings
+    prompt: dict[str, Any]
+    nodes: list[dict[str, Any]]
+    marker: dict[str, Any] | None
 
 
 def _make_base(base: Path) -> None:
@@ -106,24 +123,12 @@ def _real(comfyui: Path, base: Path, port: int) -> list[str]:
 
 @contextlib.contextmanager
 def _running(command: list[str], base: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with (base / "server.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=base)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the host would outlive us
     try:
-        yield process
+        with started(command, folder=base, log=base / "server.log", note=base / "server.json") as process:
+            yield process
     finally:
-        _stop(process)
         signal.signal(signal.SIGTERM, before)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGINT)
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _wait_until_up(server: Server, process: subprocess.Popen[bytes], base: Path) -> None:
@@ -145,14 +150,14 @@ def _answers(server: Server, *parts: str) -> bool:
     return True
 
 
-def _run_example(server: Server) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    graph = json.loads(WORKFLOW.read_text("utf-8"))
-    graph["1"]["inputs"]["color"] = int(time.time()) % 0xFFFFFF  # another picture each time, so that nothing is cached
-    _, queued = server.post("prompt", {"prompt": graph})
-    ended, prompt = server.wait(queued["prompt_id"], PROMPT_SECONDS)
-    if not ended:
-        fail("unavailable", f"the example did not end in {PROMPT_SECONDS:g} s", FAILED)
-    _, nodes = server.get("telemetry", "prompts", prompt["prompt_id"], "nodes")
+def _last_prompt(server: Server, begun: Run) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The record of the last scene's prompt, and its nodes."""
+    record = begun.jobs[-1].record
+    if record is None or not record.AttemptSummaries:
+        fail("unavailable", "no scene was run", FAILED)
+    prompt_id = record.AttemptSummaries[-1]["PromptId"]
+    _, prompt = server.get("telemetry", "prompts", prompt_id)
+    _, nodes = server.get("telemetry", "prompts", prompt_id, "nodes")
     return prompt, nodes["items"]
 
 
@@ -164,28 +169,23 @@ def _marker(base: Path, prompt: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _show(
-    server: Server,
-    base: Path,
-    prompt: dict[str, Any],
-    nodes: list[dict[str, Any]],
-    marker: dict[str, Any] | None,
-    *,
-    as_json: bool,
-) -> None:
+def _show(server: Server, base: Path, shown: _Shown, *, as_json: bool) -> None:
+    prompt, marker = shown.prompt, shown.marker
     links = {
         "record": f"{server.url}/telemetry/prompts/{prompt['prompt_id']}",
         "health": f"{server.url}/telemetry/health",
         "openapi": f"{server.url}/telemetry/openapi.json",
+        "panel": f"{server.url}/telemetry/",
     }
     if as_json:
-        print_json({"prompt": prompt, "nodes": nodes, "marker": marker, "links": links, "directory": str(base)})
+        document = {"prompt": prompt, "nodes": shown.nodes, "marker": marker, "links": links, "directory": str(base)}
+        print_json({**document, "run": run_document(shown.begun, shown.found)})
         return
-    print_prompt(prompt, nodes)
+    print_prompt(prompt, shown.nodes)
     if marker is not None:
-        shown = {"Name": "file", "Bytes": "bytes", "Modified": "modified", "NodeId": "node"}
-        table(
-            f"{prompt['markers'][0]['path']}: {marker['Status']}, {marker['FrameCount']} files", marker["Files"], shown
-        )
+        columns = {"Name": "file", "Bytes": "bytes", "Modified": "modified", "NodeId": "node"}
+        title = f"{prompt['markers'][0]['path']}: {marker['Status']}, {marker['FrameCount']} files"
+        table(title, marker["Files"], columns)
+    show_run(shown.begun, shown.found)
     for name, link in links.items():
         out.print(f"{name}: {link}", markup=False)

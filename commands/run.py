@@ -17,6 +17,7 @@ from rich.markup import escape
 from ..runner import preparing
 from ..runner import run as runs
 from ..runner.comfy_client import ServerError
+from ..runner.keyframes import KeyframeError
 from ..runner.llm import SettingError
 from ..runner.patching import PatchError, read_mapping
 from ..runner.plan import Plan, PlanError
@@ -39,20 +40,19 @@ LASTING = ("begun", "done", "failed")
 
 
 @dataclass(slots=True)
-class _Given:
+class Asked:
     """What the command line asks for."""
 
     servers: list[str]
     source: Source
     workflow: Path | None
-    mapping: Path | None
     runs_dir: Path
-    resume: Path | None
-    knobs: Given
-    fast_iteration: bool
-    add_marker: bool
-    fail_fast: bool
-    warnings: list[str] = field(default_factory=list)
+    mapping: Path | None = None
+    resume: Path | None = None
+    knobs: Given = field(default_factory=dict)
+    fast_iteration: bool = False
+    add_marker: bool = True
+    fail_fast: bool = False
 
 
 def run(
@@ -97,7 +97,7 @@ def run(
     if llm not in ("required", "optional"):
         fail("invalid_parameter", f"--llm is {llm!r}: required or optional is accepted")
     _check_use(resume=resume, story=story, idea=idea, workflow=workflow, mapping=mapping)
-    given = _Given(
+    given = Asked(
         servers=[Server(url).url for url in comfyui or []],
         source=Source(story, idea, scenes, seed, llm == "required", skip_llm_healthcheck),
         workflow=workflow,
@@ -109,7 +109,7 @@ def run(
         add_marker=not no_add_marker,
         fail_fast=fail_fast,
     )
-    with _ended_by_sigterm(), _told_errors(given):
+    with _ended_by_sigterm(), told_errors(given):
         return _run(given, as_json=as_json)
 
 
@@ -137,12 +137,13 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _told_errors(given: _Given) -> Iterator[None]:
+def told_errors(given: Asked) -> Iterator[None]:
+    """What a run raises, as a command's error. Raises CommandError."""
     try:
         yield
     except (PolicyError, SettingError) as error:
         fail("invalid_parameter", str(error))
-    except (WorkflowError, PatchError, PlanError, ServerError) as error:
+    except (WorkflowError, PatchError, KeyframeError, PlanError, ServerError) as error:
         fail(error.kind, str(error))
     except StoryError as error:
         fail(error.kind, "; ".join(error.mistakes) or str(error))
@@ -154,7 +155,14 @@ def _told_errors(given: _Given) -> Iterator[None]:
         raise CommandError("io", f"{error.filename or given.runs_dir}: {error.strerror or error}", BAD_USE) from None
 
 
-def _run(given: _Given, *, as_json: bool) -> int:
+def _run(given: Asked, *, as_json: bool) -> int:
+    with going(given) as (begun, found):
+        return _told(begun, found, as_json=as_json)
+
+
+@contextlib.contextmanager
+def going(given: Asked) -> Iterator[tuple[runs.Run, Findings]]:
+    """Do a run, and lend it with what its validation found. Raises CommandError where it was interrupted."""
     begun: runs.Run | None = None
     try:
         begun, warnings = _interruptible(_begin(given))
@@ -162,7 +170,7 @@ def _run(given: _Given, *, as_json: bool) -> int:
             err.print(f"warning: {line}", markup=False)
         err.print(f"run {begun.folder.run_id} in {begun.folder.path}", markup=False)
         try:
-            with _progress(len(begun.jobs)) as say:
+            with _progress(begun) as say:
                 _interruptible(runs.render(begun, say))
         except OSError:
             with contextlib.suppress(OSError):  # what is there is kept and recorded, as far as the disk lets us
@@ -171,7 +179,7 @@ def _run(given: _Given, *, as_json: bool) -> int:
         except _InterruptedError:
             runs.finish(begun)
             raise
-        return _told(begun, runs.finish(begun), as_json=as_json)
+        yield begun, runs.finish(begun)
     except _InterruptedError:
         hint = f"; run-recorder run --resume {begun.folder.path}" if begun is not None else ""
         raise CommandError("interrupted", f"interrupted{hint}", INTERRUPTED) from None
@@ -191,13 +199,15 @@ def _interruptible(work: Any) -> Any:
         raise _InterruptedError from None
 
 
-async def _begin(given: _Given) -> tuple[runs.Run, list[str]]:
+async def _begin(given: Asked) -> tuple[runs.Run, list[str]]:
     """A run that may start: its story is told, its graph is patched once, and a server has all that it needs."""
     if given.resume is not None:
         begun = runs.resume(given.resume, lambda plan: _change(plan, given))
     else:
         begun = await _new(given)
     try:
+        if begun.succeeded:
+            return begun, []  # its files are all that is left to be written
         answer = await preparing.answering(begun.plan.Servers)
         return begun, await preparing.check_servers(begun, answer)
     except BaseException:
@@ -205,14 +215,15 @@ async def _begin(given: _Given) -> tuple[runs.Run, list[str]]:
         raise
 
 
-async def _new(given: _Given) -> runs.Run:
+async def _new(given: Asked) -> runs.Run:
     policy = resolve(given.knobs, fast_iteration=given.fast_iteration)
     assert given.workflow is not None
     template = read_workflow(given.workflow)
     mapping = read_mapping(given.mapping) if given.mapping is not None else None
     servers = given.servers or [DEFAULT_URL]
     told = await preparing.tell_story(given.source)
-    preparing.try_patches(template, told.story, mapping)
+    place = given.source.file.parent if given.source.file is not None else Path()
+    preparing.try_scenes(template, told.story, mapping, place)
     await preparing.answering(servers)
     plan = Plan(
         Servers=servers,
@@ -222,10 +233,10 @@ async def _new(given: _Given) -> runs.Run:
         FailFast=given.fail_fast,
         Story=told.summary,
     )
-    return runs.begin(given.runs_dir, plan, told.story, template, given.mapping)
+    return runs.begin(given.runs_dir, plan, told.story, template, given.mapping, place)
 
 
-def _change(plan: Plan, given: _Given) -> None:
+def _change(plan: Plan, given: Asked) -> None:
     """What is given anew beats what the run was begun with. Raises PolicyError."""
     plan.Servers = given.servers or plan.Servers
     plan.FailFast = plan.FailFast or given.fail_fast
@@ -241,10 +252,11 @@ def _change(plan: Plan, given: _Given) -> None:
 
 
 @contextlib.contextmanager
-def _progress(scenes: int) -> Iterator[Callable[[str, str], None]]:
+def _progress(begun: runs.Run) -> Iterator[Callable[[str, str], None]]:
     """Scenes as they begin and end on lines of their own, the rest on one that is written over."""
-    done, said = 0, 0.0
-    with err.status(f"0 of {scenes} scenes") as status:
+    scenes = len(begun.jobs)
+    done, said = sum(job.done for job in begun.jobs), 0.0
+    with err.status(f"{done} of {scenes} scenes") as status:
 
         def say(who: str, what: str) -> None:
             nonlocal done, said
@@ -259,23 +271,24 @@ def _progress(scenes: int) -> Iterator[Callable[[str, str], None]]:
 
 
 def _told(begun: runs.Run, found: Findings, *, as_json: bool) -> int:
-    scenes = [job.record for job in begun.jobs if job.record is not None]
-    success = begun.succeeded and found.passed
     if as_json:
-        print_json(
-            {
-                "RunId": begun.folder.run_id,
-                "RunDir": str(begun.folder.path),
-                "Success": success,
-                "Scenes": [_scene(scene) for scene in scenes],
-                "Report": str(begun.folder.path / REPORT),
-                "Archive": str(begun.folder.archive),
-                "Validation": {"Passed": found.passed, "Errors": found.errors, "Warnings": found.warnings},
-            }
-        )
+        print_json(run_document(begun, found))
     else:
-        show_run(begun.folder.path, scenes, found)
-    return DONE if success else FAILED
+        show_run(begun, found)
+    return DONE if begun.succeeded and found.passed else FAILED
+
+
+def run_document(begun: runs.Run, found: Findings) -> dict[str, Any]:
+    """A run as one JSON document."""
+    return {
+        "RunId": begun.folder.run_id,
+        "RunDir": str(begun.folder.path),
+        "Success": begun.succeeded and found.passed,
+        "Scenes": [_scene(job.record) for job in begun.jobs if job.record is not None],
+        "Report": str(begun.folder.path / REPORT),
+        "Archive": str(begun.folder.archive),
+        "Validation": {"Passed": found.passed, "Errors": found.errors, "Warnings": found.warnings},
+    }
 
 
 def _scene(scene: Scene) -> dict[str, Any]:
@@ -283,12 +296,13 @@ def _scene(scene: Scene) -> dict[str, Any]:
     return {name: getattr(scene, name) for name in names}
 
 
-def show_run(folder: Path, scenes: list[Scene], found: Findings) -> None:
-    """A run's scenes as a table, where its files are, and what the validation says."""
+def show_run(begun: runs.Run, found: Findings) -> None:
+    """A run's scenes as a table, where its report is, and what the validation says."""
+    scenes = [job.record for job in begun.jobs if job.record is not None]
     rows = [{**_scene(scene), "Success": "yes" if scene.Success else "; ".join(scene.Errors)} for scene in scenes]
     columns = {"SceneId": "scene", "Success": "succeeded", "FrameCount": "frames", "AttemptsRun": "tries"}
-    table(str(folder), rows, {**columns, "DurationSeconds": "seconds"})
-    out.print(f"report: {folder / REPORT}", markup=False)
+    table(str(begun.folder.path), rows, {**columns, "DurationSeconds": "seconds"})
+    out.print(f"report: {begun.folder.path / REPORT}", markup=False)
     out.print(f"run-summary validation: {'PASS' if found.passed else 'FAIL'}", markup=False)
     for line in found.errors:
         out.print(f"ERROR: {line}", markup=False)

@@ -10,16 +10,17 @@ from typing import Any
 from ..telemetry.run_contract import StoryHealthCheck, StorySummary
 from .comfy_client import ComfyClient, ServerError
 from .health import check_health
+from .keyframes import check_keyframe
 from .llm import LlmSettings, write_story
-from .patching import OLDER_NODE, Mapped, patch
+from .patching import OLDER_NODE, OUR_NODE, Mapped, patch
 from .plan import STORY, shown
-from .run import Run
-from .run_folder import RESULTS, to_json, write_atomically
+from .preflight import Check, preflight, write_preflight
+from .run import Run, needs_keyframe, prefix_of
+from .run_folder import RESULTS
 from .story import Story, read_story, seed_of, template_story
-from .workflow import unknown_classes
 
-ACCEPTED = (OLDER_NODE,)
-"""A class that no server has to have: it is replaced by ours."""
+STANDING_IN = "keyframe.png"
+"""The name of a picture while nothing is uploaded yet."""
 
 
 class PreparingError(Exception):
@@ -83,10 +84,17 @@ def summary_of(story: Story, generator: str, health: StoryHealthCheck | None, wa
     )
 
 
-def try_patches(template: Mapping[str, Any], story: Story, mapping: list[Mapped] | None) -> None:
-    """Patch every scene's graph, once for nothing. Raises PatchError before anything is made or queued."""
+def try_scenes(template: Mapping[str, Any], story: Story, mapping: list[Mapped] | None, place: Path) -> None:
+    """Put every scene into the graph, once for nothing, and look at its keyframe, which is relative to `place`.
+
+    Raises PatchError and KeyframeError, before anything is made or queued.
+    """
+    wanted = needs_keyframe(template, mapping)
     for scene in story.scenes:
-        patch(template, scene, prefix=scene.id, seed=seed_of(story, scene), mapping=mapping)
+        name = STANDING_IN if wanted else None
+        patch(template, scene, prefix=scene.id, seed=seed_of(story, scene), keyframe=name, mapping=mapping)
+        if wanted and scene.keyframe:
+            check_keyframe(place / scene.keyframe, scene.id)
 
 
 async def answering(servers: list[str]) -> list[str]:
@@ -105,31 +113,42 @@ async def answering(servers: list[str]) -> list[str]:
 
 
 async def check_servers(run: Run, answer: list[str]) -> list[str]:
-    """Check what the run needs on each server that answers; the warnings. The findings go into the run's folder.
+    """Preflight on each server that answers; what isn't passed. The findings go into the run's folder.
 
     A server that fails is left out while another passes. Raises PreparingError where none does.
     """
-    wrong: dict[str, list[str]] = {}
-    stats: dict[str, Any] = {}
+    found: dict[str, list[Check]] = {}
     for url in answer:
         async with ComfyClient(url) as client:
-            stats[shown(url)] = await client.system_stats()
-            wrong[url] = unknown_classes(run.template, [*await client.node_classes(), *ACCEPTED])
-    lines = [f"{shown(url)}: {one}" for url, found in wrong.items() for one in found]
-    _write_checks(run, stats, lines)
-    if all(wrong.values()):
-        raise PreparingError("unknown_node", "; ".join(lines), 1)
-    run.servers = [url for url in run.plan.Servers if not wrong.get(url)]
-    return lines
+            found[url] = await _check(run, client)
+    failed = {url: [one for one in checks if one.status == "failed"] for url, checks in found.items()}
+    good = [url for url in answer if not failed[url]]
+    write_preflight(found[good[0] if good else answer[0]], run.folder.path / RESULTS)
+    if not good:
+        why = "; ".join(_line(url, one) for url in answer for one in failed[url])
+        raise PreparingError("preflight", f"{why}; run-recorder run --resume {run.folder.path} goes on", 1)
+    run.servers = [url for url in run.plan.Servers if not failed.get(url)]
+    return [_line(url, one) for url, checks in found.items() for one in checks if one.status != "passed"]
 
 
-def _write_checks(run: Run, stats: Mapping[str, Any], lines: list[str]) -> None:
-    results = run.folder.path / RESULTS
-    mapped = [{"Field": one.field, "Node": one.node, "Input": one.input} for one in run.mapping or ()]
-    write_atomically(results / "mapping-preflight.json", to_json({"Nodes": len(run.template), "Mapped": mapped}))
-    log = f"{len(run.template)} nodes; {len(mapped)} fields are mapped\n"
-    write_atomically(results / "mapping-preflight.log", log)
-    write_atomically(results / "comfyui-status.json", to_json(stats))
-    write_atomically(results / "comfyui-status.log", f"{', '.join(stats)} answered /system_stats\n")
-    passed = ["every scene fits into the graph, and a server has all of its nodes"]
-    write_atomically(results / "check-preflight.log", "\n".join([*lines, *passed][: len(lines) or 1]) + "\n")
+async def _check(run: Run, client: ComfyClient) -> list[Check]:
+    scene = run.story.scenes[0]
+    add = run.plan.AddMarker and OUR_NODE in await client.node_classes()
+    patched = patch(
+        run.template,
+        scene,
+        prefix=prefix_of(run, scene),
+        seed=seed_of(run.story, scene),
+        keyframe=STANDING_IN if needs_keyframe(run.template, run.mapping) else None,
+        mapping=run.mapping,
+        add_marker=add,
+    )
+    found = await preflight(
+        client, patched.graph, template=run.template, mapping=run.mapping, story=run.story, output=run.folder.path
+    )
+    return found + [Check("graph", "warning" if OLDER_NODE in one else "passed", one) for one in patched.changes]
+
+
+def _line(url: str, check: Check) -> str:
+    advice = f" ({check.advice})" if check.advice else ""
+    return f"{shown(url)}: {check.name} {check.status}: {check.found}{advice}"

@@ -214,7 +214,7 @@ def _frames(scene: Scene, folder: Path, most: int) -> Html | None:
     )
     pictures = [name for name in names if name.lower().endswith(PICTURES)]
     others = [name for name in names if name not in pictures]
-    items = [_frame(folder, f"{below}/{name}", name) for name in spread(pictures, most)]
+    items = [_frame(folder, f"{below}/{name}", _short_name(name, scene)) for name in spread(pictures, most)]
     items += [tag("li", tag("a", name, href=link_to(f"{below}/{name}"))) for name in others[:most]]
     more = len(names) - len(items)
     return join(
@@ -223,6 +223,12 @@ def _frames(scene: Scene, folder: Path, most: int) -> Html | None:
             tag("p", f"and {more} more in ", tag("a", below, href=link_to(below)), class_="dim") if more > 0 else None,
         )
     )
+
+
+def _short_name(name: str, scene: Scene) -> str:
+    """A frame's name without what all of them begin with."""
+    rest = name.removeprefix(scene.FramePrefix) if scene.FramePrefix else name
+    return rest.lstrip("_") or name
 
 
 def _frame(folder: Path, path: str, name: str) -> Html:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from ..telemetry.temporaries import sweep
 from . import report, video
 from .attempts import SceneRun
 from .comfy_client import ComfyClient, ServerError
+from .keyframes import make_keyframe, upload_keyframe
 from .metadata import write_run_archive, write_run_files
 from .patching import OUR_NODE, Mapped, patch, read_mapping
 from .plan import MAPPING, STORY, WORKFLOW, Plan, PlanError, read_plan, shown, write_plan
@@ -31,6 +33,8 @@ from .validate import Findings, validate_files, validate_run
 from .workflow import read_workflow
 
 LOCK = ".run.lock"
+KEYFRAME, KEYFRAME_FIELD, KEYFRAME_NAME = "__KEYFRAME_IMAGE__", "keyframe", "keyframe"
+DEFAULT_SIZE = (512, 512)
 Say = Callable[[str, str], None]
 """Who speaks (a server, or a scene on it), and what it says."""
 
@@ -89,16 +93,32 @@ class Run:
             self.lock.release()
 
 
-def begin(runs: Path, plan: Plan, story: Story, workflow: Mapping[str, Any], mapping: Path | None) -> Run:
-    """Make a run's folder with all that is needed to go on with it. Raises OSError."""
+def begin(
+    runs: Path, plan: Plan, story: Story, workflow: Mapping[str, Any], mapping: Path | None, place: Path | None = None
+) -> Run:
+    """Make a run's folder with all that is needed to go on with it. Raises OSError.
+
+    The keyframes that the story gives, relative to `place`, are copied; null: it gives none.
+    """
     folder = RunFolder.make(runs)
     lock = _locked(folder.path)
     write_atomically(folder.path / STORY, story.model_dump_json(indent=2) + "\n")
     if mapping is not None:
         plan.Mapping = MAPPING + mapping.suffix
         shutil.copyfile(mapping, folder.path / plan.Mapping)
+    if place is not None and needs_keyframe(workflow, read_mapping(mapping) if mapping else None):
+        _copy_keyframes(folder, story, place)
     write_plan(folder.path, plan, workflow)
     return _run(folder, plan, story, workflow, lock)
+
+
+def _copy_keyframes(folder: RunFolder, story: Story, place: Path) -> None:
+    for scene in story.scenes:
+        if scene.keyframe:
+            given = place / scene.keyframe
+            target = folder.path / scene.id / f"{KEYFRAME_NAME}{given.suffix.lower()}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(given, target)
 
 
 def resume(path: Path, change: Callable[[Plan], None]) -> Run:
@@ -178,17 +198,22 @@ async def render(run: Run, say: Say) -> None:
 
 
 async def _render(run: Run, server: Server, job: SceneJob, scene: Scene, say: Say) -> None:
-    prefix = prefix_of(run, scene)
+    prefix, keyframe = prefix_of(run, scene), None
+    if needs_keyframe(run.template, run.mapping):
+        picture = await _keyframe(run, scene)
+        keyframe = await upload_keyframe(server.client, picture, run.folder.run_id, scene.id)
+        job.asked = replace(job.asked, keyframe=picture.relative_to(run.folder.path).as_posix())
     add = run.plan.AddMarker and OUR_NODE in server.classes
     patched = patch(
         run.template,
         scene,
         prefix=prefix,
         seed=seed_of(run.story, scene),
+        keyframe=keyframe,
         mapping=run.mapping,
         add_marker=add,
     )
-    job.asked = replace(job.asked, prefix=prefix, warnings=(*patched.warnings, *patched.changes))
+    job.asked = replace(job.asked, prefix=prefix, warnings=tuple(patched.warnings))
     graph = SceneRun(
         graph=patched.graph,
         output=job.folder,
@@ -206,6 +231,31 @@ async def _render(run: Run, server: Server, job: SceneJob, scene: Scene, say: Sa
 def prefix_of(run: Run, scene: Scene) -> str:
     """Under which a scene's files are saved on the server: no other run's are there."""
     return f"{run.folder.run_id}_{scene.id}"
+
+
+def needs_keyframe(template: Mapping[str, Any], mapping: list[Mapped] | None) -> bool:
+    """Whether a template has a place for a picture."""
+    return KEYFRAME in str(template) or any(one.field == KEYFRAME_FIELD for one in mapping or ())
+
+
+async def _keyframe(run: Run, scene: Scene) -> Path:
+    """The scene's picture in the run's folder: the given one, or one that is made."""
+    folder = run.folder.path / scene.id
+    given = sorted(folder.glob(f"{KEYFRAME_NAME}.*"))
+    if given:
+        return given[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    return await asyncio.to_thread(make_keyframe, scene, _size(run.template), folder / f"{KEYFRAME_NAME}.png")
+
+
+def _size(template: Mapping[str, Any]) -> tuple[int, int]:
+    """The workflow's: that of the first node that has a width and a height in pixels."""
+    for node in template.values():
+        inputs = node.get("inputs") or {}
+        width, height = inputs.get("width"), inputs.get("height")
+        if isinstance(width, int) and isinstance(height, int) and min(width, height) > 0:
+            return width, height
+    return DEFAULT_SIZE
 
 
 async def _cancel_strays(run: Run, client: ComfyClient, name: str) -> None:

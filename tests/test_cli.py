@@ -172,6 +172,19 @@ def test_the_demo_records_marks_and_prints(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_the_demo_runs_a_story_of_three_scenes_and_validates_it(tmp_path: Path) -> None:
+    done = cli("demo", "--once", "--json", "--dir", tmp_path / "demo")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [(scene["Success"], scene["FrameCount"]) for scene in told["run"]["Scenes"]] == [(True, 3)] * 3
+    assert told["run"]["Validation"] == {"Passed": True, "Errors": [], "Warnings": []}
+    assert told["marker"]["FrameCount"] == 3
+    assert told["prompt"]["batch"]["scene_id"] == "scene-003"
+    assert Path(told["run"]["Report"]).read_text("utf-8").startswith("<!doctype html>")
+    assert cli("validate", told["run"]["RunDir"]).stdout.startswith("run-summary validation: PASS")
+    assert not (tmp_path / "demo" / "server.json").exists()
+
+
 def test_the_demo_goes_on_until_it_is_interrupted(tmp_path: Path) -> None:
     if sys.platform == "win32":
         pytest.skip("Ctrl-C can't be sent to one process here")

@@ -15,6 +15,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from PIL import Image
 from run_recorder.cli import main
 from run_recorder.runner import archive, collect
 from run_recorder.telemetry.run_contract import ArtifactMetadata
@@ -252,6 +253,46 @@ def test_an_idea_becomes_a_story_whose_source_is_told(ran: Ran, monkeypatch: pyt
     )
     assert [scene["Prompt"].startswith("a light wakes.") for scene in ran.metadata["Scenes"]] == [True, True]
     assert ran.errors() == []
+
+
+def test_a_keyframe_is_made_or_taken_and_reaches_the_server(ran: Ran, one: Host) -> None:
+    graph = Graph()
+    graph.save(graph.add("LoadImage", image="__KEYFRAME_IMAGE__"), "__SCENE_PREFIX__")
+    told = scenes(2)
+    told[1]["keyframe"] = "mine.png"
+    Image.new("RGB", (40, 30), (9, 99, 199)).save(ran.tmp / "mine.png")
+    ran.run(told, graph)
+    assert ran.code == 0, (ran.told, ran.error)
+    assert [scene["KeyframeSource"] for scene in ran.metadata["Scenes"]] == [
+        "scene-001/keyframe.png",
+        "scene-002/keyframe.png",
+    ]
+    (frame,) = ran.frames(2)
+    with Image.open(frame) as picture:
+        assert (picture.size, picture.convert("RGB").getpixel((0, 0))) == ((40, 30), (9, 99, 199))
+    with Image.open(ran.frames(1)[0]) as picture:
+        assert picture.size == (512, 512)
+    assert ran.errors() == []
+
+
+def test_a_keyframe_that_is_no_picture_ends_the_run_before_anything_is_made(ran: Ran) -> None:
+    graph = Graph()
+    graph.save(graph.add("LoadImage", image="__KEYFRAME_IMAGE__"), "__SCENE_PREFIX__")
+    (ran.tmp / "mine.png").write_text("no picture", "utf-8")
+    ran.run(scenes(1, keyframe="mine.png"), graph)
+    assert (ran.code, ran.told["error"]["type"]) == (2, "invalid_keyframe")
+    assert not (ran.tmp / "runs").exists()
+
+
+def test_a_graph_whose_nodes_no_server_has_is_found_before_the_first_scene(ran: Ran) -> None:
+    graph = template()
+    graph.add("NoSuchNode")
+    ran.run(scenes(2), graph)
+    assert (ran.code, ran.told["error"]["type"]) == (1, "preflight")
+    assert "NoSuchNode" in ran.told["error"]["message"]
+    found = json.loads((ran.folder / "test-results" / "mapping-preflight.json").read_text("utf-8"))
+    assert found["Passed"] is False
+    assert ran.rendered() == {}
 
 
 def test_a_model_that_is_set_and_not_there_ends_the_run_unless_it_is_optional(
