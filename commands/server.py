@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 from .output import BAD_USE, FAILED, CommandError
@@ -28,7 +28,7 @@ class Server:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or not _has_good_port(parts):
             raise CommandError("invalid_parameter", f"--comfyui: {url!r} is no http(s) URL, such as {DEFAULT_URL}")
         self.url = parts.geturl().rstrip("/")
 
@@ -91,6 +91,13 @@ class Server:
             status, prompt = self.get("telemetry", "prompts", prompt_id, "wait", query=query, seconds=poll + 30)
             if status == 200 or left <= poll:
                 return status == 200, prompt
+
+
+def _has_good_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def _json(body: bytes) -> Any:

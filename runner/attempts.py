@@ -17,6 +17,7 @@ from ..telemetry.run_contract import SceneTelemetry
 from ..telemetry.temporaries import temporary_name
 from .collect import Collected, Collector
 from .comfy_client import ComfyClient, RefusedError, ServerError
+from .disk import output_folder
 from .patching import OUR_NODE, under_another_prefix
 from .policy import Policy
 from .telemetry import scene_telemetry
@@ -190,7 +191,8 @@ async def _track_and_collect(
         ours = any(isinstance(node, dict) and node.get("class_type") == OUR_NODE for node in scene.graph.values())
         due = tracked.end == "success" and (ours or tracked.marker_due or scene.wait_for_marker)
         due = due and (bool(tracked.files) or attempt.refused_part is None)  # nothing was saved, so nothing is marked
-        collector = Collector(client, policy, attempt.folder, scene.debug_folder)
+        disk = await asyncio.to_thread(output_folder, client.url, await client.system_stats_or_none())
+        collector = Collector(client, policy, attempt.folder, scene.debug_folder, disk)
         await collector.collect(attempt.prompt_id, tracked.files, tracked.marker_paths, due, attempt.collected)
     attempt.success = _is_success(policy, attempt)
 

@@ -9,19 +9,34 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 
 from ..telemetry.contract import DoneMarker
 from ..telemetry.folder import stamp_of
-from ..telemetry.marker import MarkedFile, MarkerError, MarkerPlace, make_marker, read_marker, sync_folder, write_marker
+from ..telemetry.marker import (
+    MarkedFile,
+    MarkerError,
+    MarkerPlace,
+    make_marker,
+    read_marker,
+    remove,
+    sync_folder,
+    write_marker,
+)
 from ..telemetry.prefix import PrefixError, PrefixPath, confine, group_of, parse_prefix
 from ..telemetry.temporaries import temporary_name
 from .comfy_client import ComfyClient, OutputFile, ServerError, Stat
+from .disk import copy_with_times, is_same_file, sync_files
 from .policy import Policy
 
 MARKER_POLL_SECONDS = 0.2
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+AT_ONCE = 4
+"""Files that are fetched at a time: to open and close one takes longer than to move its bytes."""
 MIB = 2**20
 MARKER_MISSING = "Done marker not found after {limit} seconds (waited {waited} seconds)"
 FRESH = "Frames appeared freshly written; forced copy after {checks} stability checks"
@@ -48,8 +63,15 @@ class Collected:
 class Collector:
     """Collects one attempt of a prompt into a folder."""
 
-    def __init__(self, client: ComfyClient, policy: Policy, destination: Path, debug_folder: Path) -> None:
+    def __init__(
+        self, client: ComfyClient, policy: Policy, destination: Path, debug_folder: Path, disk: Path | None = None
+    ) -> None:
+        """`disk` is where the server's outputs may lie on this machine; null where that is not known."""
         self._client = client
+        self._disk = disk
+        self._disk_proved = False
+        self._modified: float | None = None
+        """The server's time of the file that came last."""
         self._policy = policy
         self._destination = destination
         self._debug_folder = debug_folder
@@ -70,9 +92,14 @@ class Collector:
         await self._fetch_all(files, got)
         if due:
             await self._await_marker(prompt_id, files, markers, got)
-        for folder in {(self._destination / name).parent for name in got.files}:
-            sync_folder(folder)
+        await asyncio.to_thread(self._sync, list(got.files))
         return got
+
+    def _sync(self, names: list[str]) -> None:
+        paths = [self._destination / name for name in names]
+        sync_files(paths)
+        for folder in {path.parent for path in paths}:
+            sync_folder(folder)
 
     # ------------------------------------------------------------ files
 
@@ -81,14 +108,10 @@ class Collector:
         deadline = min(self._until, time.monotonic() + self._policy["post_execution_timeout_seconds"])
         left = files
         while True:
-            missing = []
-            for place, file in enumerate(left):
-                first = not got.files
-                if not await self._fetch(file, got):
-                    missing.append(file)
-                elif first and got.files:
-                    self._check_room(got.files[0], len(left) - place - 1)
-            left = missing
+            try:
+                left = await self._round(left, got)
+            finally:
+                got.files = _in_order(files, got.files)
             if not left:
                 return
             if time.monotonic() >= deadline:
@@ -96,6 +119,29 @@ class Collector:
             await asyncio.sleep(self._policy["history_poll_interval_seconds"])
         got.post_execution_reached = True
         got.missing = [file.relative for file in left]
+
+    async def _round(self, files: list[OutputFile], got: Collected) -> list[OutputFile]:
+        """Fetch each once: one by one until one is there, then several at a time; those that are not there."""
+        missing = []
+        left = list(files)
+        while left and not got.files:
+            file = left.pop(0)
+            if not await self._fetch(file, got):
+                missing.append(file)
+            elif got.files:
+                self._check_room(got.files[0], len(left))
+                await asyncio.to_thread(self._look_on_disk, file)
+        there = await _several([self._fetch(file, got) for file in left], AT_ONCE)
+        return missing + [file for file, is_there in zip(left, there, strict=True) if not is_there]
+
+    def _look_on_disk(self, file: OutputFile) -> None:
+        """Believe in the server's output folder once a file that it sent lies there, too."""
+        if self._disk is not None and not self._disk_proved:
+            fetched, original = self._destination / file.relative, self._disk / file.relative
+            self._disk_proved = is_same_file(fetched, original, self._modified)
+            if self._disk_proved:
+                stat = original.stat()
+                os.utime(fetched, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
     def _check_room(self, first: str, more: int) -> None:
         """Raises OSError where as many more files of the first one's size don't fit, before the disk is full."""
@@ -117,10 +163,8 @@ class Collector:
         temporary = target.parent / temporary_name()
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            stat = await self._client.view(file, temporary)
-            if stat is None or not stat.bytes:
+            if not (await self._copy(file, temporary) or await self._view(file, temporary)):
                 return False
-            _set_time(temporary, stat)
             temporary.replace(target)
         except ServerError:
             return False
@@ -128,6 +172,26 @@ class Collector:
             temporary.unlink(missing_ok=True)
         if not again:
             got.files.append(file.relative)
+        return True
+
+    async def _copy(self, file: OutputFile, temporary: Path) -> bool:
+        """From the server's own folder; false where it isn't there, or not ours to read. Raises OSError."""
+        if self._disk is None or not self._disk_proved:
+            return False
+        try:
+            return await asyncio.to_thread(copy_with_times, self._disk / file.relative, temporary) > 0
+        except OSError as error:
+            remove(temporary)
+            if error.errno in FULL:
+                raise
+            return False
+
+    async def _view(self, file: OutputFile, temporary: Path) -> bool:
+        """By `/view`; false where it isn't there, or is empty. Raises ServerError and OSError."""
+        stat = await self._client.view(file, temporary)
+        if stat is None or not stat.bytes:
+            return False
+        self._modified = _set_time(temporary, stat)
         return True
 
     def _place(self, file: OutputFile) -> Path:
@@ -167,7 +231,10 @@ class Collector:
             target.parent.mkdir(parents=True, exist_ok=True)
             if await self._client.view(OutputFile(name, subfolder), temporary) is None:
                 return "isn't there"
-            why = disbelief(read_marker(temporary), prompt_id, self._destination / subfolder)
+            marker_read = read_marker(temporary)
+            if marker_read.PromptId == prompt_id:
+                await self._fetch_unnamed(marker_read, subfolder, got)
+            why = disbelief(marker_read, prompt_id, self._destination / subfolder)
             if not why:
                 temporary.replace(target)
                 got.marker_detected, got.marker_path = True, str(target)
@@ -176,6 +243,13 @@ class Collector:
             return str(error)
         finally:
             temporary.unlink(missing_ok=True)
+
+    async def _fetch_unnamed(self, marker: DoneMarker, subfolder: str, got: Collected) -> None:
+        """A saver that reports nothing leaves its files to the marker alone, which was written by who saw them."""
+        for file in marker.Files:
+            one = OutputFile(file.Name, subfolder)
+            if one.relative not in got.files:
+                await self._fetch(one, got)
 
     async def _force(self, prompt_id: str, files: list[OutputFile], why: dict[str, str], got: Collected) -> None:
         """No marker came: once more, when nothing has changed for the window, or after the retries."""
@@ -259,8 +333,36 @@ def _marker_of(file: OutputFile) -> str:
     return f"{folder}{slash}{group_of(file.filename)}.done"
 
 
-def _set_time(path: Path, stat: Stat) -> None:
-    """The server's time of the file, in whole seconds, as HTTP has it."""
+def _set_time(path: Path, stat: Stat) -> float | None:
+    """The server's time of the file, in whole seconds, as HTTP has it; null where it didn't say."""
     with contextlib.suppress(TypeError, ValueError, OSError):
         seconds = parsedate_to_datetime(stat.modified or "").timestamp()
         os.utime(path, (seconds, seconds))
+        return seconds
+    return None
+
+
+def _in_order(files: list[OutputFile], names: list[str]) -> list[str]:
+    """Names in the order in which the outputs have them, whichever came first; others at the end."""
+    places = {file.relative: place for place, file in enumerate(files)}
+    return sorted(names, key=lambda name: places.get(name, len(places)))
+
+
+async def _several(work: list[Coroutine[Any, Any, bool]], at_once: int) -> list[bool]:
+    """Do it all, so many at a time; where one raises, the others are given up and waited for."""
+    turns = asyncio.Semaphore(at_once)
+
+    async def one(coroutine: Coroutine[Any, Any, bool]) -> bool:
+        try:
+            async with turns:
+                return await coroutine
+        finally:
+            coroutine.close()
+
+    tasks = [asyncio.ensure_future(one(coroutine)) for coroutine in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -112,6 +112,13 @@ class ComfyClient:
             raise ServerError("not_comfyui", f"{self.url} is no ComfyUI (/system_stats answered {status})")
         return body
 
+    async def system_stats_or_none(self) -> dict[str, Any] | None:
+        """The same; null where it doesn't say."""
+        try:
+            return await self.system_stats()
+        except ServerError:
+            return None
+
     async def has_recorder(self) -> bool:
         """Whether the server has our routes."""
         status, body = await self.json("GET", "/telemetry/health")

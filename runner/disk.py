@@ -1,0 +1,94 @@
+"""The server's output folder, where it is on this machine: found by what the server says, believed only by proof."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+from ..telemetry.gpu.outside import is_local
+
+CHUNK = 1024 * 1024
+OUTPUT, BASE = "--output-directory", "--base-directory"
+
+
+def output_folder(url: str, stats: object) -> Path | None:
+    """Where a server's outputs lie, as far as it says: its command line, and where it was started.
+
+    `stats` is what `/system_stats` answered. Null for a server elsewhere, for one that doesn't say, and where the
+    folder isn't there. It may be the folder of another server all the same: see `is_same_file`.
+    """
+    system = stats.get("system") if isinstance(stats, dict) else None
+    argv = system.get("argv") if isinstance(system, dict) else None
+    if not is_local(url) or not isinstance(argv, list) or not all(isinstance(part, str) for part in argv) or not argv:
+        return None
+    named = _option(argv, OUTPUT)
+    base = _option(argv, BASE)
+    place = Path(named) if named else Path(base, "output") if base else Path(argv[0]).parent / "output"
+    if not place.is_absolute():
+        folder = _started_in(url)
+        if folder is None:
+            return None
+        place = folder / place
+    return place if place.is_dir() else None
+
+
+def _option(argv: Sequence[str], name: str) -> str | None:
+    for number, part in enumerate(argv):
+        if part == name and number + 1 < len(argv):
+            return argv[number + 1]
+        if part.startswith(f"{name}="):
+            return part.partition("=")[2]
+    return None
+
+
+def _started_in(url: str) -> Path | None:
+    """The folder that the process which listens on this port was started in; null where that can't be told."""
+    port = urlsplit(url).port or 80
+    with contextlib.suppress(psutil.Error, OSError, RuntimeError):
+        for one in psutil.net_connections("tcp"):
+            if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port and one.pid:
+                return Path(psutil.Process(one.pid).cwd())
+    return None
+
+
+def is_same_file(fetched: Path, original: Path, modified: float | None) -> bool:
+    """Whether a file that the server sent is this one on the disk: every byte of it, and its time to the second.
+
+    `modified` is the server's time of it, in seconds since 1970; null where it didn't say, and then it isn't believed.
+    """
+    try:
+        stat = original.stat()
+        if modified is None or int(stat.st_mtime) != int(modified) or stat.st_size != fetched.stat().st_size:
+            return False
+        with fetched.open("rb") as one, original.open("rb") as other:
+            while chunk := one.read(CHUNK):
+                if chunk != other.read(CHUNK):
+                    return False
+    except OSError:
+        return False
+    return True
+
+
+def copy_with_times(source: Path, target: Path) -> int:
+    """Copy a file and its times, to the nanosecond; its size in bytes. Raises OSError."""
+    shutil.copyfile(source, target)
+    stat = source.stat()
+    os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    return target.stat().st_size
+
+
+def sync_files(paths: Sequence[Path]) -> None:
+    """Flush files that were written a while ago: most of it has happened by then, so that this is quick."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
