@@ -49,7 +49,8 @@ def write_plan(folder: Path, plan: Plan, workflow: Mapping[str, Any] | None = No
     """Write the plan, and before it what it speaks of."""
     if workflow is not None:
         write_atomically(folder / WORKFLOW, to_json(workflow))
-    write_atomically(folder / PLAN, to_json(plan.model_dump(mode="json")))
+    document = plan.model_dump(mode="json") | {"Servers": [shown(url) for url in plan.Servers]}
+    write_atomically(folder / PLAN, to_json(document))
 
 
 def read_plan(folder: Path) -> Plan:

@@ -18,7 +18,9 @@ from .preflight import Check, preflight, write_preflight
 from .run import Run, needs_keyframe, prefix_of
 from .run_folder import RESULTS
 from .story import Story, read_story, seed_of, template_story
+from .track import now
 
+GIVEN = "the story is given, so no language model is asked"
 STANDING_IN = "keyframe.png"
 """The name of a picture while nothing is uploaded yet."""
 
@@ -56,7 +58,8 @@ async def tell_story(source: Source) -> Told:
     """The story. Raises StoryError, SettingError, and PreparingError where a required model isn't there."""
     if source.file is not None:
         story = read_story(source.file)
-        return Told(story, summary_of(story, "file", None, []))
+        health = StoryHealthCheck(Status="skipped", Skipped=True, SkipReason=GIVEN, Timestamp=now())
+        return Told(story, summary_of(story, "file", health, []))
     settings = LlmSettings.from_environment()
     health = await check_health(settings, skip=source.skip_health, skip_reason="--skip-llm-healthcheck")
     if health.Status == "failed":

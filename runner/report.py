@@ -310,4 +310,4 @@ def _cell(value: Child) -> Child:
 def _seconds(value: object) -> str:
     if not isinstance(value, (int, float)):
         return "unknown"
-    return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+    return f"{value:.2f}\u00a0s" if value < 10 else f"{value:.1f}\u00a0s"

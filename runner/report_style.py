@@ -9,7 +9,7 @@ STYLE = """
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:1080px;margin:0 auto;padding:16px}
 h1{font-size:1.5rem;line-height:1.25;margin:.2rem 0}h2{font-size:1.15rem;margin:0}h3{font-size:.95rem;margin:16px 0 6px}
-h1,h2,p,li,dd,td,summary,pre{overflow-wrap:anywhere}
+h1,h2,p,li,dd,summary,pre{overflow-wrap:anywhere}
 a{color:var(--link)}
 section{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:14px;margin:14px 0}
 .dim{color:var(--dim)}.head{display:flex;flex-wrap:wrap;gap:6px 10px;align-items:baseline}
@@ -23,7 +23,7 @@ list-style:none}
 .frames img{display:block;width:100%;height:auto;border-radius:4px;background:var(--track)}
 .frames span{display:block;font-size:.72rem;color:var(--dim);overflow-wrap:anywhere}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.88rem}
-th,td{text-align:left;vertical-align:top;padding:4px 10px 4px 0;border-bottom:1px solid var(--line);min-width:4.5em}
+th,td{text-align:left;vertical-align:top;padding:4px 10px 4px 0;border-bottom:1px solid var(--line)}
 th{color:var(--dim);font-weight:600}
 pre{white-space:pre-wrap;margin:6px 0;font:13px/1.45 ui-monospace,monospace;max-height:20em;overflow:auto}
 ul.notes{margin:6px 0;padding-left:1.2em}

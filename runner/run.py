@@ -213,7 +213,12 @@ async def _render(run: Run, server: Server, job: SceneJob, scene: Scene, say: Sa
         mapping=run.mapping,
         add_marker=add,
     )
-    job.asked = replace(job.asked, prefix=prefix, warnings=tuple(patched.warnings))
+    job.asked = replace(
+        job.asked,
+        prefix=prefix if prefix in str(patched.graph) else None,
+        prefix_is_ours=patched.prefixes_ours,
+        warnings=tuple(patched.warnings),
+    )
     graph = SceneRun(
         graph=patched.graph,
         output=job.folder,

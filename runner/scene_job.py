@@ -150,11 +150,11 @@ class SceneJob:
 
     def _keep(self, outcome: Outcome, url: str, *, lost: bool) -> None:
         """It has not ended: its tries are remembered, and the newest may be taken over."""
-        self.earlier += [attempt_summary(attempt, shown(url)) for attempt in outcome.attempts]
+        self.earlier += [attempt_summary(attempt, self.asked, shown(url)) for attempt in outcome.attempts]
         if outcome.attempts:
             self.open_try = self.earlier[-1]
             if lost:
-                self.open_try |= {"Error": GONE, "RequeueReason": f"lost: {GONE}"}
+                self.open_try |= {"End": "lost", "Error": GONE, "RequeueReason": f"lost: {GONE}"}
 
     def end(self, why: str) -> None:
         """It will not be done now: a record says why. No result is written, so a resumed run does it."""

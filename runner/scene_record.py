@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..telemetry.run_contract import Scene
-from .attempts import Attempt, Outcome
+from .attempts import Attempt, Outcome, prefix_of_try
 from .collect import Collected
 from .policy import Policy
 from .telemetry import scene_telemetry
@@ -23,8 +23,15 @@ class SceneAsked:
     prompt: str | None = None
     negative_prompt: str | None = None
     prefix: str | None = None
+    """Of the files' names; null where the workflow has its own."""
+    prefix_is_ours: bool = False
+    """Whether each further try saves under another."""
     keyframe: str | None = None
     warnings: Sequence[str] = ()
+
+    def prefix_of(self, number: int) -> str | None:
+        """A try's prefix; null where the workflow has its own."""
+        return prefix_of_try(self.prefix, number) if self.prefix and self.prefix_is_ours else self.prefix
 
 
 def scene_record(
@@ -42,7 +49,7 @@ def scene_record(
         FrameFloor=policy["frame_floor"],
         FrameCount=frames,
         DurationSeconds=best.telemetry.DurationSeconds,
-        FramePrefix=asked.prefix,
+        FramePrefix=asked.prefix_of(best.number),
         HistoryPath=history_path(asked.scene_id) if tracked.history is not None else None,
         HistoryRetrieved=tracked.history is not None,
         HistoryRetrievedAt=tracked.history_at,
@@ -54,7 +61,7 @@ def scene_record(
         Errors=[] if best.success else [tracked.error or tracked.end],
         AttemptsRun=len(outcome.attempts),
         Requeued=len(outcome.attempts) > 1,
-        AttemptSummaries=[attempt_summary(one, server) for one in outcome.attempts],
+        AttemptSummaries=[attempt_summary(one, asked, server) for one in outcome.attempts],
         GeneratedFramesDir=folder,
         KeyframeSource=asked.keyframe,
         SceneRetryBudget=policy["scene_retry_budget"],
@@ -94,12 +101,13 @@ def history_path(scene_id: str) -> str:
     return f"{scene_id}/history.json"
 
 
-def attempt_summary(attempt: Attempt, server: str | None) -> dict[str, Any]:
+def attempt_summary(attempt: Attempt, asked: SceneAsked, server: str | None) -> dict[str, Any]:
     """One try in short, with its times and where it ran."""
     told = attempt.telemetry
     return {
         "Attempt": attempt.number,
         "PromptId": attempt.prompt_id,
+        "Prefix": asked.prefix_of(attempt.number),
         "Frames": len(attempt.collected.files),
         "DurationSeconds": told.DurationSeconds if told else None,
         "QueueStart": told.QueueStart if told else None,

@@ -15,6 +15,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from filelock import FileLock
 from PIL import Image
 from run_recorder.cli import main
 from run_recorder.runner import archive, collect
@@ -22,7 +23,7 @@ from run_recorder.telemetry.run_contract import ArtifactMetadata
 from run_recorder.telemetry.times import parse
 
 from .graphs import Graph, saved
-from .hosts import CLI, Host, free_port
+from .hosts import CLI, REPO, Host, free_port
 
 FRAMES = 3
 
@@ -46,12 +47,12 @@ def other(tmp_path: Path) -> Iterator[Host]:
         host.stop()
 
 
-def template(seconds: float = 0.0, prefix: str = "__SCENE_PREFIX__", color: int | str = "__SEED__") -> Graph:
+def template(seconds: float | str = 0.0, prefix: str = "__SCENE_PREFIX__", color: int | str = "__SEED__") -> Graph:
     """Three frames of one colour for a scene, perhaps after a while."""
     graph = Graph()
     image = graph.add("EmptyImage", width=32, height=16, batch_size=FRAMES, color=color)
     if seconds:
-        image = graph.add("ProbeSlow", source=image, seconds=seconds, steps=max(1, int(seconds * 20)))
+        image = graph.add("ProbeSlow", source=image, seconds=seconds, steps=20)
     graph.save(image, prefix)
     return graph
 
@@ -63,6 +64,15 @@ def scenes(count: int = 3, **more: Any) -> list[dict[str, Any]]:
         {"id": f"scene-{number:03}", "title": f"Part {number}", "prompt": f"p{number}", "seed": seed + number, **more}
         for number in range(1, count + 1)
     ]
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Host]:
+    host = Host("embedded", tmp_path / "bare", recorder=False)
+    try:
+        yield host.start()
+    finally:
+        host.stop()
 
 
 class Ran:
@@ -311,6 +321,33 @@ def test_a_model_that_is_set_and_not_there_ends_the_run_unless_it_is_optional(
     assert ran.errors() == []
 
 
+def test_the_example_story_runs_on_every_kind_of_host(
+    host: Host, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    examples = REPO / "example_workflows" / "api"
+    ran = Ran(tmp_path, capfd, host)
+    given = ["--story", str(examples / "story.json"), "--workflow", str(examples / "story_scene.json")]
+    ran.main(["run", *given, *ran.servers, "--runs-dir", str(tmp_path / "runs"), "--fast-iteration", "--json"])
+    assert ran.code == 0, (ran.told, ran.error)
+    assert [len(ran.frames(number)) for number in (1, 2, 3)] == [3, 3, 3]
+    assert all(scene["Telemetry"]["DoneMarkerDetected"] for scene in ran.metadata["Scenes"])
+    assert all(scene["Telemetry"]["GPU"]["Name"] == "cpu" for scene in ran.metadata["Scenes"])
+    assert ran.errors() == []
+
+
+def test_a_server_without_our_package_does_as_well(
+    bare: Host, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ran = Ran(tmp_path, capfd, bare).run(scenes(2), template())
+    assert ran.code == 0, (ran.told, ran.error)
+    assert [len(ran.frames(number)) for number in (1, 2)] == [FRAMES, FRAMES]
+    assert ran.scene(1)["Telemetry"]["DoneMarkerDetected"] is False
+    assert ran.errors() == []
+    ran.frames(1)[0].unlink()
+    assert ran.resume().code == 0, ran.told
+    assert len(bare.get("/history")[1]) == 2  # fetched by its history, and not rendered again
+
+
 # ---------------------------------------------------------------- scenes that fail
 
 
@@ -447,7 +484,9 @@ def test_a_prompt_that_ended_while_nobody_looked_is_collected(ran: Ran, one: Hos
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_an_interrupted_run_cancels_its_own_prompt_only_is_valid_and_goes_on(ran: Ran, one: Host) -> None:
-    process = _start(ran, scenes(3), template(3.0))
+    told = scenes(3, expected_frames=1)
+    told[1]["expected_frames"] = 3
+    process = _start(ran, told, template("__FRAMES__"))  # the second takes so long that the signal comes before its end
     one.until(_scene_runs(one, ran, "scene-002"), 60)
     foreign = one.queue(saved("foreign"))
     process.send_signal(signal.SIGINT)
@@ -462,13 +501,12 @@ def test_an_interrupted_run_cancels_its_own_prompt_only_is_valid_and_goes_on(ran
     assert ran.errors() == []
 
 
-def test_two_processes_do_not_work_on_one_run(ran: Ran, one: Host) -> None:
-    process = _start(ran, scenes(1), template(2.0))
-    one.until(_scene_runs(one, ran, "scene-001"), 60)
-    assert ran.resume().code == 2
+def test_two_processes_do_not_work_on_one_run(ran: Ran) -> None:
+    ran.run(scenes(1), template())
+    with FileLock(ran.folder / ".run.lock"):
+        assert ran.resume().code == 2
     assert ran.told["error"]["type"] == "busy"
-    out, error = process.communicate(timeout=60)
-    assert process.returncode == 0, (out, error)
+    assert ran.resume().code == 0
 
 
 # ---------------------------------------------------------------- several servers
@@ -531,6 +569,13 @@ def test_options_that_do_not_stand_together_are_named(ran: Ran, options: list[st
     assert (ran.code, ran.told["error"]["type"]) == (2, "invalid_parameter")
     assert named in ran.told["error"]["message"]
     assert not (ran.tmp / "runs").exists()
+
+
+def test_a_runs_folder_that_cannot_be_made_is_named(ran: Ran) -> None:
+    (ran.tmp / "runs").write_text("a file", "utf-8")
+    ran.run(scenes(1), template())
+    assert (ran.code, ran.told["error"]["type"]) == (2, "io")
+    assert str(ran.tmp / "runs") in ran.told["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,181 @@
+"""A run's report: safe whatever is in it, and nothing fetched from outside."""
+
+import copy
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from run_recorder.runner.html import Html, link_to, tag, text
+from run_recorder.runner.policy import resolve
+from run_recorder.runner.report import render
+from run_recorder.runner.thumbnails import spread, thumbnail
+from run_recorder.runner.validate import Findings
+from run_recorder.telemetry.run_contract import ArtifactMetadata
+
+from .run_files import METADATA
+
+HOSTILE = "</title></style></section><script>alert(1)</script><img src=x onerror=alert(2)> \" ' & \u202e\x00 \ud800"
+
+
+class Page(HTMLParser):
+    """A page's elements, its text, and where it leads."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.said: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, name: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((name, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.said.append(data)
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def page_of(run: Path, **scene: Any) -> str:
+    metadata = copy.deepcopy(METADATA)
+    metadata["Scenes"][0] |= {
+        "SceneTitle": "The lamp",
+        "GeneratedFramesDir": "scene-001/generated-frames-attempt-1",
+        "AttemptSummaries": [
+            {
+                "Attempt": 1,
+                "PromptId": "p1",
+                "Frames": 0,
+                "DurationSeconds": 2.0,
+                "QueueStart": "2026-11-01T10:20:30.000Z",
+                "QueueEnd": "2026-11-01T10:20:32.000Z",
+                "Server": "http://127.0.0.1:8188",
+                "End": "error",
+                "Success": False,
+                "RequeueReason": "error: node 3 (KSampler): it broke",
+                "Error": "node 3 (KSampler): it broke",
+            }
+        ],
+    }
+    metadata["Scenes"][0] |= scene
+    model = ArtifactMetadata.model_validate(metadata)
+    return render(model, resolve({}), run, Findings(errors=["a finding"]))
+
+
+def frames(run: Path, *names: str) -> None:
+    for name in names:
+        path = run / "scene-001" / "generated-frames-attempt-1" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (400, 200), (200, 90, 20)).save(path, "PNG")
+
+
+def test_a_hostile_text_is_shown_as_text_wherever_it_stands(tmp_path: Path) -> None:
+    frames(tmp_path, "a'\"<b>&_00001_.png")
+    everywhere = dict.fromkeys(("SceneTitle", "Prompt", "NegativePrompt", "FramePrefix", "KeyframeSource"), HOSTILE)
+    everywhere["KeyframeSource"] = HOSTILE.replace("\x00", "").replace("\ud800", "")
+    page = page_of(
+        tmp_path,
+        **everywhere,
+        Warnings=[HOSTILE],
+        Errors=[HOSTILE],
+        HistoryErrors=[HOSTILE],
+        AttemptSummaries=[
+            {"Attempt": HOSTILE, "Frames": HOSTILE, "Server": HOSTILE, "End": HOSTILE, "Error": HOSTILE}
+            | {"QueueStart": "2026-11-01T10:20:30.000Z", "QueueEnd": "2026-11-01T10:20:32.000Z", "PromptId": HOSTILE}
+        ],
+    )
+    page.encode("utf-8")
+    told = Page(page)
+    assert told.all("script") == []
+    assert all("onerror" not in attributes for _, attributes in told.tags)
+    assert all((picture["src"] or "").startswith("data:image/jpeg;base64,") for picture in told.all("img"))
+    assert sum("<script>alert(1)</script>" in said for said in told.said) >= 8
+    assert "\x00" not in page
+
+
+def test_nothing_is_fetched_from_outside_and_links_stay_in_the_run(tmp_path: Path) -> None:
+    frames(tmp_path, "a_00001_.png", "javascript:alert(1)_00001_.png")
+    told = Page(page_of(tmp_path))
+    (policy,) = [one["content"] for one in told.all("meta") if one.get("http-equiv")]
+    assert policy is not None and policy.startswith("default-src 'none'; img-src data:;")
+    assert not told.all("link") and not told.all("script") and not told.all("iframe")
+    for _, attributes in told.tags:
+        for name in ("src", "href"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("./", "#", "data:image/jpeg;base64,")), value
+
+
+def test_it_shows_frames_tries_policy_telemetry_warnings_and_a_timeline(tmp_path: Path) -> None:
+    frames(tmp_path, *(f"a_{number:05}_.png" for number in range(1, 31)))
+    page = page_of(tmp_path, Warnings=["the prompt reaches no input"])
+    told = Page(page)
+    assert len(told.all("img")) == 12
+    for expected in (
+        "and 18 more in ",
+        "error: node 3 (KSampler): it broke",
+        "max wait seconds",
+        "24,000 MB before, 22,600 MB after (-1,400.0 MB)",
+        "the prompt reaches no input",
+        "a finding",
+        "Timeline",
+    ):
+        assert any(expected in said for said in told.said), expected
+    (bar,) = [one for one in told.all("a") if one.get("class") == "warn"]
+    assert bar["href"] == "#scene-001" and "attempt 1: error" in (bar["title"] or "")
+
+
+def test_a_scene_without_frames_or_with_broken_ones_has_its_place(tmp_path: Path) -> None:
+    assert "The lamp" in page_of(tmp_path)
+    folder = tmp_path / "scene-001" / "generated-frames-attempt-1"
+    folder.mkdir(parents=True)
+    (folder / "a_00001_.png").write_bytes(b"no picture")
+    (folder / "film.mp4").write_bytes(b"x")
+    told = Page(page_of(tmp_path))
+    assert told.all("img") == []
+    assert {"./scene-001/generated-frames-attempt-1/film.mp4"} <= {one.get("href") for one in told.all("a")}
+
+
+def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
+    frames(tmp_path, "a_00001_.png")
+    assert page_of(tmp_path) == page_of(tmp_path)
+
+
+def test_a_large_prompt_is_cut_and_says_so(tmp_path: Path) -> None:
+    page = page_of(tmp_path, Prompt="x" * 1_000_000)
+    assert len(page) < 100_000
+    assert "980000 characters more" in page
+
+
+def test_a_text_is_escaped_and_html_is_not_twice() -> None:
+    assert tag("p", "<b>", Html("<i></i>"), None, [1, "&"]) == "<p>&lt;b&gt;<i></i>1&amp;</p>"
+    assert tag("a", "x", href='"><script>', class_="c") == '<a href="&quot;&gt;&lt;script&gt;" class="c">x</a>'
+    assert text("\x00\ud800") == "\ufffd\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("path", "link"),
+    [("a b/ü#?.png", "./a%20b/%C3%BC%23%3F.png"), ("javascript:alert(1)", "./javascript%3Aalert%281%29")],
+)
+def test_a_file_s_name_is_never_a_scheme(path: str, link: str) -> None:
+    assert link_to(path) == link
+
+
+def test_pictures_are_spread_from_the_first_to_the_last() -> None:
+    names = [str(number) for number in range(100)]
+    assert spread(names, 3) == ["0", "50", "99"]
+    assert spread(names, 1) == ["0"]
+    assert spread(names[:2], 3) == ["0", "1"]
+
+
+def test_a_bomb_of_a_picture_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("1", (9000, 9000)).save(tmp_path / "a.png")
+    assert thumbnail(tmp_path / "a.png") is None
+    assert thumbnail(tmp_path / "b.png") is None
+
+
+def test_json_of_the_metadata_is_enough_for_a_page(tmp_path: Path) -> None:
+    model = ArtifactMetadata.model_validate_json(json.dumps(METADATA))
+    assert "story-1" in render(model, resolve({}), tmp_path)
