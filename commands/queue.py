@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from ..runner.attempts import Outcome, SceneRun, keep_best, run_scene
 from ..runner.comfy_client import ComfyClient, ServerError
-from ..runner.metadata import SCENE_ID, Written, write_run
+from ..runner.metadata import SCENE_ID, Written, write_checks, write_run
 from ..runner.policy import Policy, PolicyError, resolve
 from ..runner.run_folder import RunFolder
 from ..runner.workflow import WorkflowError, read_workflow, unknown_classes
@@ -98,7 +98,9 @@ async def _run(url: str, job: _Job, runs_dir: Path | None) -> None:
             fail("unknown_node", "; ".join(unknown), FAILED)
         by_record = await client.has_recorder()
         job.output.mkdir(parents=True, exist_ok=True)
-        job.folder = RunFolder.make(runs_dir) if runs_dir is not None else None
+        if runs_dir is not None:
+            job.folder = RunFolder.make(runs_dir)
+            write_checks(job.folder, job.name, job.graph, job.stats)
         debug = job.folder.path / SCENE_ID if job.folder else job.output
         batch = {"run_id": job.folder.run_id, "scene_id": SCENE_ID} if job.folder else {}
         scene = SceneRun(job.graph, job.output, debug, job.wait_for_marker, batch)
@@ -116,7 +118,7 @@ def _finish(job: _Job) -> list[str]:
         return []
     frames = keep_best(job.outcome, job.output)
     if job.folder is not None:
-        write_run(job.folder, job.policy, job.outcome, Written(job.name, job.graph, job.output, frames, job.stats))
+        write_run(job.folder, job.policy, job.outcome, Written(job.name, job.output, frames))
     return frames
 
 

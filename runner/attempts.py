@@ -156,8 +156,7 @@ async def _try(
     after: Seen | None = None
     start, began = now(), time.monotonic()
     try:
-        await _track_and_collect(client, policy, scene, attempt, by_record, say)
-        after = await asyncio.to_thread(outside.look, "after")
+        after = await _track_and_collect(client, policy, scene, attempt, by_record, say, outside)
     except asyncio.CancelledError:
         attempt.tracked.error = attempt.tracked.error or "the runner was interrupted"
         with contextlib.suppress(ServerError):
@@ -175,8 +174,15 @@ async def _try(
 
 
 async def _track_and_collect(
-    client: ComfyClient, policy: Policy, scene: SceneRun, attempt: Attempt, by_record: bool, say: Callable[[str], None]
-) -> None:
+    client: ComfyClient,
+    policy: Policy,
+    scene: SceneRun,
+    attempt: Attempt,
+    by_record: bool,
+    say: Callable[[str], None],
+    outside: Outside,
+) -> Seen:
+    """What is seen of the GPU after the end; that and the history are asked for while files are collected."""
     extra = {"run_recorder": {**scene.batch, "attempt": attempt.number, "policy": dict(policy.values)}}
     tracker = Tracker(client, policy, say)
     try:
@@ -186,15 +192,28 @@ async def _track_and_collect(
         tracked = attempt.tracked = await tracker.follow(attempt.prompt_id, by_record)
     finally:
         await tracker.close()
-    if tracked.end in ("success", "error", "interrupted"):
-        say("collecting")
-        ours = any(isinstance(node, dict) and node.get("class_type") == OUR_NODE for node in scene.graph.values())
-        due = tracked.end == "success" and (ours or tracked.marker_due or scene.wait_for_marker)
-        due = due and (bool(tracked.files) or attempt.refused_part is None)  # nothing was saved, so nothing is marked
-        disk = await asyncio.to_thread(output_folder, client.url, await client.system_stats_or_none())
-        collector = Collector(client, policy, attempt.folder, scene.debug_folder, disk)
-        await collector.collect(attempt.prompt_id, tracked.files, tracked.marker_paths, due, attempt.collected)
+    beside = (
+        asyncio.ensure_future(tracker.keep_history(attempt.prompt_id, tracked)),
+        asyncio.ensure_future(asyncio.to_thread(outside.look, "after")),
+    )
+    try:
+        if tracked.end in ("success", "error", "interrupted"):
+            say("collecting")
+            await _collect(client, policy, scene, attempt)
+    finally:
+        _, after = await asyncio.gather(*beside)
     attempt.success = _is_success(policy, attempt)
+    return after
+
+
+async def _collect(client: ComfyClient, policy: Policy, scene: SceneRun, attempt: Attempt) -> None:
+    tracked = attempt.tracked
+    ours = any(isinstance(node, dict) and node.get("class_type") == OUR_NODE for node in scene.graph.values())
+    due = tracked.end == "success" and (ours or tracked.marker_due or scene.wait_for_marker)
+    due = due and (bool(tracked.files) or attempt.refused_part is None)  # nothing was saved, so nothing is marked
+    disk = await asyncio.to_thread(output_folder, client.url, await client.stats_or_none())
+    collector = Collector(client, policy, attempt.folder, scene.debug_folder, disk)
+    await collector.collect(attempt.prompt_id, tracked.files, tracked.marker_paths, due, attempt.collected)
 
 
 async def _post(client: ComfyClient, scene: SceneRun, attempt: Attempt, extra: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ from .disk import copy_with_times, is_same_file, sync_files
 from .policy import Policy
 
 MARKER_POLL_SECONDS = 0.2
+THREADS = 2
+"""That copy from the server's own folder."""
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 AT_ONCE = 4
 """Files that are fetched at a time: to open and close one takes longer than to move its bytes."""
@@ -131,8 +134,43 @@ class Collector:
             elif got.files:
                 self._check_room(got.files[0], len(left))
                 await asyncio.to_thread(self._look_on_disk, file)
+        left = await self._copy_what_is_there(left, got)
         there = await _several([self._fetch(file, got) for file in left], AT_ONCE)
         return missing + [file for file, is_there in zip(left, there, strict=True) if not is_there]
+
+    async def _copy_what_is_there(self, files: list[OutputFile], got: Collected) -> list[OutputFile]:
+        """Copy from the server's own folder, on a thread for all of them; those that are left. Raises OSError."""
+        if self._disk is None or not self._disk_proved:
+            return files
+        stop = threading.Event()
+        shares = [files[number::THREADS] for number in range(THREADS)]
+        copying = asyncio.gather(*(asyncio.to_thread(self._copy_all, share, got, stop) for share in shares))
+        try:
+            left = await asyncio.shield(copying)
+        except BaseException:
+            stop.set()
+            await asyncio.wait([copying])
+            raise
+        return [file for some in left for file in some]
+
+    def _copy_all(self, files: list[OutputFile], got: Collected, stop: threading.Event) -> list[OutputFile]:
+        left = []
+        for file in files:
+            if stop.is_set():
+                break
+            try:
+                target = self._place(file)
+                target.parent.mkdir(parents=True, exist_ok=True)
+            except PrefixError:  # told where it is fetched
+                left.append(file)
+                continue
+            temporary = target.parent / temporary_name()
+            if self._copy(file, temporary):
+                temporary.replace(target)
+                got.files.append(file.relative)
+            else:
+                left.append(file)
+        return left
 
     def _look_on_disk(self, file: OutputFile) -> None:
         """Believe in the server's output folder once a file that it sent lies there, too."""
@@ -163,7 +201,7 @@ class Collector:
         temporary = target.parent / temporary_name()
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            if not (await self._copy(file, temporary) or await self._view(file, temporary)):
+            if not await self._view(file, temporary):
                 return False
             temporary.replace(target)
         except ServerError:
@@ -174,17 +212,18 @@ class Collector:
             got.files.append(file.relative)
         return True
 
-    async def _copy(self, file: OutputFile, temporary: Path) -> bool:
+    def _copy(self, file: OutputFile, temporary: Path) -> bool:
         """From the server's own folder; false where it isn't there, or not ours to read. Raises OSError."""
-        if self._disk is None or not self._disk_proved:
-            return False
+        assert self._disk is not None
         try:
-            return await asyncio.to_thread(copy_with_times, self._disk / file.relative, temporary) > 0
+            if copy_with_times(self._disk / file.relative, temporary):
+                return True
         except OSError as error:
-            remove(temporary)
             if error.errno in FULL:
+                remove(temporary)
                 raise
-            return False
+        remove(temporary)
+        return False
 
     async def _view(self, file: OutputFile, temporary: Path) -> bool:
         """By `/view`; false where it isn't there, or is empty. Raises ServerError and OSError."""

@@ -67,6 +67,7 @@ class ComfyClient:
         token = os.environ.get("RUN_RECORDER_TOKEN")
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._session: aiohttp.ClientSession | None = None
+        self._stats: dict[str, Any] | None = None
         self._refused_parts: dict[str, str] = {}
 
     async def __aenter__(self) -> ComfyClient:
@@ -110,14 +111,15 @@ class ComfyClient:
         status, body = await self.json("GET", "/system_stats")
         if status != 200 or not isinstance(body, dict) or "devices" not in body:
             raise ServerError("not_comfyui", f"{self.url} is no ComfyUI (/system_stats answered {status})")
+        self._stats = body
         return body
 
-    async def system_stats_or_none(self) -> dict[str, Any] | None:
-        """The same; null where it doesn't say."""
-        try:
-            return await self.system_stats()
-        except ServerError:
-            return None
+    async def stats_or_none(self) -> dict[str, Any] | None:
+        """What it said of itself when it was last asked, else what it says now; null where it doesn't."""
+        if self._stats is None:
+            with contextlib.suppress(ServerError):
+                await self.system_stats()
+        return self._stats
 
     async def has_recorder(self) -> bool:
         """Whether the server has our routes."""

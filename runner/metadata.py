@@ -22,7 +22,7 @@ from ..telemetry.run_contract import (
 from .archive import write_archive
 from .attempts import Outcome
 from .policy import Policy
-from .run_folder import LATEST, METADATA, RESULTS, SUMMARY, RunFolder, to_json, write_atomically
+from .run_folder import LATEST, METADATA, RESULTS, SUMMARY, RunFolder, to_json, write_atomically, write_together
 from .run_lines import run_lines
 from .scene_record import SceneAsked, history_path, scene_record
 from .track import now
@@ -35,18 +35,16 @@ class Written:
     """What a run of one graph was about."""
 
     story_id: str
-    graph: Mapping[str, Any]
     output: Path
     frames: list[str]
-    system_stats: Mapping[str, Any]
 
 
 def write_run(folder: RunFolder, policy: Policy, outcome: Outcome, written: Written) -> None:
-    """Write the folder of a run of one graph, whole."""
+    """Write what a run of one graph came to, beside what `write_checks` wrote before it."""
     best = outcome.best
+    beside: dict[Path, str] = {}
     if best.tracked.history is not None:
-        write_atomically(folder.path / history_path(SCENE_ID), to_json(best.tracked.history))
-    _write_checks(folder.path, written)
+        beside[folder.path / history_path(SCENE_ID)] = to_json(best.tracked.history)
     asked = SceneAsked(SCENE_ID, written.story_id)
     output = str(written.output.resolve())
     scene = scene_record(asked, policy, outcome, frames=len(written.frames), folder=output)
@@ -57,38 +55,56 @@ def write_run(folder: RunFolder, policy: Policy, outcome: Outcome, written: Writ
         File="story/story.json",
         StoryDir="story",
     )
-    write_run_files(folder, policy, story, [scene])
+    write_run_files(folder, policy, story, [scene], beside=beside)
     write_run_archive(folder, succeeded=best.success)
 
 
-def _write_checks(path: Path, written: Written) -> None:
-    """The story, and what the checks before a run of one graph found."""
-    results = path / RESULTS
-    story = {"id": written.story_id, "scenes": [{"id": SCENE_ID, "title": written.story_id, "prompt": ""}]}
-    write_atomically(path / "story" / "story.json", to_json(story))
-    mapping = {"Nodes": len(written.graph), "Mapped": [], "Note": "one graph as it is: nothing is mapped into it"}
-    write_atomically(results / "mapping-preflight.json", to_json(mapping))
-    write_atomically(results / "mapping-preflight.log", f"{len(written.graph)} nodes; nothing is mapped\n")
-    write_atomically(results / "comfyui-status.json", to_json(written.system_stats))
-    write_atomically(results / "comfyui-status.log", "the server answered /system_stats\n")
-    write_atomically(results / "check-preflight.log", "the graph is in API format, and the server answers\n")
+def write_checks(folder: RunFolder, story_id: str, graph: Mapping[str, Any], stats: Mapping[str, Any]) -> None:
+    """Write the story, and what the checks before a run of one graph found; to be called before it. Raises OSError."""
+    results = folder.path / RESULTS
+    story = {"id": story_id, "scenes": [{"id": SCENE_ID, "title": story_id, "prompt": ""}]}
+    mapping = {"Nodes": len(graph), "Mapped": [], "Note": "one graph as it is: nothing is mapped into it"}
+    write_together(
+        {
+            folder.path / "story" / "story.json": to_json(story),
+            results / "mapping-preflight.json": to_json(mapping),
+            results / "mapping-preflight.log": f"{len(graph)} nodes; nothing is mapped\n",
+            results / "comfyui-status.json": to_json(stats),
+            results / "comfyui-status.log": "the server answered /system_stats\n",
+            results / "check-preflight.log": "the graph is in API format, and the server answers\n",
+        }
+    )
 
 
 def write_run_files(
-    folder: RunFolder, policy: Policy, story: StorySummary, scenes: Sequence[Scene], *, preflight: int = 0
+    folder: RunFolder,
+    policy: Policy,
+    story: StorySummary,
+    scenes: Sequence[Scene],
+    *,
+    preflight: int = 0,
+    beside: Mapping[Path, str] | None = None,
 ) -> ArtifactMetadata:
-    """Write metadata, summary and the logs of the checks. `preflight` is the exit code of the checks before the run."""
+    """Write metadata, summary and the logs of the checks, and before them the files `beside`.
+
+    `preflight` is the exit code of the checks before the run. Raises OSError.
+    """
     path = folder.path
     results = path / RESULTS
     metadata = run_metadata(folder, policy, story, scenes)
-    write_atomically(results / "check-run.log", "\n".join(_run_log(metadata.Scenes)) + "\n")
     text = to_json(plain(metadata))
     wrong = contract_errors(text)
-    write_atomically(results / "check-contract.log", "\n".join(wrong or ["the models accept it"]) + "\n")
-    write_atomically(path / METADATA, text)
     failed = not all(scene.Success for scene in scenes)
     lines = run_lines(metadata, policy, {"preflight": preflight, "run": int(failed), "contract": int(bool(wrong))})
-    write_atomically(path / SUMMARY, "\n".join(lines) + "\n")
+    write_together(
+        {
+            **(beside or {}),
+            results / "check-run.log": "\n".join(_run_log(metadata.Scenes)) + "\n",
+            results / "check-contract.log": "\n".join(wrong or ["the models accept it"]) + "\n",
+            path / METADATA: text,
+            path / SUMMARY: "\n".join(lines) + "\n",
+        }
+    )
     return metadata
 
 

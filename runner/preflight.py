@@ -15,7 +15,7 @@ from .comfy_client import ComfyClient, ServerError
 from .health import check_health
 from .llm import LlmSettings
 from .patching import OUR_NODE, PLACEHOLDER, Mapped
-from .run_folder import to_json, write_atomically
+from .run_folder import to_json, write_together
 from .story import Story
 from .workflow import unknown_classes
 
@@ -247,10 +247,12 @@ def lines(checks: list[Check]) -> list[str]:
 
 def write_preflight(checks: list[Check], results_folder: Path) -> None:
     """Write the checks into a run's `test-results/`. Raises OSError."""
+    files: dict[Path, str] = {}
     for name, of in (("mapping-preflight", MAPPING), ("comfyui-status", STATUS)):
         some = [one for one in checks if one.name in of]
         passed = not any(one.status == "failed" for one in some)
         document = {"Passed": passed, "Checks": [asdict(one) for one in some]}
-        write_atomically(results_folder / f"{name}.json", to_json(document))
-        write_atomically(results_folder / f"{name}.log", "\n".join(lines(some)) + "\n")
-    write_atomically(results_folder / "check-preflight.log", "\n".join(lines(checks)) + "\n")
+        files[results_folder / f"{name}.json"] = to_json(document)
+        files[results_folder / f"{name}.log"] = "\n".join(lines(some)) + "\n"
+    files[results_folder / "check-preflight.log"] = "\n".join(lines(checks)) + "\n"
+    write_together(files)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,18 +56,36 @@ class RunFolder:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file beside its place, flush it, and move it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / temporary_name()
+    """Write a file beside its place, flush it, and move it there. Raises OSError."""
+    write_together({path: text})
+
+
+def write_together(files: Mapping[Path, str]) -> None:
+    """Write files, each whole or not at all, in their order; all are flushed before the first is moved to its place.
+
+    To flush ten files that were just written takes little more than to flush one. Raises OSError.
+    """
+    temporaries: dict[Path, Path] = {}
     try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporaries[path] = path.parent / temporary_name()
+            with temporaries[path].open("x", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+        for temporary in temporaries.values():
+            _sync(temporary)
+        for path, temporary in temporaries.items():
+            temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+    for folder in dict.fromkeys(path.parent for path in files):
+        sync_folder(folder)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def to_json(document: Any) -> str:

@@ -51,6 +51,7 @@ class Tracker:
         self._news: object = None
         self._seen_pending = True
         self._broken = False
+        self._given_up = False
         self._socket = client.web_socket()
         self._heard_at: float | None = None
         """When the end was heard that the history doesn't have yet."""
@@ -71,6 +72,7 @@ class Tracker:
         while told.end == "unknown":
             heard = self._listened(prompt_id)
             if self._over(told, heard):
+                self._given_up = True
                 return told
             began = time.monotonic()
             try:
@@ -89,7 +91,6 @@ class Tracker:
                 told.error = f"the prompt is neither queued, running nor in the history: {told.end}"
             if told.end == "unknown":
                 await self._pause(prompt_id, began, by_record)
-        await self._keep_history(prompt_id, told)
         return told
 
     @property
@@ -178,8 +179,13 @@ class Tracker:
         _take_history(entry, told)
         return True
 
-    async def _keep_history(self, prompt_id: str, told: Tracked) -> None:
-        """The history is kept beside the files; that it isn't there is no failure of the prompt."""
+    async def keep_history(self, prompt_id: str, told: Tracked) -> None:
+        """The history is kept beside the files; that it isn't there is no failure of the prompt. Raises nothing.
+
+        Of a prompt that was given up there is none to ask for.
+        """
+        if self._given_up:
+            return
         try:
             told.history = told.history or await self._client.history(prompt_id)
         except ServerError as error:

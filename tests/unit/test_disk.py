@@ -67,6 +67,10 @@ def test_only_the_same_bytes_and_time_are_the_same_file(tmp_path: Path) -> None:
     os.utime(other, (100, 100))
     assert is_same_file(one, other, 100.0)
     assert not is_same_file(one, other, 101.0)
+    os.utime(other, (100, 100.5))
+    assert is_same_file(one, other, 100.0) and is_same_file(one, other, 101.0), "rounded either way"
+    assert not is_same_file(one, other, 102.0)
+    os.utime(other, (100, 100))
     assert not is_same_file(one, other, None)
     other.write_bytes(b"framE")
     os.utime(other, (100, 100))
@@ -92,7 +96,7 @@ async def server(tmp_path: Path) -> AsyncIterator[tuple[str, Path, list[str]]]:
     (folder / "shot").mkdir(parents=True)
     for number in range(10):
         (folder / "shot" / f"a{number}.png").write_bytes(b"frame %d" % number)
-        os.utime(folder / "shot" / f"a{number}.png", ns=(1, 1_700_000_000_000_000_001 + number))
+        os.utime(folder / "shot" / f"a{number}.png", ns=(1, 1_700_000_000_400_000_001 + number))
     asked: list[str] = []
 
     async def view(request: web.Request) -> web.StreamResponse:
