@@ -172,12 +172,23 @@ def _run(given: Asked, *, as_json: bool) -> int:
 @contextlib.contextmanager
 def going(given: Asked) -> Iterator[tuple[runs.Run, Findings]]:
     """Do a run, and lend it with what its validation found. Raises CommandError where it was interrupted."""
-    begun: runs.Run | None = None
     try:
         begun, warnings = _interruptible(_begin(given))
+    except _InterruptedError:
+        raise CommandError("interrupted", "interrupted", INTERRUPTED) from None
+    try:
         for line in warnings:
             err.print(f"warning: {line}", markup=False)
         err.print(f"run {begun.folder.run_id} in {begun.folder.path}", markup=False)
+        yield begun, _whole(begun)
+    finally:
+        begun.close()
+
+
+def _whole(begun: runs.Run) -> Findings:
+    """Render, and write the run's files, as far as that goes. Raises CommandError that says how to go on."""
+    hint = f"run-recorder run --resume {begun.folder.path}"
+    try:
         try:
             with _progress(begun) as say:
                 _interruptible(runs.render(begun, say))
@@ -188,13 +199,12 @@ def going(given: Asked) -> Iterator[tuple[runs.Run, Findings]]:
             with contextlib.suppress(OSError):  # what is there is kept and recorded, as far as the disk lets us
                 runs.finish(begun)
             raise
-        yield begun, runs.finish(begun)
+        return runs.finish(begun)
     except _InterruptedError:
-        hint = f"; run-recorder run --resume {begun.folder.path}" if begun is not None else ""
-        raise CommandError("interrupted", f"interrupted{hint}", INTERRUPTED) from None
-    finally:
-        if begun is not None:
-            begun.close()
+        raise CommandError("interrupted", f"interrupted; to go on: {hint}", INTERRUPTED) from None
+    except OSError as error:
+        where = f"{error.filename or begun.folder.path}: {error.strerror or error}"
+        raise CommandError("io", f"{where}; what is rendered is kept, to go on: {hint}", BAD_USE) from None
 
 
 class _InterruptedError(Exception):
