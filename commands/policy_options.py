@@ -15,6 +15,10 @@ PollInterval = Annotated[str | None, typer.Option(envvar="SCENE_HISTORY_POLL_INT
 MaxAttempts = Annotated[str | None, typer.Option(envvar="SCENE_HISTORY_MAX_ATTEMPTS")]
 PostExecution = Annotated[str | None, typer.Option(envvar="SCENE_POST_EXECUTION_TIMEOUT_SECONDS")]
 RetryBudget = Annotated[str | None, typer.Option(envvar="SCENE_RETRY_BUDGET")]
+FrameWait = Annotated[
+    str | None,
+    typer.Option(help="The longest wait for frames after a success, whatever the other limits allow."),
+]
 Knob = Annotated[str | None, typer.Option()]
 
 

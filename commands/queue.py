@@ -13,16 +13,24 @@ import typer
 from ..runner.attempts import Outcome, SceneRun, keep_best, run_scene
 from ..runner.comfy_client import ComfyClient, ServerError
 from ..runner.metadata import SCENE_ID, Written, write_checks, write_run
-from ..runner.policy import KNOBS, Given, Policy, PolicyError, Source, resolve
+from ..runner.policy import Policy, PolicyError, resolve
 from ..runner.run_folder import RunFolder
 from ..runner.workflow import WorkflowError, read_workflow, unknown_classes
 from ..telemetry.run_contract import plain
 from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, err, fail, out, print_json
+from .policy_options import (
+    FrameWait,
+    Knob,
+    MaxAttempts,
+    MaxWait,
+    PollInterval,
+    PostExecution,
+    RetryBudget,
+    given_policy,
+)
 from .progress import showing
 from .prompts import AsJson, Comfyui
 from .server import DEFAULT_URL, Server, infos_of
-
-SOURCES: dict[str, Source] = {"COMMANDLINE": "option", "ENVIRONMENT": "environment"}
 
 
 @dataclass(slots=True)
@@ -47,27 +55,21 @@ def queue(
     wait_for_done_marker: Annotated[
         bool, typer.Option("--wait-for-done-marker", help="Wait for a marker even where none is announced.")
     ] = False,
-    max_wait_seconds: Annotated[str | None, typer.Option(envvar="SCENE_MAX_WAIT_SECONDS")] = None,
-    history_poll_interval_seconds: Annotated[
-        str | None, typer.Option(envvar="SCENE_HISTORY_POLL_INTERVAL_SECONDS")
-    ] = None,
-    history_max_attempts: Annotated[str | None, typer.Option(envvar="SCENE_HISTORY_MAX_ATTEMPTS")] = None,
-    post_execution_timeout_seconds: Annotated[
-        str | None, typer.Option(envvar="SCENE_POST_EXECUTION_TIMEOUT_SECONDS")
-    ] = None,
-    scene_retry_budget: Annotated[str | None, typer.Option(envvar="SCENE_RETRY_BUDGET")] = None,
-    done_marker_timeout_seconds: Annotated[str | None, typer.Option()] = None,
-    stability_seconds: Annotated[str | None, typer.Option()] = None,
-    stability_retries: Annotated[str | None, typer.Option()] = None,
-    frame_wait_timeout_seconds: Annotated[
-        str | None, typer.Option(help="The longest wait for frames after a success, whatever the other limits allow.")
-    ] = None,
-    frame_floor: Annotated[str | None, typer.Option()] = None,
+    max_wait_seconds: MaxWait = None,
+    history_poll_interval_seconds: PollInterval = None,
+    history_max_attempts: MaxAttempts = None,
+    post_execution_timeout_seconds: PostExecution = None,
+    scene_retry_budget: RetryBudget = None,
+    done_marker_timeout_seconds: Knob = None,
+    stability_seconds: Knob = None,
+    stability_retries: Knob = None,
+    frame_wait_timeout_seconds: FrameWait = None,
+    frame_floor: Knob = None,
     as_json: AsJson = False,
 ) -> int:
     """Queue a graph, follow it, collect its files, and print its telemetry; exit 0 if it succeeded, else 1."""
     try:
-        policy = resolve(_given(context), fast_iteration=fast_iteration)
+        policy = resolve(given_policy(context), fast_iteration=fast_iteration)
         graph = read_workflow(workflow, infos_of(comfyui))
     except PolicyError as error:
         fail("invalid_parameter", str(error))
@@ -86,15 +88,6 @@ def queue(
             _finish(job)
         raise CommandError("io", f"{error.filename or output}: {error.strerror or error}", BAD_USE) from None
     return _told(job, _finish(job), as_json=as_json)
-
-
-def _given(context: typer.Context) -> Given:
-    """Each knob's value, and where typer found it."""
-    given = {}
-    for knob in KNOBS:
-        source = context.get_parameter_source(knob.name)
-        given[knob.name] = (context.params.get(knob.name), SOURCES.get(source.name if source else "", "default"))
-    return given
 
 
 async def _run(url: str, job: _Job, runs_dir: Path | None) -> None:

@@ -29,7 +29,16 @@ from ..runner.validate import Findings, UncheckableError
 from ..runner.workflow import WorkflowError, read_workflow
 from ..telemetry.run_contract import Scene
 from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, err, fail, out, print_json, table
-from .policy_options import Knob, MaxAttempts, MaxWait, PollInterval, PostExecution, RetryBudget, given_policy
+from .policy_options import (
+    FrameWait,
+    Knob,
+    MaxAttempts,
+    MaxWait,
+    PollInterval,
+    PostExecution,
+    RetryBudget,
+    given_policy,
+)
 from .prompts import AsJson
 from .server import DEFAULT_URL, Server, infos_of
 
@@ -89,7 +98,7 @@ def run(
     done_marker_timeout_seconds: Knob = None,
     stability_seconds: Knob = None,
     stability_retries: Knob = None,
-    frame_wait_timeout_seconds: Knob = None,
+    frame_wait_timeout_seconds: FrameWait = None,
     frame_floor: Knob = None,
     as_json: AsJson = False,
 ) -> int:
@@ -172,12 +181,12 @@ def going(given: Asked) -> Iterator[tuple[runs.Run, Findings]]:
         try:
             with _progress(begun) as say:
                 _interruptible(runs.render(begun, say))
-        except OSError:
-            with contextlib.suppress(OSError):  # what is there is kept and recorded, as far as the disk lets us
-                runs.finish(begun)
-            raise
         except _InterruptedError:
             runs.finish(begun)
+            raise
+        except Exception:
+            with contextlib.suppress(OSError):  # what is there is kept and recorded, as far as the disk lets us
+                runs.finish(begun)
             raise
         yield begun, runs.finish(begun)
     except _InterruptedError:

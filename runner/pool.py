@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
-Verdict = Literal["done", "failed"]
+Verdict = Literal["done", "failed", "lost"]
+"""Lost: the server has gone, or did not let the scene be begun; another takes it."""
 PROBE_SECONDS = 1.0
 GONE_SECONDS = 5.0
 """A server that takes no connection for so long has gone; one that is only slow to answer, loading a model, hasn't."""
@@ -25,6 +26,7 @@ class Work(Protocol):
     """A scene that waits for a server."""
 
     losses: int
+    """How often a server was lost under it; the scene looks at it to know why it is cancelled."""
 
     @property
     def name(self) -> str:
@@ -87,7 +89,7 @@ class Pool:
             scene = await self._next(server)
             if scene is None:
                 return
-            verdict: Verdict | Literal["lost"] = "failed"
+            verdict: Verdict = "failed"
             try:
                 verdict = await self._watched(server, scene)
             finally:
@@ -97,7 +99,7 @@ class Pool:
         self._alive.discard(server)
         await self._tell()
 
-    def _take(self, scene: Work, verdict: Verdict | Literal["lost"]) -> None:
+    def _take(self, scene: Work, verdict: Verdict) -> None:
         if verdict == "lost" and scene.losses < MOST_LOSSES:
             self.left.appendleft(scene)
         elif verdict != "done" and self._fail_fast:
@@ -144,7 +146,7 @@ class Pool:
                 await self._changed.wait()
         return None
 
-    async def _watched(self, server: str, scene: Work) -> Literal["done", "failed", "lost"]:
+    async def _watched(self, server: str, scene: Work) -> Verdict:
         """Do a scene, as long as its server is there."""
         working = asyncio.ensure_future(self._work(server, scene))
         watching = asyncio.create_task(until_gone(server))

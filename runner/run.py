@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,13 +17,13 @@ from ..telemetry.temporaries import sweep
 from . import report, video
 from .attempts import SceneRun
 from .comfy_client import ComfyClient, ServerError
-from .keyframes import make_keyframe, upload_keyframe
 from .metadata import write_run_archive, write_run_files
-from .patching import OUR_NODE, Mapped, patch, read_mapping
+from .patching import OUR_NODE, Mapped, read_mapping
 from .plan import MAPPING, STORY, WORKFLOW, Plan, PlanError, read_plan, shown, write_plan
 from .policy import Policy
 from .pool import Pool, Verdict, Work
 from .run_folder import METADATA, SUMMARY, RunFolder, write_atomically
+from .scene_graph import SceneGraph, copy_keyframes, needs_keyframe, prefix_of
 from .scene_job import SceneJob
 from .scene_record import SceneAsked
 from .story import Scene, Story, read_story, seed_of
@@ -33,8 +32,6 @@ from .validate import Findings, validate_files, validate_run
 from .workflow import read_workflow
 
 LOCK = ".run.lock"
-KEYFRAME, KEYFRAME_FIELD, KEYFRAME_NAME = "__KEYFRAME_IMAGE__", "keyframe", "keyframe"
-DEFAULT_SIZE = (512, 512)
 Say = Callable[[str, str], None]
 """Who speaks (a server, or a scene on it), and what it says."""
 
@@ -101,47 +98,43 @@ def begin(
     The keyframes that the story gives, relative to `place`, are copied; null: it gives none.
     """
     folder = RunFolder.make(runs)
-    lock = _locked(folder.path)
-    write_atomically(folder.path / STORY, story.model_dump_json(indent=2) + "\n")
-    if mapping is not None:
-        plan.Mapping = MAPPING + mapping.suffix
-        shutil.copyfile(mapping, folder.path / plan.Mapping)
-    if place is not None and needs_keyframe(workflow, read_mapping(mapping) if mapping else None):
-        _copy_keyframes(folder, story, place)
-    write_plan(folder.path, plan, workflow)
-    return _run(folder, plan, story, workflow, lock)
-
-
-def _copy_keyframes(folder: RunFolder, story: Story, place: Path) -> None:
-    for scene in story.scenes:
-        if scene.keyframe:
-            given = place / scene.keyframe
-            target = folder.path / scene.id / f"{KEYFRAME_NAME}{given.suffix.lower()}"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(given, target)
+    with _locked(folder.path) as lock:
+        write_atomically(folder.path / STORY, story.model_dump_json(indent=2) + "\n")
+        if mapping is not None:
+            plan.Mapping = MAPPING + mapping.suffix
+            shutil.copyfile(mapping, folder.path / plan.Mapping)
+        if place is not None and needs_keyframe(workflow, read_mapping(mapping) if mapping else None):
+            copy_keyframes(folder, story, place)
+        write_plan(folder.path, plan, workflow)
+        return _run(folder, plan, story, workflow, lock)
 
 
 def resume(path: Path, change: Callable[[Plan], None]) -> Run:
     """Go on with a run; `change` may alter its plan. Raises PlanError, and what reading its files raises."""
     plan = read_plan(path)
     folder = RunFolder.of(path)
-    lock = _locked(folder.path)
-    change(plan)
-    write_plan(folder.path, plan)
-    sweep(folder.path, recursive=True)
-    run = _run(folder, plan, read_story(folder.path / STORY), read_workflow(folder.path / WORKFLOW), lock)
-    for job in run.jobs:
-        job.load()
-    return run
+    with _locked(folder.path) as lock:
+        change(plan)
+        write_plan(folder.path, plan)
+        sweep(folder.path, recursive=True)
+        run = _run(folder, plan, read_story(folder.path / STORY), read_workflow(folder.path / WORKFLOW), lock)
+        for job in run.jobs:
+            job.load()
+        return run
 
 
-def _locked(folder: Path) -> FileLock:
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[FileLock]:
+    """The run's lock, which the run keeps unless this fails."""
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
+        yield lock
     except Timeout:
         raise PlanError("busy", f"{folder} is being worked on by another process") from None
-    return lock
+    except BaseException:
+        lock.release()
+        raise
 
 
 def _run(folder: RunFolder, plan: Plan, story: Story, workflow: Mapping[str, Any], lock: FileLock) -> Run:
@@ -173,10 +166,16 @@ async def render(run: Run, say: Say) -> None:
 
         async def work(name: str, scene: Work) -> Verdict:
             assert isinstance(scene, SceneJob)
-            say(f"{scene.name} on {name}", "begun")
-            await _render(run, servers[name], scene, scenes[scene.name], say)
+            who = f"{scene.name} on {name}"
+            say(who, "begun")
+            try:
+                await _render(run, servers[name], scene, scenes[scene.name], lambda text: say(who, text))
+            except ServerError as error:  # before its prompt was there, or was found again
+                scene.trouble, scene.losses = str(error), scene.losses + 1
+                say(who, str(error))
+                return "lost"
             verdict: Verdict = "done" if scene.done else "failed"
-            say(f"{scene.name} on {name}", verdict)
+            say(who, verdict)
             return verdict
 
         async def up(name: str) -> bool:
@@ -194,29 +193,19 @@ async def render(run: Run, say: Say) -> None:
         finally:
             for job in missing:
                 if job.record is None:
-                    job.end(why)
+                    job.end(job.trouble or why)
 
 
-async def _render(run: Run, server: Server, job: SceneJob, scene: Scene, say: Say) -> None:
-    prefix, keyframe = prefix_of(run, scene), None
-    if needs_keyframe(run.template, run.mapping):
-        picture = await _keyframe(run, scene)
-        keyframe = await upload_keyframe(server.client, picture, run.folder.run_id, scene.id)
-        job.asked = replace(job.asked, keyframe=picture.relative_to(run.folder.path).as_posix())
-    add = run.plan.AddMarker and OUR_NODE in server.classes
-    patched = patch(
-        run.template,
-        scene,
-        prefix=prefix,
-        seed=seed_of(run.story, scene),
-        keyframe=keyframe,
-        mapping=run.mapping,
-        add_marker=add,
-    )
+async def _render(run: Run, server: Server, job: SceneJob, scene: Scene, say: Callable[[str], None]) -> None:
+    """One scene on one server. Raises ServerError where it can't even be begun there."""
+    makes = SceneGraph(run.template, run.mapping, run.folder, seed_of(run.story, scene))
+    patched = await makes.on(server.client, scene, add_marker=run.plan.AddMarker and OUR_NODE in server.classes)
+    prefix = prefix_of(run.folder, scene)
     job.asked = replace(
         job.asked,
         prefix=prefix if prefix in str(patched.graph) else None,
         prefix_is_ours=patched.prefixes_ours,
+        keyframe=makes.keyframe,
         warnings=tuple(patched.warnings),
     )
     graph = SceneRun(
@@ -226,41 +215,7 @@ async def _render(run: Run, server: Server, job: SceneJob, scene: Scene, say: Sa
         batch={"run_id": run.folder.run_id, "scene_id": scene.id},
         prefix=prefix if patched.prefixes_ours else None,
     )
-
-    def tell(text: str) -> None:
-        say(f"{scene.id} on {shown(server.client.url)}", text)
-
-    await job.run(server.client, graph, by_record=server.by_record, say=tell)
-
-
-def prefix_of(run: Run, scene: Scene) -> str:
-    """Under which a scene's files are saved on the server: no other run's are there."""
-    return f"{run.folder.run_id}_{scene.id}"
-
-
-def needs_keyframe(template: Mapping[str, Any], mapping: list[Mapped] | None) -> bool:
-    """Whether a template has a place for a picture."""
-    return KEYFRAME in str(template) or any(one.field == KEYFRAME_FIELD for one in mapping or ())
-
-
-async def _keyframe(run: Run, scene: Scene) -> Path:
-    """The scene's picture in the run's folder: the given one, or one that is made."""
-    folder = run.folder.path / scene.id
-    given = sorted(folder.glob(f"{KEYFRAME_NAME}.*"))
-    if given:
-        return given[0]
-    folder.mkdir(parents=True, exist_ok=True)
-    return await asyncio.to_thread(make_keyframe, scene, _size(run.template), folder / f"{KEYFRAME_NAME}.png")
-
-
-def _size(template: Mapping[str, Any]) -> tuple[int, int]:
-    """The workflow's: that of the first node that has a width and a height in pixels."""
-    for node in template.values():
-        inputs = node.get("inputs") or {}
-        width, height = inputs.get("width"), inputs.get("height")
-        if isinstance(width, int) and isinstance(height, int) and min(width, height) > 0:
-            return width, height
-    return DEFAULT_SIZE
+    await job.run(server.client, graph, by_record=server.by_record, say=say)
 
 
 async def _cancel_strays(run: Run, client: ComfyClient, name: str) -> None:

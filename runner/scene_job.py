@@ -52,6 +52,8 @@ class SceneJob:
     before: Scene | None = None
     """What an earlier process made of it: not a success."""
     losses: int = 0
+    trouble: str | None = None
+    """What a server said when the scene couldn't even be begun there."""
 
     @property
     def name(self) -> str:

@@ -19,6 +19,7 @@ from filelock import FileLock
 from PIL import Image
 from run_recorder.cli import main
 from run_recorder.runner import archive, collect
+from run_recorder.runner.comfy_client import ComfyClient
 from run_recorder.telemetry.run_contract import ArtifactMetadata
 from run_recorder.telemetry.times import parse
 
@@ -283,6 +284,24 @@ def test_a_keyframe_is_made_or_taken_and_reaches_the_server(ran: Ran, one: Host)
     with Image.open(ran.frames(1)[0]) as picture:
         assert picture.size == (512, 512)
     assert ran.errors() == []
+
+
+def test_a_server_that_takes_no_keyframe_fails_its_scenes_and_says_why(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> tuple[int, None]:
+        return 507, None
+
+    monkeypatch.setattr(ComfyClient, "upload", full)
+    graph = Graph()
+    graph.save(graph.add("LoadImage", image="__KEYFRAME_IMAGE__"), "__SCENE_PREFIX__")
+    ran.run(scenes(2), graph)
+    assert ran.code == 1, ran.told
+    assert [scene["Errors"] for scene in ran.metadata["Scenes"]] == [
+        [f"{ran.hosts[0].url} answered 507 to POST /upload/image"]
+    ] * 2
+    monkeypatch.undo()
+    assert ran.resume().code == 0, ran.told
 
 
 def test_a_keyframe_that_is_no_picture_ends_the_run_before_anything_is_made(ran: Ran) -> None:
