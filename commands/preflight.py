@@ -18,7 +18,7 @@ from ..runner.story import Scene, Story, StoryError, read_story, seed_of
 from ..runner.workflow import WorkflowError, read_workflow
 from .output import DONE, FAILED, fail, out, print_json
 from .prompts import AsJson, Comfyui
-from .server import DEFAULT_URL, Server
+from .server import DEFAULT_URL, Server, infos_of
 
 SIGNS = {"passed": "[green]passed[/]", "warning": "[yellow]warning[/]", "failed": "[red]failed[/]"}
 STANDING_IN = Scene(id="scene-001", prompt="preflight", expected_frames=1)
@@ -35,7 +35,7 @@ def check(
 ) -> int:
     """Check workflow, mapping, server, models, disk, GPU and language model; exit 1 where one check failed."""
     try:
-        template = read_workflow(workflow) if workflow is not None else {}
+        template = read_workflow(workflow, infos_of(comfyui)) if workflow is not None else {}
         mapped = read_mapping(mapping) if mapping is not None else None
         told = read_story(story) if story is not None else None
         llm = LlmSettings.from_environment()

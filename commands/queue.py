@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from ..runner.attempts import Outcome, SceneRun, keep_best, run_scene
 from ..runner.comfy_client import ComfyClient, ServerError
@@ -29,8 +28,9 @@ from .policy_options import (
     RetryBudget,
     given_policy,
 )
+from .progress import showing
 from .prompts import AsJson, Comfyui
-from .server import DEFAULT_URL, Server
+from .server import DEFAULT_URL, Server, infos_of
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ def queue(
     """Queue a graph, follow it, collect its files, and print its telemetry; exit 0 if it succeeded, else 1."""
     try:
         policy = resolve(given_policy(context), fast_iteration=fast_iteration)
-        graph = read_workflow(workflow)
+        graph = read_workflow(workflow, infos_of(comfyui))
     except PolicyError as error:
         fail("invalid_parameter", str(error))
     except WorkflowError as error:
@@ -104,11 +104,7 @@ async def _run(url: str, job: _Job, runs_dir: Path | None) -> None:
         debug = job.folder.path / SCENE_ID if job.folder else job.output
         batch = {"run_id": job.folder.run_id, "scene_id": SCENE_ID} if job.folder else {}
         scene = SceneRun(job.graph, job.output, debug, job.wait_for_marker, batch)
-        with err.status("queued") as status:
-
-            def say(text: str) -> None:
-                status.update(escape(text))
-
+        with showing() as say:
             await run_scene(client, job.policy, scene, job.outcome, say, by_record=by_record)
 
 

@@ -40,7 +40,7 @@ from .policy_options import (
     given_policy,
 )
 from .prompts import AsJson
-from .server import DEFAULT_URL, Server
+from .server import DEFAULT_URL, Server, infos_of
 
 NEWS_SECONDS = 0.1
 """The line that is written over shows news at most so often."""
@@ -237,7 +237,7 @@ async def _begin(given: Asked) -> tuple[runs.Run, list[str]]:
 async def _new(given: Asked) -> runs.Run:
     policy = resolve(given.knobs, fast_iteration=given.fast_iteration)
     assert given.workflow is not None
-    template = read_workflow(given.workflow)
+    template = read_workflow(given.workflow, infos_of((given.servers or [DEFAULT_URL])[0]))
     mapping = read_mapping(given.mapping) if given.mapping is not None else None
     servers = given.servers or [DEFAULT_URL]
     told = await preparing.tell_story(given.source)

@@ -7,7 +7,7 @@ import http.client
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
@@ -91,6 +91,16 @@ class Server:
             status, prompt = self.get("telemetry", "prompts", prompt_id, "wait", query=query, seconds=poll + 30)
             if status == 200 or left <= poll:
                 return status == 200, prompt
+
+
+def infos_of(url: str) -> Callable[[], Mapping[str, Any]]:
+    """What a server says of its node classes, once it is asked for. That raises CommandError."""
+
+    def ask() -> Mapping[str, Any]:
+        _, told = Server(url).get("object_info")
+        return told if isinstance(told, dict) else {}
+
+    return ask
 
 
 def _has_good_port(parts: SplitResult) -> bool:

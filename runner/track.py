@@ -15,6 +15,7 @@ from ..telemetry.contract import Prompt
 from ..telemetry.times import iso, milliseconds
 from .comfy_client import ComfyClient, OutputFile, ServerError
 from .policy import Policy
+from .step import Step
 from .web_socket import Heard
 
 End = Literal["success", "error", "interrupted", "cancelled", "lost", "maxWait", "attemptLimit", "refused", "unknown"]
@@ -115,7 +116,9 @@ class Tracker:
         if heard.progress and heard.end is None:
             node, value, most = heard.progress
             steps = "" if value is None else f", {value} of {most}"
-            self._progress(heard.progress, f"running: node {node}{steps}")
+            self._progress(
+                heard.progress, Step(f"running: node {node}{steps}", str(node), _number(value), _number(most))
+            )
         return heard
 
     def _over(self, told: Tracked, heard: Heard) -> bool:
@@ -162,7 +165,8 @@ class Tracker:
         node = record.current_node
         news = (record.status, node and node.node_id, node and node.value)
         at = f": node {node.node_id} ({node.class_type}), {node.value or 0:g} of {node.max or 0:g}" if node else ""
-        self._progress(news, f"{record.status}{at}")
+        sentence = f"{record.status}{at}"
+        self._progress(news, Step(sentence, node.node_id, node.value, node.max) if node else sentence)
         return True
 
     # ------------------------------------------------------------ ComfyUI's own
@@ -199,6 +203,10 @@ class Tracker:
 def now() -> str:
     """This moment, as the contracts write it."""
     return iso(milliseconds(time.time()))
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _take_record(record: Prompt, told: Tracked) -> None:

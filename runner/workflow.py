@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import json
-from collections.abc import Iterable, Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 64 * 1024 * 1024
+CONVERT_SECONDS = 120
+EXPORT = "in ComfyUI, Workflow > Export (API) writes the API format"
+INSTALL = "; or pip install comfy-cli, which converts it"
+_CONVERT = (
+    "import json, sys; given = json.load(sys.stdin); "
+    "from comfy_cli.workflow_to_api import convert_ui_to_api as convert; "
+    "told = json.dumps(convert(given['workflow'], given['infos'])); sys.stdout.write('\\n' + told)"
+)
 
 
 class WorkflowError(Exception):
@@ -19,8 +30,12 @@ class WorkflowError(Exception):
         self.kind = kind
 
 
-def read_workflow(path: Path) -> dict[str, Any]:
-    """The graph in a file. Raises WorkflowError for a file that can't be read, is no JSON, or holds no API graph."""
+def read_workflow(path: Path, infos: Callable[[], Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """The graph in a file. Raises WorkflowError for a file that can't be read, is no JSON, or holds no API graph.
+
+    One in the editor's format is converted, where comfy-cli is installed and `infos` gives what the server says of its
+    node classes; whatever `infos` raises is passed on.
+    """
     try:
         with path.open("rb") as file:
             text = file.read(MOST_BYTES).decode("utf-8-sig")
@@ -30,8 +45,9 @@ def read_workflow(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise WorkflowError("invalid_workflow", f"{path} is no JSON: {str(error).splitlines()[0]}") from None
     if isinstance(graph, dict) and isinstance(graph.get("nodes"), list):
-        how = "in ComfyUI, Workflow > Export (API) writes the API format"
-        raise WorkflowError("editor_format", f"{path} is in the editor's format; {how}")
+        if infos is None or importlib.util.find_spec("comfy_cli") is None:
+            raise WorkflowError("editor_format", f"{path} is in the editor's format; {EXPORT}{INSTALL}")
+        graph = _converted(path, graph, infos())
     if isinstance(graph, dict) and set(graph) <= {"prompt", "extra_data", "client_id"} and "prompt" in graph:
         graph = graph["prompt"]
     if not isinstance(graph, dict) or not graph:
@@ -40,6 +56,27 @@ def read_workflow(path: Path) -> dict[str, Any]:
         if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
             raise WorkflowError("invalid_workflow", f"{path}: node {node_id!r} has no class_type; is it API format?")
     return graph
+
+
+def _converted(path: Path, document: object, infos: Mapping[str, Any]) -> Any:
+    """By comfy-cli's own converter, in a process of its own."""
+    given = json.dumps({"workflow": document, "infos": infos})
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _CONVERT],
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=CONVERT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise WorkflowError("editor_format", f"{path}: comfy-cli could not convert it ({error}); {EXPORT}") from None
+    try:
+        return json.loads(done.stdout.rpartition("\n")[2])
+    except ValueError:
+        why = done.stderr.strip().rpartition("\n")[2][:300]
+        raise WorkflowError("editor_format", f"{path}: comfy-cli could not convert it ({why}); {EXPORT}") from None
 
 
 def unknown_classes(graph: Mapping[str, Any], known: Iterable[str]) -> list[str]:

@@ -1,6 +1,8 @@
 """What the runner refuses before it queues anything, and the policy's knobs."""
 
+import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,57 @@ def test_nobody_at_the_address_is_an_error_of_its_own(tmp_path: Path, capfd: pyt
     assert main(["queue", str(path), "--json", "--comfyui", "http://127.0.0.1:9", "--output", str(tmp_path / "o")]) == 2
     assert json.loads(capfd.readouterr().out)["error"]["type"] == "unavailable"
     assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
+
+
+# ---------------------------------------------------------------- the editor's format, where comfy-cli is installed
+
+EDITOR = {"nodes": [{"id": 1, "type": "EmptyImage"}], "links": []}
+
+
+@pytest.fixture
+def converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A function that installs a comfy-cli whose converter has this body."""
+
+    def install(body: str) -> None:
+        package = tmp_path / "packages" / "comfy_cli"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "workflow_to_api.py").write_text(f"def convert_ui_to_api(workflow, object_info):\n    {body}\n")
+        monkeypatch.syspath_prepend(str(package.parent))
+        monkeypatch.setenv("PYTHONPATH", str(package.parent))
+
+    return install
+
+
+def editor_file(tmp_path: Path) -> Path:
+    path = tmp_path / "editor.json"
+    path.write_text(json.dumps(EDITOR))
+    return path
+
+
+def test_an_editors_graph_is_converted_by_what_the_server_says(
+    tmp_path: Path, converter: Callable[[str], None]
+) -> None:
+    converter("print('noise'); return {'1': {'class_type': workflow['nodes'][0]['type'], 'inputs': object_info}}")
+    graph = read_workflow(editor_file(tmp_path), lambda: {"said": 1})
+    assert graph == {"1": {"class_type": "EmptyImage", "inputs": {"said": 1}}}
+
+
+@pytest.mark.parametrize(
+    "body", ["raise ValueError('no such class')", "return None", "return {}", "import os; os._exit(3)"]
+)
+def test_a_converter_that_fails_is_said_with_how_to_export(
+    tmp_path: Path, converter: Callable[[str], None], body: str
+) -> None:
+    converter(body)
+    with pytest.raises(WorkflowError) as caught:
+        read_workflow(editor_file(tmp_path), dict)
+    assert caught.value.kind in ("editor_format", "empty_workflow")
+
+
+def test_without_comfy_cli_it_is_said_how_to_export(tmp_path: Path) -> None:
+    if importlib.util.find_spec("comfy_cli") is not None:
+        pytest.skip("comfy-cli is installed here")
+    with pytest.raises(WorkflowError, match=r"Export \(API\).*comfy-cli") as caught:
+        read_workflow(editor_file(tmp_path), dict)
+    assert caught.value.kind == "editor_format"
