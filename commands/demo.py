@@ -30,6 +30,7 @@ from .server import Server
 
 PACKAGE = Path(__file__).parent.parent
 EXAMPLES = PACKAGE / "example_workflows" / "api"
+SENTINEL = "RUN_RECORDER_SENTINEL"
 START_SECONDS = 180.0
 
 
@@ -125,7 +126,9 @@ def _real(comfyui: Path, base: Path, port: int) -> list[str]:
 def _running(command: list[str], base: Path) -> Iterator[subprocess.Popen[bytes]]:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the host would outlive us
     try:
-        with started(command, folder=base, log=base / "server.log", note=base / "server.json") as process:
+        settings = {SENTINEL: os.environ.get(SENTINEL, "on")}
+        places = {"folder": base, "log": base / "server.log", "note": base / "server.json"}
+        with started(command, **places, settings=settings) as process:
             yield process
     finally:
         signal.signal(signal.SIGTERM, before)

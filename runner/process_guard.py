@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,16 +81,24 @@ def _kill(identity: Identity) -> None:
 
 
 @contextlib.contextmanager
-def started(command: Sequence[str], *, folder: Path, log: Path, note: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process, and end it when the block ends.
+def started(
+    command: Sequence[str], *, folder: Path, log: Path, note: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process, and end it when the block ends. `settings` are added to its environment.
 
     Its identity is in `note` meanwhile: what an earlier owner of that file left running, since it was killed itself, is
     ended first.
     """
     end_leftover(note)
+    environment = {**os.environ, **(settings or {})}
     with log.open("ab") as out:
         process = subprocess.Popen(
-            list(command), stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder
+            list(command),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            cwd=folder,
+            env=environment,
         )
     identity = Identity.of(process.pid)
     try:

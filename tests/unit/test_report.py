@@ -15,6 +15,7 @@ from run_recorder.runner.thumbnails import spread, thumbnail
 from run_recorder.runner.validate import Findings
 from run_recorder.telemetry.run_contract import ArtifactMetadata
 
+from ..browser import browsing
 from .run_files import METADATA
 
 HOSTILE = "</title></style></section><script>alert(1)</script><img src=x onerror=alert(2)> \" ' & \u202e\x00 \ud800"
@@ -179,3 +180,33 @@ def test_a_bomb_of_a_picture_is_not_opened(tmp_path: Path, monkeypatch: pytest.M
 def test_json_of_the_metadata_is_enough_for_a_page(tmp_path: Path) -> None:
     model = ArtifactMetadata.model_validate_json(json.dumps(METADATA))
     assert "story-1" in render(model, resolve({}), tmp_path)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_opens_it_from_disk_asks_nobody_and_needs_no_more_than_320_pixels(
+    tmp_path: Path, scheme: str
+) -> None:
+    frames(tmp_path, *(f"{'long' * 20}_{number:05}_.png" for number in range(1, 15)))
+    tries = [
+        {"Attempt": 1, "PromptId": "p" * 36, "Frames": 0, "Server": f"http://{'host' * 30}:8188", "End": "error"}
+        | {"QueueStart": "2026-11-01T10:20:30.000Z", "QueueEnd": "2026-11-01T10:20:32.000Z", "Error": HOSTILE * 5}
+    ] * 2
+    hostile = {"SceneTitle": HOSTILE, "Prompt": HOSTILE * 50, "Errors": [HOSTILE, "x" * 400], "AttemptSummaries": tries}
+    (tmp_path / "report.html").write_text(page_of(tmp_path, **hostile), "utf-8")
+    asked: list[str] = []
+    wrong: list[str] = []
+    with browsing() as browser:
+        page = browser.new_page(viewport={"width": 320, "height": 700}, color_scheme=scheme)
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+        page.goto((tmp_path / "report.html").as_uri())
+        page.locator("details").first.evaluate("one => one.open = true")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
+        assert page.locator("img").count() == 12
+        assert page.locator("img").first.evaluate("one => one.complete && one.naturalWidth") == 240
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert [url for url in asked if not url.startswith("data:")] == [(tmp_path / "report.html").as_uri()]
+    assert wrong == []
+    assert (ground == "rgb(246, 247, 249)") == (scheme == "light")
