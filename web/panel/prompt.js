@@ -1,6 +1,6 @@
 // @ts-check
 /** One prompt: its nodes over time and as a table, what it made, what it cost, and what went wrong. */
-import { h, replace } from "./dom.js";
+import { h, replace, styled } from "./dom.js";
 import { bytes, duration, figure, moment, short, UNKNOWN } from "./format.js";
 import { S } from "./strings.js";
 import { timeline } from "./timeline.js";
@@ -185,11 +185,11 @@ export class PromptView {
   }
 
   timeline() {
-    const { drawn, peak, ticks } = timeline(this.prompt, this.nodes, this.samples, {
+    const { drawn, peak, ticks, total } = timeline(this.prompt, this.nodes, this.samples, {
       label: S.timelineOf, selected: this.selected, onNode: (id) => this.select(id),
     });
     return h("div", { class: "drawn" }, peak ? h("p", { class: "muted" }, `${S.vram}: ${S.peak} ${peak}`) : null, drawn,
-      h("p", { class: "muted axis" }, ticks.map((at) => h("span", null, at === 0 ? "0" : duration(at)))));
+      h("div", { class: "muted axis" }, ticks.map((at) => styled(h("span", { class: at / total > 0.9 ? "last" : null }, at === 0 ? "0" : duration(at)), { left: `${(at / total) * 100}%` }))));
   }
 
   /** @param {string} id */
@@ -349,7 +349,7 @@ export class CompareView {
         right && !right.cached && left && !left.cached ? beside(left.duration_seconds, right.duration_seconds, duration) : text(right)]);
     }
     replace(this.body, h("table", { class: "nodes" },
-      h("thead", null, h("tr", null, h("th", { scope: "col" }, ""), prompts.map((prompt) => h("th", { scope: "col" }, short(prompt.workflow_name || prompt.prompt_id, 40))))),
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, ""), prompts.map((prompt) => h("th", { scope: "col", class: "number" }, short(prompt.workflow_name || prompt.prompt_id, 40))))),
       h("tbody", null, rows.map(([name, left, right]) => h("tr", null, h("th", { scope: "row" }, name), h("td", { class: "number" }, left), h("td", { class: "number" }, right))))));
   }
 }
