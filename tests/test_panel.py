@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -98,6 +100,14 @@ def test_all_of_it_is_small_and_asks_nobody_else() -> None:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text), (
             file.name
         )
+
+
+def test_typescript_finds_no_fault_in_the_types() -> None:
+    tsc = shutil.which("tsc")
+    if tsc is None:
+        pytest.skip("no TypeScript on this machine")
+    done = subprocess.run([tsc, "-p", str(REPO / "web" / "jsconfig.json")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 # ---------------------------------------------------------------- from queueing to the finished prompt
@@ -406,3 +416,45 @@ def test_nothing_is_asked_while_the_tab_is_hidden(host: Host, page: Any, folder:
     ended(host, slow_then_saved(f"{folder}/a", 2.5))
     time.sleep(0.5)
     assert asked == []
+
+
+# ---------------------------------------------------------------- in ComfyUI's own page
+
+
+def test_the_sidebar_has_a_tab_that_follows_a_prompt_and_selects_a_node(
+    start_host: Any, host_kind: str, browser: Any
+) -> None:
+    if host_kind != "real":
+        pytest.skip("the embedded host has no page of ComfyUI's")
+    host = start_host()
+    record = ended(host, saved("shot/a", marker={}))
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{host.port}/")
+    tab = page.locator(".run-recorder-tab-button")
+    tab.wait_for(timeout=90_000)
+    page.wait_for_function("window.app?.graph", timeout=60_000)
+    graph = dict(saved("shot/b"))
+    page.evaluate("graph => window.app.loadApiJson(graph, 'sidebar')", graph)
+    for _ in range(3):  # what a first visit opens
+        page.keyboard.press("Escape")
+    tab.click()
+    page.locator(".row").first.wait_for()
+    assert page.locator(".row").count() == 1
+    second = host.queue(saved("shot/c"))
+    host.wait(second, 60)
+    count_becomes(page.locator(".row"), 2)
+    page.get_by_role("searchbox").fill(record["prompt_id"])
+    count_becomes(page.locator(".row"), 1)
+    page.locator(".row").first.click()
+    page.locator("table.nodes").wait_for()
+    page.locator("table.nodes").get_by_role("button", name="EmptyImage").click()
+    selected = page.evaluate("Object.values(window.app.canvas.selected_nodes ?? {}).map(node => node.type)")
+    assert selected == ["EmptyImage"]
+    tab.click()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    host.wait(host.queue(saved("shot/d")), 60)
+    page.wait_for_timeout(500)
+    assert not [one for one in asked if "/telemetry/" in one], "closed, it asks nothing"
+    context.close()

@@ -189,7 +189,7 @@ export class PromptView {
       label: S.timelineOf, selected: this.selected, onNode: (id) => this.select(id),
     });
     return h("div", { class: "drawn" }, peak ? h("p", { class: "muted" }, `${S.vram}: ${S.peak} ${peak}`) : null, drawn,
-      h("p", { class: "muted axis" }, ticks.map((at) => h("span", null, duration(at)))));
+      h("p", { class: "muted axis" }, ticks.map((at) => h("span", null, at === 0 ? "0" : duration(at)))));
   }
 
   /** @param {string} id */
@@ -205,7 +205,7 @@ export class PromptView {
     const longest = this.nodes.reduce((most, node) => Math.max(most, node.duration_seconds ?? 0), 0);
     replace(this.table, h("table", { class: "nodes" },
       h("thead", null, h("tr", null, heads.map(([name, text]) => h("th", { scope: "col", class: name === "time" || name === "memory" ? "number" : null, "aria-sort": this.sorted === name ? (name === "order" || name === "class" ? "ascending" : "descending") : null },
-        h("button", { class: "link", title: `${S.sortBy} ${text}`, on: { click: () => this.sort(name) } }, text))))),
+        h("button", { class: "link", title: `${S.sortBy} ${name === "order" ? S.orderLong : text}`, "aria-label": name === "order" ? S.orderLong : null, on: { click: () => this.sort(name) } }, text))))),
       h("tbody", null, nodes.map((node) => this.nodeRow(node, longest)))));
   }
 
@@ -218,7 +218,8 @@ export class PromptView {
 
   /** @param {any} node @param {number} longest */
   nodeRow(node, longest) {
-    const name = node.title && node.title !== node.class_type ? `${node.class_type ?? UNKNOWN} – ${node.title}` : node.class_type ?? node.node_id;
+    const plain = (/** @type {string | null} */ text) => (text ?? "").replace(/\s/g, "").toLowerCase();
+    const name = node.title && plain(node.title) !== plain(node.class_type) ? `${node.class_type ?? UNKNOWN} – ${node.title}` : node.class_type ?? node.node_id;
     const share = longest && node.duration_seconds ? node.duration_seconds / longest : 0;
     const meter = h("meter", { min: 0, max: 1, value: share.toFixed(3), "aria-hidden": "true" });
     const row = h("tr", { "data-node": node.node_id, class: [node.cached ? "cached" : "", node.error ? "failed" : "", this.selected === node.node_id ? "selected" : ""].join(" ") },
