@@ -134,7 +134,7 @@ class SceneJob:
             write_atomically(self.folder.parent / history_path(self.name), to_json(best.tracked.history))
         if best.telemetry is not None and best.telemetry.DoneMarkerPath:
             best.telemetry.DoneMarkerPath = _below(self.folder.parent, best.telemetry.DoneMarkerPath)
-        folder = best.folder.relative_to(self.folder.parent).as_posix()
+        folder = best.folder.relative_to(self.folder.parent).as_posix() if best.folder.is_dir() else None
         record = scene_record(self.asked, self.policy, outcome, frames=len(frames), folder=folder, server=shown(url))
         self.record = self._with_earlier(record)
         result = SceneResult(Files=frames, Scene=self.record)

@@ -35,9 +35,12 @@ class SceneAsked:
 
 
 def scene_record(
-    asked: SceneAsked, policy: Policy, outcome: Outcome, *, frames: int, folder: str, server: str | None = None
+    asked: SceneAsked, policy: Policy, outcome: Outcome, *, frames: int, folder: str | None, server: str | None = None
 ) -> Scene:
-    """A scene over all its tries, as the contract has it. `folder` holds the best one's files, so many as `frames`."""
+    """A scene over all its tries, as the contract has it.
+
+    `folder` holds the best one's files, so many as `frames`; null: it has none.
+    """
     best = outcome.best
     tracked = best.tracked
     assert best.telemetry is not None
