@@ -33,6 +33,7 @@ class Plan(BaseModel):
     Servers: list[str] = Field(min_length=1)
     Knobs: dict[str, int]
     Sources: dict[str, Source]
+    Prefix: str | None = Field(default=None, description="What the names of all files begin with; null: the run's id.")
     AddMarker: bool = True
     FailFast: bool = False
     Mapping: str | None = Field(

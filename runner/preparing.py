@@ -17,7 +17,7 @@ from .plan import STORY, shown
 from .preflight import Check, preflight, write_preflight
 from .run import Run
 from .run_folder import RESULTS
-from .scene_graph import needs_keyframe, prefix_of
+from .scene_graph import needs_keyframe
 from .story import Story, read_story, seed_of, template_story
 from .track import now
 
@@ -141,7 +141,7 @@ async def _check(run: Run, client: ComfyClient) -> list[Check]:
     patched = patch(
         run.template,
         scene,
-        prefix=prefix_of(run.folder, scene),
+        prefix=run.prefix_of(scene),
         seed=seed_of(run.story, scene),
         keyframe=STANDING_IN if needs_keyframe(run.template, run.mapping) else None,
         mapping=run.mapping,

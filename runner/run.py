@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -23,7 +24,7 @@ from .plan import MAPPING, STORY, WORKFLOW, Plan, PlanError, read_plan, shown, w
 from .policy import Policy
 from .pool import Pool, Verdict, Work
 from .run_folder import METADATA, SUMMARY, RunFolder, write_atomically
-from .scene_graph import SceneGraph, copy_keyframes, needs_keyframe, prefix_of
+from .scene_graph import SceneGraph, copy_keyframes, needs_keyframe
 from .scene_job import SceneJob
 from .scene_record import SceneAsked
 from .story import Scene, Story, read_story, seed_of
@@ -79,6 +80,10 @@ class Run:
     """Those of the plan that it is to use."""
     lock: FileLock | None = None
 
+    def prefix_of(self, scene: Scene) -> str:
+        """Under which a scene's files are saved on the server, where the workflow lets us say."""
+        return f"{self.plan.Prefix or self.folder.run_id}_{scene.id}"
+
     @property
     def succeeded(self) -> bool:
         """Whether every scene has succeeded."""
@@ -98,6 +103,7 @@ def begin(
     The keyframes that the story gives, relative to `place`, are copied; null: it gives none.
     """
     folder = RunFolder.make(runs)
+    plan.Prefix = f"{folder.run_id}-{secrets.token_hex(2)}"  # the id alone is another's, too, in another runs folder
     with _locked(folder.path) as lock:
         write_atomically(folder.path / STORY, story.model_dump_json(indent=2) + "\n")
         if mapping is not None:
@@ -198,9 +204,9 @@ async def render(run: Run, say: Say) -> None:
 
 async def _render(run: Run, server: Server, job: SceneJob, scene: Scene, say: Callable[[str], None]) -> None:
     """One scene on one server. Raises ServerError where it can't even be begun there."""
-    makes = SceneGraph(run.template, run.mapping, run.folder, seed_of(run.story, scene))
+    prefix = run.prefix_of(scene)
+    makes = SceneGraph(run.template, run.mapping, run.folder, seed_of(run.story, scene), prefix)
     patched = await makes.on(server.client, scene, add_marker=run.plan.AddMarker and OUR_NODE in server.classes)
-    prefix = prefix_of(run.folder, scene)
     job.asked = replace(
         job.asked,
         prefix=prefix if prefix in str(patched.graph) else None,

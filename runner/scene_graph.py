@@ -20,11 +20,6 @@ PLACEHOLDER, FIELD, NAME = "__KEYFRAME_IMAGE__", "keyframe", "keyframe"
 DEFAULT_SIZE = (512, 512)
 
 
-def prefix_of(folder: RunFolder, scene: Scene) -> str:
-    """Under which a scene's files are saved on the server, where the workflow lets us say."""
-    return f"{folder.run_id}_{scene.id}"
-
-
 def needs_keyframe(template: Mapping[str, Any], mapping: list[Mapped] | None) -> bool:
     """Whether a template has a place for a picture."""
     return PLACEHOLDER in str(template) or any(one.field == FIELD for one in mapping or ())
@@ -48,6 +43,7 @@ class SceneGraph:
     mapping: list[Mapped] | None
     folder: RunFolder
     seed: int
+    prefix: str
     keyframe: str | None = field(default=None, init=False)
     """The picture in the run's folder, once there is one."""
 
@@ -61,7 +57,7 @@ class SceneGraph:
         return patch(
             self.template,
             scene,
-            prefix=prefix_of(self.folder, scene),
+            prefix=self.prefix,
             seed=self.seed,
             keyframe=name,
             mapping=self.mapping,

@@ -521,6 +521,15 @@ def test_an_interrupted_run_cancels_its_own_prompt_only_is_valid_and_goes_on(ran
     assert ran.errors() == []
 
 
+def test_two_runs_of_one_second_in_two_folders_do_not_share_a_name(ran: Ran, one: Host) -> None:
+    names = set()
+    for runs in ("a", "b"):
+        ran.main([*ran.arguments(scenes(1), template()), "--runs-dir", str(ran.tmp / runs)])
+        (folder,) = [path for path in (ran.tmp / runs).iterdir() if path.is_dir()]
+        names |= {json.loads((folder / "artifact-metadata.json").read_text("utf-8"))["Scenes"][0]["FramePrefix"]}
+    assert len(names) == 2
+
+
 def test_two_processes_do_not_work_on_one_run(ran: Ran) -> None:
     ran.run(scenes(1), template())
     with FileLock(ran.folder / ".run.lock"):

@@ -12,7 +12,7 @@ from run_recorder.runner.health import check_health, models_url
 from run_recorder.runner.llm import LlmSettings, SettingError, chat_url, write_story
 from run_recorder.runner.story import template_story
 
-from tests.hosts import REPO
+from ..hosts import REPO
 
 Start = Callable[[str], str]
 
