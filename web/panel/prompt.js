@@ -8,6 +8,7 @@ import { timeline } from "./timeline.js";
 const NEWS_MS = 400;
 const PICTURES = /\.(png|jpe?g|webp|gif|avif|bmp)$/i;
 const MOST_OUTPUTS = 60;
+const ROWS_A_FRAME = 200;
 
 /** @type {Record<string, (one: any, other: any) => number>} */
 const ORDERS = {
@@ -206,7 +207,31 @@ export class PromptView {
     replace(this.table, h("table", { class: "nodes" },
       h("thead", null, h("tr", null, heads.map(([name, text]) => h("th", { scope: "col", class: name === "time" || name === "memory" ? "number" : null, "aria-sort": this.sorted === name ? (name === "order" || name === "class" ? "ascending" : "descending") : null },
         h("button", { class: "link", title: `${S.sortBy} ${name === "order" ? S.orderLong : text}`, "aria-label": name === "order" ? S.orderLong : null, on: { click: () => this.sort(name) } }, text))))),
-      h("tbody", null, nodes.map((node) => this.nodeRow(node, longest)))));
+      this.rows(nodes, longest)));
+  }
+
+  /**
+   * The first rows at once, the others frame by frame: a prompt may have thousands, and nobody sees them yet.
+   * @param {any[]} nodes
+   * @param {number} longest
+   */
+  rows(nodes, longest) {
+    const body = h("tbody", { on: { click: (/** @type {Event} */ event) => this.clicked(event) } });
+    let from = 0;
+    const more = () => {
+      body.append(...nodes.slice(from, from + ROWS_A_FRAME).map((node) => this.nodeRow(node, longest)));
+      from += ROWS_A_FRAME;
+      if (from < nodes.length && (from === ROWS_A_FRAME || body.isConnected)) requestAnimationFrame(more);
+    };
+    more();
+    return body;
+  }
+
+  /** One listener for all rows: a prompt may have thousands. @param {Event} event */
+  clicked(event) {
+    const target = /** @type {Element} */ (event.target);
+    const id = target.closest("button") && target.closest("tr")?.getAttribute("data-node");
+    if (id) this.select(id);
   }
 
   /** @param {string} name */
@@ -221,11 +246,13 @@ export class PromptView {
     const plain = (/** @type {string | null} */ text) => (text ?? "").replace(/\s/g, "").toLowerCase();
     const name = node.title && plain(node.title) !== plain(node.class_type) ? `${node.class_type ?? UNKNOWN} – ${node.title}` : node.class_type ?? node.node_id;
     const share = longest && node.duration_seconds ? node.duration_seconds / longest : 0;
-    const meter = h("meter", { min: 0, max: 1, value: share.toFixed(3), "aria-hidden": "true" });
-    const row = h("tr", { "data-node": node.node_id, class: [node.cached ? "cached" : "", node.error ? "failed" : "", this.selected === node.node_id ? "selected" : ""].join(" ") },
+    const cell = h("td", { class: "number time" }, node.cached ? S.cached : duration(node.duration_seconds));
+    if (share) cell.style.setProperty("--share", share.toFixed(3));
+    const kind = [node.cached ? "cached" : "", node.error ? "failed" : "", this.selected === node.node_id ? "selected" : ""].join(" ").trim();
+    const row = h("tr", { "data-node": node.node_id, class: kind || null },
       h("td", null, node.place + 1),
-      h("td", null, this.nodeLink(node.node_id, name)),
-      h("td", { class: "number" }, node.cached ? S.cached : h("span", null, meter, duration(node.duration_seconds))),
+      h("td", null, h("button", { class: "link" }, `${short(name, 80)} (${short(node.node_id, 40)})`)),
+      cell,
       h("td", { class: "number" }, bytes(node.vram_used_peak_bytes)));
     return row;
   }

@@ -77,20 +77,29 @@ export function timeline(prompt, nodes, samples, more) {
     drawn.append(svg("line", { x1: x(at), x2: x(at), y1: 0, y2: height - AXIS + 4, class: "tick" }));
   }
   if (curve) drawn.append(...curve);
+  /** @type {Map<EventTarget, string>} */
+  const told = new Map();
+  drawn.addEventListener("pointerover", (event) => {
+    const bar = /** @type {Element} */ (event.target);
+    const text = told.get(bar);
+    if (text !== undefined && !bar.firstChild) bar.append(svg("title", null, text));
+  });
   bars.forEach(({ node, from, to }, index) => {
     const name = node.title || node.class_type || node.node_id;
     const kind = node.error ? "bar failed" : node.duration_seconds === null ? "bar open" : "bar";
-    const bar = svg(
-      "rect",
-      {
-        x: x(from), y: top + rows[index] * ROW + 1, width: Math.max(LEAST, x(to) - x(from)), height: ROW - 2,
-        class: more.selected === node.node_id ? `${kind} selected` : kind, "data-node": node.node_id,
-      },
-      svg("title", null, `${name} (${node.node_id}): ${duration(node.duration_seconds)}`),
-    );
-    if (more.onNode) bar.addEventListener("click", () => more.onNode?.(node.node_id));
+    const bar = svg("rect", {
+      x: x(from).toFixed(2), y: top + rows[index] * ROW + 1, width: Math.max(LEAST, x(to) - x(from)).toFixed(2), height: ROW - 2,
+      class: more.selected === node.node_id ? `${kind} selected` : kind, "data-node": node.node_id,
+    });
+    told.set(bar, `${name} (${node.node_id}): ${duration(node.duration_seconds)}`);
     drawn.append(bar);
   });
+  if (more.onNode) {
+    drawn.addEventListener("click", (event) => {
+      const id = /** @type {Element} */ (event.target).getAttribute("data-node");
+      if (id !== null) more.onNode?.(id);
+    });
+  }
   return { drawn, total, peak: curve ? peakOf(samples) : null, ticks: ticks(total) };
 }
 
