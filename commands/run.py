@@ -325,3 +325,5 @@ def show_run(begun: runs.Run, found: Findings) -> None:
     out.print(f"run-summary validation: {'PASS' if found.passed else 'FAIL'}", markup=False)
     for line in found.errors:
         out.print(f"ERROR: {line}", markup=False)
+    if not begun.succeeded:
+        err.print(f"to go on: run-recorder run --resume {begun.folder.path}", markup=False)
