@@ -457,4 +457,11 @@ def test_the_sidebar_has_a_tab_that_follows_a_prompt_and_selects_a_node(
     host.wait(host.queue(saved("shot/d")), 60)
     page.wait_for_timeout(500)
     assert not [one for one in asked if "/telemetry/" in one], "closed, it asks nothing"
+    page.evaluate("window.app.extensionManager.setting.set('run-recorder.badges', true)")
+    page.evaluate("window.app.queuePrompt(0)")
+    page.wait_for_function(
+        "window.app.graph._nodes.every(node => node.type !== 'EmptyImage' || "
+        "node.badges.some(badge => / m?s/.test((typeof badge === 'function' ? badge() : badge).text)))",
+        timeout=30_000,
+    )
     context.close()

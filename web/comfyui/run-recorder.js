@@ -15,12 +15,59 @@ function select(id) {
   app.canvas.centerOnNode?.(node);
 }
 
+const BADGES = "run-recorder.badges";
+const WAIT_SECONDS = 20;
+
+/** What each node of the last prompt took: its badge's text, by the id that it has on the canvas. @type {Map<string, string>} */
+const figures = new Map();
+
+/** Read the record of a prompt of this page once it is whole, and write its figures on the nodes. @param {string} id */
+async function read(id) {
+  if (!app.extensionManager?.setting?.get?.(BADGES)) return;
+  const path = new URL(`telemetry/prompts/${encodeURIComponent(id)}`, base).href;
+  const token = sessionStorage.getItem("run-recorder-token");
+  const headers = /** @type {Record<string, string>} */ (token ? { Authorization: `Bearer ${token}` } : {});
+  try {
+    await fetch(`${path}/wait?timeout=${WAIT_SECONDS}`, { headers });
+    const answer = await fetch(`${path}/nodes`, { headers });
+    if (!answer.ok) return;
+    const { bytes, duration } = await import(new URL("telemetry/panel/format.js", base).href);
+    for (const node of (await answer.json()).items) {
+      if (node.cached || node.duration_seconds === null) continue;
+      const peak = node.vram_used_peak_bytes === null ? "" : ` · ${bytes(node.vram_used_peak_bytes)}`;
+      figures.set(String(node.display_node_id ?? node.node_id), duration(node.duration_seconds) + peak);
+    }
+    app.graph?.setDirtyCanvas?.(true, true);
+  } catch {
+    // the canvas goes on without figures; the panel says what is wrong
+  }
+}
+
 /** @type {any} */
 let panel = null;
 
 app.registerExtension({
   name: "run-recorder.panel",
+  settings: [
+    {
+      id: BADGES,
+      name: "Show each node's last time and peak memory",
+      category: ["Run Recorder", "Canvas", "Badges"],
+      type: "boolean",
+      defaultValue: false,
+      onChange: () => app.graph?.setDirtyCanvas?.(true, true),
+    },
+  ],
+  /** @param {any} node */
+  nodeCreated(node) {
+    const Badge = /** @type {any} */ (window).LGraphBadge;
+    if (!Badge || !Array.isArray(node.badges)) return;
+    node.badges.push(() => new Badge({ text: app.extensionManager?.setting?.get?.(BADGES) ? (figures.get(String(node.id)) ?? "") : "" }));
+  },
   async setup() {
+    for (const kind of ["execution_success", "execution_error"]) {
+      api.addEventListener(kind, (/** @type {any} */ event) => read(event.detail.prompt_id));
+    }
     app.extensionManager?.registerSidebarTab?.({
       id: "run-recorder",
       icon: "pi pi-history",
