@@ -13,7 +13,7 @@ from rich.markup import escape
 from ..runner.comfy_client import ComfyClient
 from ..runner.llm import LlmSettings, SettingError
 from ..runner.patching import Mapped, PatchError, patch, read_mapping
-from ..runner.preflight import Check, preflight, write_preflight
+from ..runner.preflight import Check, given_keyframes, preflight, write_preflight
 from ..runner.story import Scene, Story, StoryError, read_story, seed_of
 from ..runner.workflow import WorkflowError, read_workflow
 from .output import DONE, FAILED, fail, out, print_json
@@ -66,19 +66,28 @@ async def _look(
 ) -> list[Check]:
     scenes = (story.scenes if story is not None else [STANDING_IN]) if template else []
     extra: list[Check] = []
-    graph: dict[str, object] = template
+    graphs: list[dict[str, object]] = []
     for scene in scenes:
         seed = seed_of(story, scene) if story is not None else 1
         done = patch(
             template, scene, prefix=f"preflight/{scene.id}", seed=seed, keyframe="keyframe.png", mapping=mapped
         )
-        graph = done.graph
+        graphs.append(done.graph)
         if story is not None:
             extra += [Check("mapping", "warning", warning) for warning in done.warnings if "keyframe" not in warning]
     async with ComfyClient(url) as client:
         found = await preflight(
-            client, graph, template=template, mapping=mapped, story=story, llm=llm if llm.url else None, output=output
+            client,
+            graphs[0] if graphs else {},
+            template=template,
+            mapping=mapped,
+            story=story,
+            llm=llm if llm.url else None,
+            output=output,
+            more=graphs[1:],
         )
+    if story is not None and any(scene.keyframe for scene in story.scenes):
+        extra.append(await asyncio.to_thread(given_keyframes, story))
     return found + extra
 
 

@@ -29,7 +29,8 @@ CHAT = "/chat/completions"
 MOST_BYTES = 8 * 1024 * 1024
 MOST_BRACES = 2000
 """So many places are tried as the beginning of the object."""
-YES = ("1", "true", "yes", "on")
+YES, NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+MOST_SEED = 2**63 - 1
 _TEXTS = ("title", "summary", "prompt", "negative_prompt", "mood", "camera_movement")
 
 
@@ -55,17 +56,16 @@ class LlmSettings:
     def from_environment(cls, settings: Mapping[str, str] = os.environ) -> LlmSettings:
         """From LOCAL_STORY_PROVIDER_URL and LOCAL_LLM_*. Raises SettingError."""
         given = {name: settings.get(name, "").strip() for name in (URL, MODEL, HEALTHCHECK_URL, SKIP_HEALTHCHECK)}
-        seed = _number(settings, SEED, None, 0, 2**63 - 1)
         timeout = _number(settings, TIMEOUT, DEFAULT_TIMEOUT, 0.1, 86_400)
         temperature = _number(settings, TEMPERATURE, DEFAULT_TEMPERATURE, 0, 5)
         return cls(
             url=chat_url(given[URL], URL) if given[URL] else None,
             model=given[MODEL] or DEFAULT_MODEL,
-            seed=None if seed is None else int(seed),
+            seed=_seed(settings.get(SEED, "").strip()),
             temperature=DEFAULT_TEMPERATURE if temperature is None else temperature,
             timeout_seconds=timeout or DEFAULT_TIMEOUT,
             healthcheck_url=_http(given[HEALTHCHECK_URL], HEALTHCHECK_URL) if given[HEALTHCHECK_URL] else None,
-            skip_healthcheck=given[SKIP_HEALTHCHECK].lower() in YES,
+            skip_healthcheck=_switch(given[SKIP_HEALTHCHECK], SKIP_HEALTHCHECK),
         )
 
 
@@ -80,6 +80,20 @@ def _number(settings: Mapping[str, str], name: str, default: float | None, least
     if not least <= number <= most:
         raise SettingError(f"{name} is {given!r}: a number from {least:g} to {most:g} is accepted")
     return number
+
+
+def _seed(given: str) -> int | None:
+    if not given:
+        return None
+    if not re.fullmatch(r"[0-9]{1,19}", given) or int(given) > MOST_SEED:
+        raise SettingError(f"{SEED} is {given!r}: a whole number from 0 to {MOST_SEED} is accepted")
+    return int(given)
+
+
+def _switch(given: str, name: str) -> bool:
+    if given.lower() not in YES + NO:
+        raise SettingError(f"{name} is {given!r}: 1, true, yes, on, 0, false, no and off are accepted")
+    return given.lower() in YES
 
 
 def _http(url: str, name: str) -> str:

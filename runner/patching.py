@@ -101,11 +101,14 @@ def read_mapping(path: Path) -> list[Mapped]:
     """
     try:
         with path.open("rb") as file:
-            text = file.read(MOST_BYTES).decode("utf-8-sig")
+            content = file.read(MOST_BYTES + 1)
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise PatchError("not_found", [f"{path} can't be read: {error.strerror or error}"]) from None
     except UnicodeDecodeError:
         raise PatchError("invalid_mapping", [f"{path} is no text in UTF-8"]) from None
+    if len(content) > MOST_BYTES:
+        raise PatchError("invalid_mapping", [f"{path} is larger than any mapping ({MOST_BYTES} bytes)"])
     found: list[Mapped] = []
     mistakes: list[str] = []
     for where, entry, name in _entries(_parsed(path, text), path):

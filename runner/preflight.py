@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import difflib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..telemetry.gpu.outside import Outside
-from .comfy_client import ComfyClient, ServerError
+from .comfy_client import ComfyClient, OutputFile, ServerError
+from .disk import output_folder
 from .health import check_health
+from .keyframes import KeyframeError, check_keyframe
 from .llm import LlmSettings
 from .patching import OUR_NODE, PLACEHOLDER, Mapped
 from .run_folder import to_json, write_together
@@ -25,7 +27,10 @@ LEAST_ROOM, FAIR_ROOM = 100 * MIB, 2 * GIB
 LEAST_FREE_VRAM = 0.1
 """Of all of it: less is a warning, since something else is using the card."""
 MOST_SKEW_SECONDS = 5.0
-MAPPING, STATUS = ("node classes", "inputs", "models", "mapping"), ("server", "recorder", "queue", "clock", "gpu")
+GET_PACKS = "install the node packs that bring them, or mend the workflow"
+GET_MODELS = "put the files into the server's models folder, or choose others"
+MAPPING = ("node classes", "inputs", "models", "mapping", "graph", "keyframes")
+STATUS = ("server", "recorder", "queue", "clock", "gpu", "outputs")
 """Which checks go into `mapping-preflight` and into `comfyui-status`; all are in `check-preflight.log`."""
 
 
@@ -49,10 +54,12 @@ async def preflight(
     story: Story | None = None,
     llm: LlmSettings | None = None,
     output: Path,
+    more: Sequence[Mapping[str, Any]] = (),
 ) -> list[Check]:
     """Every check of one server and one graph. Raises nothing of the server's: what it doesn't answer is a check.
 
-    `graph` is what will be queued, `template` what it was made of, `output` where files are collected to.
+    `graph` is what will be queued, `more` are other scenes' graphs, `template` is what they were made of, `output`
+    where files are collected to.
     """
     try:
         stats = await client.system_stats()
@@ -60,8 +67,8 @@ async def preflight(
         advice = "start ComfyUI, or say where it is with --comfyui URL"
         return [Check("server", "failed", str(error), advice), _room(output, story)]
     checks = [_server(client.url, stats)]
-    looks = [_recorder(client, graph), _queue(client), _clock(client)]
-    for look in [_graph(client, graph, template), *looks] if graph else looks:
+    looks = [_recorder(client, graph), _queue(client), _clock(client), _outputs(client, stats)]
+    for look in [_graphs(client, [graph, *more], template), *looks] if graph else looks:
         try:
             checks += await look
         except ServerError as error:
@@ -84,38 +91,41 @@ def _server(url: str, stats: Mapping[str, Any]) -> Check:
 # ---------------------------------------------------------------- the graph
 
 
-async def _graph(client: ComfyClient, graph: Mapping[str, Any], template: Mapping[str, Any] | None) -> list[Check]:
+async def _graphs(
+    client: ComfyClient, graphs: Sequence[Mapping[str, Any]], template: Mapping[str, Any] | None
+) -> list[Check]:
     infos = await client.node_infos()
     if not infos:
         advice = "the graph is checked by the server when it is queued"
         return [Check("node classes", "warning", "the server does not say which node classes it has", advice)]
-    unknown = unknown_classes(graph, infos)
-    if unknown:
-        advice = "install the node packs that bring them, or mend the workflow"
-        classes = Check("node classes", "failed", "; ".join(unknown), advice)
-    else:
-        count = len({node.get("class_type") for node in graph.values()})
-        classes = Check("node classes", "passed", f"all {count} classes of the graph's {len(graph)} nodes are there")
-    missing, absent = [], []
-    for node_id, node in graph.items():
-        info = infos.get(node.get("class_type"))
-        if not isinstance(info, dict):
-            continue
-        given = node.get("inputs") if isinstance(node.get("inputs"), dict) else {}
-        asked = template.get(node_id) if template is not None else None
-        original = asked.get("inputs") if isinstance(asked, dict) else None
-        name = f"node {node_id} ({node['class_type']})"
-        missing += [f"{name}: input {one!r} is missing" for one in _required(info) if one not in given]
-        absent += [f"{name}, {line}" for line in _absent(info, given, original if isinstance(original, dict) else {})]
+    unknown, missing, absent = [], [], []
+    for graph in graphs:
+        unknown += unknown_classes(graph, infos)
+        for node_id, node in graph.items():
+            info = infos.get(node.get("class_type"))
+            if not isinstance(info, dict):
+                continue
+            given = node.get("inputs") if isinstance(node.get("inputs"), dict) else {}
+            asked = template.get(node_id) if template is not None else None
+            original = asked.get("inputs") if isinstance(asked, dict) else None
+            name = f"node {node_id} ({node['class_type']})"
+            missing += [f"{name}: input {one!r} is missing" for one in _required(info) if one not in given]
+            absent += [
+                f"{name}, {line}" for line in _absent(info, given, original if isinstance(original, dict) else {})
+            ]
+    first = graphs[0]
+    count = len({node.get("class_type") for node in first.values()})
     return [
-        classes,
-        Check("inputs", "failed", "; ".join(missing), "export the workflow again, in API format")
-        if missing
-        else Check("inputs", "passed", "no node lacks a required input"),
-        Check("models", "failed", "; ".join(absent), "put the files into the server's models folder, or choose others")
-        if absent
-        else Check("models", "passed", "every file and choice that the graph names is on the server"),
+        _check("node classes", unknown, f"all {count} classes of the graph's {len(first)} nodes are there", GET_PACKS),
+        _check("inputs", missing, "no node lacks a required input", "export the workflow again, in API format"),
+        _check("models", absent, "every file and choice that the graph names is on the server", GET_MODELS),
     ]
+
+
+def _check(name: str, wrong: list[str], good: str, advice: str) -> Check:
+    if wrong:
+        return Check(name, "failed", "; ".join(dict.fromkeys(wrong)), advice)
+    return Check(name, "passed", good)
 
 
 def _inputs(info: Mapping[str, Any], *kinds: str) -> Iterator[tuple[str, Any]]:
@@ -192,6 +202,15 @@ async def _clock(client: ComfyClient) -> list[Check]:
     return [Check("clock", "passed", "the clocks agree")]
 
 
+async def _outputs(client: ComfyClient, stats: Mapping[str, Any]) -> list[Check]:
+    """How files would be had: whether `/view` answers, and whether the server's folder is on this machine."""
+    folder = await asyncio.to_thread(output_folder, client.url, stats)
+    await client.stat(OutputFile("no-such-file.png", ""))
+    if folder is not None:
+        return [Check("outputs", "passed", "files are copied from the server's own folder, once it is proved to be it")]
+    return [Check("outputs", "passed", "files are fetched by /view")]
+
+
 async def _gpu(client: ComfyClient) -> Check:
     seen = await asyncio.to_thread(Outside(client.url, client.headers).look)
     device = seen.device
@@ -235,6 +254,19 @@ def _room(output: Path, story: Story | None) -> Check:
     if free < FAIR_ROOM:
         return Check("disk", "warning", f"{folder}: {found}", "it may become too little")
     return Check("disk", "passed", found)
+
+
+def given_keyframes(story: Story) -> Check:
+    """Whether every picture that a story gives can be read as one."""
+    wrong = []
+    for scene in story.scenes:
+        if scene.keyframe:
+            try:
+                check_keyframe(Path(scene.keyframe), scene.id)
+            except KeyframeError as error:
+                wrong.append(str(error))
+    count = sum(bool(scene.keyframe) for scene in story.scenes)
+    return _check("keyframes", wrong, f"all {count} pictures can be read", "mend the story's paths or the files")
 
 
 # ---------------------------------------------------------------- what is left of it

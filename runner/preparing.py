@@ -136,21 +136,30 @@ async def check_servers(run: Run, answer: list[str]) -> list[str]:
 
 
 async def _check(run: Run, client: ComfyClient) -> list[Check]:
-    scene = run.story.scenes[0]
     add = run.plan.AddMarker and OUR_NODE in await client.node_classes()
-    patched = patch(
-        run.template,
-        scene,
-        prefix=run.prefix_of(scene),
-        seed=seed_of(run.story, scene),
-        keyframe=STANDING_IN if needs_keyframe(run.template, run.mapping) else None,
-        mapping=run.mapping,
-        add_marker=add,
-    )
+    keyframe = STANDING_IN if needs_keyframe(run.template, run.mapping) else None
+    made = [
+        patch(
+            run.template,
+            scene,
+            prefix=run.prefix_of(scene),
+            seed=seed_of(run.story, scene),
+            keyframe=keyframe,
+            mapping=run.mapping,
+            add_marker=add,
+        )
+        for scene in run.story.scenes
+    ]
     found = await preflight(
-        client, patched.graph, template=run.template, mapping=run.mapping, story=run.story, output=run.folder.path
+        client,
+        made[0].graph,
+        template=run.template,
+        mapping=run.mapping,
+        story=run.story,
+        output=run.folder.path,
+        more=[one.graph for one in made[1:]],
     )
-    return found + [Check("graph", "warning" if OLDER_NODE in one else "passed", one) for one in patched.changes]
+    return found + [Check("graph", "warning" if OLDER_NODE in one else "passed", one) for one in made[0].changes]
 
 
 def _line(url: str, check: Check) -> str:

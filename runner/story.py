@@ -132,7 +132,8 @@ def read_story(path: Path) -> Story:
 
 
 def _parsed(path: Path, text: str) -> object:
-    if path.suffix.lower() == ".json" or text.lstrip().startswith("{"):
+    yaml_named = path.suffix.lower() in (".yaml", ".yml")
+    if path.suffix.lower() == ".json" or (text.lstrip().startswith("{") and not yaml_named):
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:

@@ -42,7 +42,7 @@ def written(tmp_path: Path, graph: dict[str, Any], name: str = "graph.json") -> 
 def test_a_good_workflow_passes(host: Host, tmp_path: Path) -> None:
     code, told = run("--workflow", written(tmp_path, saved("a/b")), "--comfyui", host.url, "--output", tmp_path)
     assert (code, told["Passed"]) == (0, True)
-    names = ["server", "node classes", "inputs", "models", "recorder", "queue", "clock", "gpu", "disk"]
+    names = ["server", "node classes", "inputs", "models", "recorder", "queue", "clock", "outputs", "gpu", "disk"]
     assert [one["name"] for one in told["Checks"]] == names
     assert "ComfyUI" in check(told, "server")["found"]
     assert check(told, "recorder")["status"] == "passed"
@@ -87,6 +87,24 @@ def test_a_placeholder_for_a_picture_is_no_missing_file(host: Host, tmp_path: Pa
     graph.save(graph.add("LoadImage", image="__KEYFRAME_IMAGE__"), "__SCENE_PREFIX__")
     code, told = run("--workflow", written(tmp_path, graph), "--comfyui", host.url)
     assert (code, check(told, "models")["status"]) == (0, "passed")
+
+
+def test_every_scene_and_every_picture_of_a_story_is_looked_at(host: Host, tmp_path: Path) -> None:
+    graph = {"1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 1}}}
+    graph["2"] = {"class_type": "PreviewAny", "inputs": {"source": "__SCENE_PROMPT__"}}
+    graph["3"] = {"class_type": "LoadImage", "inputs": {"image": "a.png"}}
+    scenes = [
+        {"id": "scene-001", "prompt": "x", "title": "gone.png"},
+        {"id": "scene-002", "prompt": "y", "title": "lost.png"},
+    ]
+    scenes[1]["keyframe"] = "no-picture.png"
+    story = written(tmp_path, {"scenes": scenes}, "story.json")
+    mapping = written(tmp_path, {"title": {"node": "3", "input": "image"}}, "map.json")
+    options = ["--workflow", written(tmp_path, graph), "--story", story, "--mapping", mapping, "--comfyui", host.url]
+    code, told = run(*options)
+    assert code == 1
+    assert "scene-002" in check(told, "keyframes")["found"] and "no-picture.png" in check(told, "keyframes")["found"]
+    assert check(told, "inputs")["status"] == "passed"
 
 
 def test_prompts_that_wait_are_a_warning(host: Host, tmp_path: Path, folder: str) -> None:

@@ -179,6 +179,9 @@ async def test_skipping_is_told_with_its_reason() -> None:
         ("LOCAL_LLM_TIMEOUT_SECONDS", "0"),
         ("LOCAL_LLM_TIMEOUT_SECONDS", "soon"),
         ("LOCAL_LLM_SEED", "-1"),
+        ("LOCAL_LLM_SEED", "1.5"),
+        ("LOCAL_LLM_SEED", "9223372036854775808"),
+        ("LOCAL_LLM_SKIP_HEALTHCHECK", "banana"),
         ("LOCAL_LLM_TEMPERATURE", "nan"),
         ("LOCAL_STORY_PROVIDER_URL", "ftp://h"),
         ("LOCAL_LLM_HEALTHCHECK_URL", "http://"),
@@ -187,3 +190,8 @@ async def test_skipping_is_told_with_its_reason() -> None:
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=name):
         LlmSettings.from_environment({name: value})
+
+
+def test_a_large_seed_is_kept_to_the_last_digit() -> None:
+    assert LlmSettings.from_environment({"LOCAL_LLM_SEED": "9007199254740993"}).seed == 9007199254740993
+    assert LlmSettings.from_environment({"LOCAL_LLM_SKIP_HEALTHCHECK": "off"}).skip_healthcheck is False

@@ -44,6 +44,12 @@ def test_json_and_yaml_give_the_same_story(tmp_path: Path) -> None:
     assert one.scenes[1].expected_frames is None
 
 
+def test_yaml_may_begin_with_a_brace(tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    path = write(tmp_path, "a.yaml", "{scenes: [{id: scene-001, prompt: a house}]}")
+    assert read_story(path).scenes[0].prompt == "a house"
+
+
 def test_older_spellings_are_read() -> None:
     old = {
         "storyId": "s1",
