@@ -3,6 +3,8 @@
 import importlib
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -149,3 +151,52 @@ def test_the_readmes_commands_are_one_line_each(marker: str) -> None:
     readme = (REPO / "README.md").read_text("utf-8")
     (block,) = re.findall(rf"<!-- {marker} -->\n```sh\n(.*?)```", readme, re.DOTALL)
     assert len(block.strip().splitlines()) == 1
+
+
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as its hosts make them."""
+    found = set()
+    for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").lower()
+        found.add(re.sub(r"[^\w\- ]", "", plain).strip().replace(" ", "-"))
+    return found
+
+
+@pytest.mark.parametrize(
+    "name", sorted(str(path.relative_to(REPO)) for path in [*DOCS.glob("*.md"), REPO / "README.md"])
+)
+def test_every_link_leads_somewhere(name: str) -> None:
+    path = REPO / name
+    text = re.sub(r"```[\s\S]*?```", "", path.read_text("utf-8"))
+    wrong = []
+    for target in (first or second for first, second in LINK.findall(text)):
+        if target.startswith(("http://", "https://")):
+            continue
+        file, _, anchor = target.partition("#")
+        place = (path.parent / file).resolve() if file else path
+        if not place.exists() or (anchor and anchor not in anchors(place.read_text("utf-8"))):
+            wrong.append(target)
+    assert not wrong
+
+
+def test_the_site_is_built_and_has_every_page(tmp_path) -> None:
+    pytest.importorskip("material")
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "-q",
+        "--strict",
+        "-f",
+        str(REPO / "mkdocs.yml"),
+        "-d",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = {path.stem for path in DOCS.glob("*.md")} - {"README"}
+    assert pages <= {path.name for path in tmp_path.iterdir() if path.is_dir()}
