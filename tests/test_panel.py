@@ -1,6 +1,7 @@
 """The panel in a real browser: as a page of its own on both hosts, and in the sidebar of ComfyUI's own page."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -426,12 +427,13 @@ def test_the_sidebar_has_a_tab_that_follows_a_prompt_and_selects_a_node(
 ) -> None:
     if host_kind != "real":
         pytest.skip("the embedded host has no page of ComfyUI's")
-    host = start_host()
+    front_end = os.environ.get("COMFYUI_FRONT_END")  # another version's files, unpacked
+    host = start_host(flags=["--front-end-root", front_end] if front_end else [])
     record = ended(host, saved("shot/a", marker={}))
     context = browser.new_context(viewport={"width": 1400, "height": 900})
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{host.port}/")
-    tab = page.locator(".run-recorder-tab-button")
+    tab = page.locator('button[aria-label^="Run Recorder"]')
     tab.wait_for(timeout=90_000)
     page.wait_for_function("window.app?.graph", timeout=60_000)
     graph = dict(saved("shot/b"))
