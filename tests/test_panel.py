@@ -388,12 +388,16 @@ def test_a_server_that_goes_and_returns(start_host: Any, page: Any) -> None:
     ended(host, saved("before/a"))
     page.goto(url(host))
     rows(page).first.wait_for()
+    unfinished = host.queue(slow_then_saved("before/b", 60.0))
+    page.locator(".row.running").wait_for()
     host.kill()
     page.get_by_text("The connection is lost").wait_for()
     host.restart(same_port=True)
     count_becomes(page.locator(".banner", has_text="connection"), 0, 60)
+    page.locator(".row.abandoned").wait_for()
+    assert host.get(f"/telemetry/prompts/{unfinished}")[1]["status"] == "abandoned"
     ended(host, saved("after/b"))
-    count_becomes(page.locator(".row"), 2)
+    count_becomes(page.locator(".row"), 3)
 
 
 def test_a_route_that_is_missing_costs_only_its_part(host: Host, page: Any, folder: str) -> None:

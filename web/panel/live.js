@@ -19,6 +19,7 @@ export class Live {
     /** @type {AbortController | null} */
     this.reading = null;
     this.last = "";
+    this.wasLost = false;
     /** @type {{ key: string, value: number, at: number }[]} */
     this.steps = [];
   }
@@ -43,10 +44,13 @@ export class Live {
       const last = await this.api.events(
         (event) => this.#apply(event),
         (state) => {
-          const lost = this.connection === "lost" && state === "open";
+          if (state === "lost") this.wasLost = true;
           this.connection = state;
           this.#tell("connection", state);
-          if (lost) this.#load(reading.signal);
+          if (state === "open" && this.wasLost) {
+            this.wasLost = false;
+            this.#load(reading.signal);
+          }
         },
         reading.signal,
         this.last,
