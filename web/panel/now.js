@@ -13,7 +13,7 @@ export class NowView {
   constructor(shared) {
     this.shared = shared;
     this.title = S.now;
-    this.prompt = h("div", { class: "card", "aria-live": "polite" });
+    this.prompt = h("div", { class: "card" });
     this.queue = h("p", { class: "muted" });
     this.figures = h("div", { class: "gauges" });
     this.warnings = h("div", null);
