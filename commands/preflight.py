@@ -12,9 +12,10 @@ from rich.markup import escape
 
 from ..runner.comfy_client import ComfyClient
 from ..runner.llm import LlmSettings, SettingError
-from ..runner.patching import Mapped, PatchError, patch, read_mapping
+from ..runner.patching import Mapped, PatchError, read_mapping
 from ..runner.preflight import Check, given_keyframes, preflight, write_preflight
-from ..runner.story import Scene, Story, StoryError, read_story, seed_of
+from ..runner.scene_graph import on_no_server
+from ..runner.story import Scene, Story, StoryError, read_story
 from ..runner.workflow import WorkflowError, read_workflow
 from .output import DONE, FAILED, fail, out, print_json
 from .prompts import AsJson, Comfyui
@@ -64,27 +65,20 @@ async def _look(
     llm: LlmSettings,
     output: Path,
 ) -> list[Check]:
-    scenes = (story.scenes if story is not None else [STANDING_IN]) if template else []
+    scenes = story if story is not None else Story(scenes=[STANDING_IN])
+    made = on_no_server(template, scenes, mapped, prefix_of=lambda scene: f"preflight/{scene.id}") if template else []
     extra: list[Check] = []
-    graphs: list[dict[str, object]] = []
-    for scene in scenes:
-        seed = seed_of(story, scene) if story is not None else 1
-        done = patch(
-            template, scene, prefix=f"preflight/{scene.id}", seed=seed, keyframe="keyframe.png", mapping=mapped
-        )
-        graphs.append(done.graph)
-        if story is not None:
-            extra += [Check("mapping", "warning", warning) for warning in done.warnings if "keyframe" not in warning]
+    if story is not None:
+        extra += [Check("mapping", "warning", warning) for done in made for warning in done.warnings]
     async with ComfyClient(url) as client:
         found = await preflight(
             client,
-            graphs[0] if graphs else {},
+            [done.graph for done in made],
             template=template,
             mapping=mapped,
             story=story,
             llm=llm if llm.url else None,
             output=output,
-            more=graphs[1:],
         )
     if story is not None and any(scene.keyframe for scene in story.scenes):
         extra.append(await asyncio.to_thread(given_keyframes, story))

@@ -31,7 +31,7 @@ from ..telemetry.marker import (
 from ..telemetry.prefix import PrefixError, PrefixPath, confine, group_of, parse_prefix
 from ..telemetry.temporaries import temporary_name
 from .comfy_client import ComfyClient, OutputFile, ServerError, Stat
-from .disk import copy_with_times, is_same_file, sync_files
+from .disk import copy_with_times, is_same_file, sync_files, take_times
 from .policy import Policy
 
 MARKER_POLL_SECONDS = 0.2
@@ -178,8 +178,7 @@ class Collector:
             fetched, original = self._destination / file.relative, self._disk / file.relative
             self._disk_proved = is_same_file(fetched, original, self._modified)
             if self._disk_proved:
-                stat = original.stat()
-                os.utime(fetched, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+                take_times(original, fetched)
 
     def _check_room(self, first: str, more: int) -> None:
         """Raises OSError where as many more files of the first one's size don't fit, before the disk is full."""

@@ -83,9 +83,14 @@ def is_same_file(fetched: Path, original: Path, modified: float | None) -> bool:
 def copy_with_times(source: Path, target: Path) -> int:
     """Copy a file and its times, to the nanosecond; its size in bytes. Raises OSError."""
     shutil.copyfile(source, target)
+    take_times(source, target)
+    return target.stat().st_size
+
+
+def take_times(source: Path, target: Path) -> None:
+    """Give a file the times of another, to the nanosecond. Raises OSError."""
     stat = source.stat()
     os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    return target.stat().st_size
 
 
 def sync_files(paths: Sequence[Path]) -> None:

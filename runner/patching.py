@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..telemetry.requests import MARKER_CLASS
 from .story import Scene
 
-OUR_NODE = "WriteDoneMarker"
+OUR_NODE = MARKER_CLASS
 OLDER_NODE = "WriteDoneMarker|pysssss"
+KEYFRAME = "__KEYFRAME_IMAGE__"
 PLACEHOLDER = re.compile(r"__[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*__")
 PREFIX_INPUT = "filename_prefix"
 MOST_BYTES = 4 * 1024 * 1024
@@ -67,7 +69,7 @@ class Values:
 
 
 _PLACEHOLDERS: dict[str, Callable[[Values], object]] = {
-    "__KEYFRAME_IMAGE__": lambda values: values.keyframe,
+    KEYFRAME: lambda values: values.keyframe,
     "__SCENE_PREFIX__": lambda values: values.prefix,
     "__SCENE_PROMPT__": lambda values: values.prompt,
     "__NEGATIVE_PROMPT__": lambda values: values.negative_prompt,
@@ -220,7 +222,7 @@ def _fill(graph: dict[str, Any], values: Values) -> tuple[set[str], list[str]]:
         used.add(name)
         value = value_of(values)
         if value is None:
-            why = "it has no keyframe" if name == "__KEYFRAME_IMAGE__" else "it doesn't say expected_frames"
+            why = "it has no keyframe" if name == KEYFRAME else "it doesn't say expected_frames"
             mistakes.append(f"{where}: {name} has no value for {values.scene.id}: {why}")
         return value
 
@@ -284,7 +286,7 @@ def _warn(done: Patched, used: set[str], values: Values) -> None:
     }
     if not any(values.prompt in text for text in texts):
         done.warnings.append(f"{values.scene.id}: its prompt reaches no text input of the workflow")
-    if values.keyframe is not None and not {"__KEYFRAME_IMAGE__", "keyframe"} & used:
+    if values.keyframe is not None and not {KEYFRAME, "keyframe"} & used:
         done.warnings.append(f"{values.scene.id}: its keyframe reaches no input of the workflow")
     if values.scene.seed is not None and not {"__SEED__", "seed"} & used:
         done.warnings.append(f"{values.scene.id}: its seed reaches no input of the workflow")

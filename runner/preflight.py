@@ -47,19 +47,18 @@ class Check:
 
 async def preflight(
     client: ComfyClient,
-    graph: Mapping[str, Any],
+    graphs: Sequence[Mapping[str, Any]],
     *,
     template: Mapping[str, Any] | None = None,
     mapping: list[Mapped] | None = None,
     story: Story | None = None,
     llm: LlmSettings | None = None,
     output: Path,
-    more: Sequence[Mapping[str, Any]] = (),
 ) -> list[Check]:
-    """Every check of one server and one graph. Raises nothing of the server's: what it doesn't answer is a check.
+    """Every check of one server. Raises nothing of the server's: what it doesn't answer is a check.
 
-    `graph` is what will be queued, `more` are other scenes' graphs, `template` is what they were made of, `output`
-    where files are collected to.
+    `graphs` are what will be queued, perhaps nothing, `template` is what they were made of, `output` where files are
+    collected to.
     """
     try:
         stats = await client.system_stats()
@@ -67,8 +66,8 @@ async def preflight(
         advice = "start ComfyUI, or say where it is with --comfyui URL"
         return [Check("server", "failed", str(error), advice), _room(output, story)]
     checks = [_server(client.url, stats)]
-    looks = [_recorder(client, graph), _queue(client), _clock(client), _outputs(client, stats)]
-    for look in [_graphs(client, [graph, *more], template), *looks] if graph else looks:
+    looks = [_recorder(client, graphs), _queue(client), _clock(client), _outputs(client, stats)]
+    for look in [_graphs(client, graphs, template), *looks] if graphs else looks:
         try:
             checks += await look
         except ServerError as error:
@@ -175,10 +174,10 @@ def _choices(told: Any) -> tuple[list[Any] | None, Mapping[str, Any]]:
 # ---------------------------------------------------------------- the server
 
 
-async def _recorder(client: ComfyClient, graph: Mapping[str, Any]) -> list[Check]:
+async def _recorder(client: ComfyClient, graphs: Sequence[Mapping[str, Any]]) -> list[Check]:
     if await client.has_recorder():
         return [Check("recorder", "passed", "Run Recorder is on the server: ends and markers are told at once")]
-    ours = any(node.get("class_type") == OUR_NODE for node in graph.values())
+    ours = any(node.get("class_type") == OUR_NODE for graph in graphs for node in graph.values())
     found = "Run Recorder is not on the server: its ends are heard by the web socket and the history"
     advice = "install it there, or take the Write Done Marker out of the graph" if ours else "install it there for more"
     return [Check("recorder", "warning", found, advice)]

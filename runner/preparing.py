@@ -12,18 +12,16 @@ from .comfy_client import ComfyClient, ServerError
 from .health import check_health
 from .keyframes import check_keyframe
 from .llm import LlmSettings, write_story
-from .patching import OLDER_NODE, OUR_NODE, Mapped, patch
+from .patching import OLDER_NODE, OUR_NODE, Mapped
 from .plan import STORY, shown
 from .preflight import Check, preflight, write_preflight
 from .run import Run
 from .run_folder import RESULTS
-from .scene_graph import needs_keyframe
-from .story import Story, read_story, seed_of, template_story
+from .scene_graph import needs_keyframe, on_no_server
+from .story import Story, read_story, template_story
 from .track import now
 
 GIVEN = "the story is given, so no language model is asked"
-STANDING_IN = "keyframe.png"
-"""The name of a picture while nothing is uploaded yet."""
 
 
 class PreparingError(Exception):
@@ -93,11 +91,9 @@ def try_scenes(template: Mapping[str, Any], story: Story, mapping: list[Mapped] 
 
     Raises PatchError and KeyframeError, before anything is made or queued.
     """
-    wanted = needs_keyframe(template, mapping)
-    for scene in story.scenes:
-        name = STANDING_IN if wanted else None
-        patch(template, scene, prefix=scene.id, seed=seed_of(story, scene), keyframe=name, mapping=mapping)
-        if wanted and scene.keyframe:
+    on_no_server(template, story, mapping, prefix_of=lambda scene: scene.id)
+    for scene in story.scenes if needs_keyframe(template, mapping) else ():
+        if scene.keyframe:
             check_keyframe(place / scene.keyframe, scene.id)
 
 
@@ -137,27 +133,14 @@ async def check_servers(run: Run, answer: list[str]) -> list[str]:
 
 async def _check(run: Run, client: ComfyClient) -> list[Check]:
     add = run.plan.AddMarker and OUR_NODE in await client.node_classes()
-    keyframe = STANDING_IN if needs_keyframe(run.template, run.mapping) else None
-    made = [
-        patch(
-            run.template,
-            scene,
-            prefix=run.prefix_of(scene),
-            seed=seed_of(run.story, scene),
-            keyframe=keyframe,
-            mapping=run.mapping,
-            add_marker=add,
-        )
-        for scene in run.story.scenes
-    ]
+    made = on_no_server(run.template, run.story, run.mapping, prefix_of=run.prefix_of, add_marker=add)
     found = await preflight(
         client,
-        made[0].graph,
+        [one.graph for one in made],
         template=run.template,
         mapping=run.mapping,
         story=run.story,
         output=run.folder.path,
-        more=[one.graph for one in made[1:]],
     )
     return found + [Check("graph", "warning" if OLDER_NODE in one else "passed", one) for one in made[0].changes]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,43 @@ from typing import Any
 from ..telemetry.temporaries import temporary_name
 from .comfy_client import ComfyClient
 from .keyframes import make_keyframe, upload_keyframe
-from .patching import Mapped, Patched, patch
+from .patching import KEYFRAME, Mapped, Patched, patch
 from .run_folder import RunFolder
-from .story import Scene, Story
+from .story import Scene, Story, seed_of
 
-PLACEHOLDER, FIELD, NAME = "__KEYFRAME_IMAGE__", "keyframe", "keyframe"
+FIELD, NAME = "keyframe", "keyframe"
+STANDING_IN = "keyframe.png"
+"""The name of a picture while nothing is uploaded yet."""
 DEFAULT_SIZE = (512, 512)
 
 
 def needs_keyframe(template: Mapping[str, Any], mapping: list[Mapped] | None) -> bool:
     """Whether a template has a place for a picture."""
-    return PLACEHOLDER in str(template) or any(one.field == FIELD for one in mapping or ())
+    return KEYFRAME in str(template) or any(one.field == FIELD for one in mapping or ())
+
+
+def on_no_server(
+    template: Mapping[str, Any],
+    story: Story,
+    mapping: list[Mapped] | None,
+    *,
+    prefix_of: Callable[[Scene], str],
+    add_marker: bool = False,
+) -> list[Patched]:
+    """Every scene's graph as far as it can be made before a picture is uploaded anywhere. Raises PatchError."""
+    keyframe = STANDING_IN if needs_keyframe(template, mapping) else None
+    return [
+        patch(
+            template,
+            scene,
+            prefix=prefix_of(scene),
+            seed=seed_of(story, scene),
+            keyframe=keyframe,
+            mapping=mapping,
+            add_marker=add_marker,
+        )
+        for scene in story.scenes
+    ]
 
 
 def copy_keyframes(folder: RunFolder, story: Story, place: Path) -> None:

@@ -24,15 +24,13 @@ const figures = new Map();
 /** Read the record of a prompt of this page once it is whole, and write its figures on the nodes. @param {string} id */
 async function read(id) {
   if (!app.extensionManager?.setting?.get?.(BADGES)) return;
-  const path = new URL(`telemetry/prompts/${encodeURIComponent(id)}`, base).href;
-  const token = sessionStorage.getItem("run-recorder-token");
-  const headers = /** @type {Record<string, string>} */ (token ? { Authorization: `Bearer ${token}` } : {});
+  const load = (/** @type {string} */ name) => import(new URL(`telemetry/panel/${name}`, base).href);
   try {
-    await fetch(`${path}/wait?timeout=${WAIT_SECONDS}`, { headers });
-    const answer = await fetch(`${path}/nodes`, { headers });
-    if (!answer.ok) return;
-    const { bytes, duration } = await import(new URL("telemetry/panel/format.js", base).href);
-    for (const node of (await answer.json()).items) {
+    const [{ Api }, { bytes, duration }] = await Promise.all([load("api.js"), load("format.js")]);
+    const server = new Api(base);
+    const path = `/prompts/${encodeURIComponent(id)}`;
+    await server.json(`${path}/wait?timeout=${WAIT_SECONDS}`);
+    for (const node of (await server.json(`${path}/nodes`)).items) {
       if (node.cached || node.duration_seconds === null) continue;
       const peak = node.vram_used_peak_bytes === null ? "" : ` · ${bytes(node.vram_used_peak_bytes)}`;
       figures.set(String(node.display_node_id ?? node.node_id), duration(node.duration_seconds) + peak);

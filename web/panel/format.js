@@ -56,6 +56,13 @@ export function milliseconds(iso) {
   return iso ? Date.parse(iso) : null;
 }
 
+const PICTURES = /\.(png|jpe?g|webp|gif|avif|bmp)$/i;
+
+/** Whether an output is a picture that is there to be shown. @param {any} file */
+export function isPicture(file) {
+  return PICTURES.test(file.filename) && file.bytes !== null;
+}
+
 /**
  * A long text, cut in the middle. By code points, so that no character is broken.
  * @param {string | null | undefined} text

@@ -1,7 +1,7 @@
 // @ts-check
 /** Prompts of all sessions, newest first. Only the rows that are seen are in the page, however many there are. */
 import { h, replace, styled } from "./dom.js";
-import { bytes, duration, moment, short } from "./format.js";
+import { bytes, duration, isPicture, moment, short } from "./format.js";
 import { S } from "./strings.js";
 
 export const ROW_HEIGHT = 56;
@@ -10,7 +10,6 @@ const AHEAD = 40;
 const MARGIN = 6;
 const TYPING_MS = 250;
 const NEWS_MS = 300;
-const PICTURES = /\.(png|jpe?g|webp|gif|avif|bmp)$/i;
 
 /** @param {any} prompt */
 export function keyOf(prompt) {
@@ -213,7 +212,7 @@ export class HistoryView {
 
   /** @param {any} prompt @param {number} index */
   row(prompt, index) {
-    const picture = prompt.outputs.find((/** @type {any} */ one) => PICTURES.test(one.filename) && one.bytes !== null && one.subfolder !== "<path>");
+    const picture = prompt.outputs.find((/** @type {any} */ one) => isPicture(one) && one.subfolder !== "<path>");
     const peak = peakOf(prompt);
     const facts = [
       moment(prompt.queued_at ?? prompt.started_at),

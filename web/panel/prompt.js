@@ -1,12 +1,11 @@
 // @ts-check
 /** One prompt: its nodes over time and as a table, what it made, what it cost, and what went wrong. */
 import { h, replace, styled } from "./dom.js";
-import { bytes, duration, figure, moment, short, UNKNOWN } from "./format.js";
+import { bytes, duration, figure, isPicture, moment, short, UNKNOWN } from "./format.js";
 import { S } from "./strings.js";
 import { timeline } from "./timeline.js";
 
 const NEWS_MS = 400;
-const PICTURES = /\.(png|jpe?g|webp|gif|avif|bmp)$/i;
 const MOST_OUTPUTS = 60;
 const ROWS_A_FRAME = 200;
 
@@ -264,7 +263,7 @@ export class PromptView {
     return h("ul", { class: "outputs" }, shown.map((/** @type {any} */ file) => {
       const url = this.shared.api.view(file);
       const name = `${file.subfolder ? `${file.subfolder}/` : ""}${file.filename}`;
-      const picture = PICTURES.test(file.filename) && file.bytes !== null;
+      const picture = isPicture(file);
       return h("li", null, h("a", { href: url, target: "_blank", rel: "noopener noreferrer" },
         picture ? h("img", { alt: short(file.filename, 80), loading: "lazy", src: this.shared.api.view(file, true) }) : h("span", { class: "file", "aria-hidden": "true" }, "▤"),
         h("span", { class: "caption" }, h("bdi", null, short(name, 48)))),

@@ -2,15 +2,12 @@
 /** Everything that the panel says, in one place. */
 export const S = {
   title: "Run Recorder",
-  local: "Everything stays on your machine: nothing is sent anywhere.",
   now: "Now",
   history: "History",
   back: "Back",
-  close: "Close",
   retry: "Try again",
   loading: "Loading",
   never: "not known",
-  none: "none",
 
   statuses: {
     queued: "queued",
@@ -31,7 +28,6 @@ export const S = {
     abandoned: "!",
   },
 
-  connecting: "Connecting to the server",
   lost: "The connection is lost; trying again",
   missingRoute: "This server's Run Recorder doesn't have this yet; an update brings it.",
   noRecorder: "No Run Recorder answers here. Is it installed, and has ComfyUI been started anew since?",
@@ -86,7 +82,6 @@ export const S = {
   markers: "Markers",
   noOutputs: "No file was reported.",
   noMarkers: "This prompt asked for no marker.",
-  marker: "Marker",
   error: "Error",
   inNode: "in node",
   notes: "Notes",
@@ -109,15 +104,12 @@ export const S = {
   compareWith: "Compare with the one chosen before",
   compareChosen: "Chosen. Open another prompt to compare it with.",
   comparing: "Comparison",
-  other: "Other",
-  this: "This",
   remove: "Delete",
   removed: "Deleted",
   undo: "Undo",
   removeFailed: "It could not be deleted",
   gone: "This prompt is not recorded (any more).",
   showOnCanvas: "Show on the canvas",
-  selected: "selected",
 
   badges: {
     DurationSeconds: "Duration",
