@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from ..telemetry.contract import NodeList
 from ..telemetry.database import FILE_NAME, Database
-from ..telemetry.migrations import HEAD, NewerDatabaseError
+from ..telemetry.database_file import ForeignFileError
+from ..telemetry.migrations import HEAD, NewerDatabaseError, OlderDatabaseError
 from ..telemetry.retention import Retention, prune
 from ..telemetry.store import Store
 from ..telemetry.view import node_of, prompt_of
@@ -40,24 +42,28 @@ def _url(where: str) -> str:
     return f"sqlite:///{path}"
 
 
-def _open(where: str) -> tuple[Store, list[str]]:
-    """The store, and the revisions that it had to be brought to."""
+def _open(where: str, how: Callable[[Database], list[str] | None]) -> tuple[Store, list[str]]:
+    """The store, opened in some way, and the revisions that it had to be brought to."""
     try:
         database = Database(_url(where))
-        done = database.open()
-    except ArgumentError:
-        fail("invalid_parameter", "--database: this is no SQLAlchemy URL")
+        done = how(database)
+    except ArgumentError as error:
+        fail("invalid_parameter", f"--database: {error}")
     except NewerDatabaseError as error:
         fail("conflict", f"{error}; install a newer run-recorder", FAILED)
+    except OlderDatabaseError as error:
+        fail("conflict", f"{error}; bring it there with `run-recorder db upgrade`, after a copy", FAILED)
+    except ForeignFileError as error:
+        fail("conflict", f"--database: {error.file.name} {error.what}; nothing was changed")
     except (SQLAlchemyError, OSError) as error:
         fail("unavailable", f"the database can't be opened: {str(error).splitlines()[0]}", FAILED)
-    return Store(database), done
+    return Store(database), done or []
 
 
 @app.command("upgrade")
 def upgrade(database: Where, as_json: AsJson = False) -> int:
     """Bring a database to the newest schema; ComfyUI does so by itself when it starts."""
-    store, done = _open(database)
+    store, done = _open(database, Database.open)
     store.database.close()
     if as_json:
         print_json({"revision": HEAD, "applied": done})
@@ -77,7 +83,7 @@ def prune_database(
     """Forget old records that have ended."""
     if not (prompts or days or size):
         fail("invalid_parameter", "say what to keep: --prompts, --days or --bytes")
-    store, _ = _open(database)
+    store, _ = _open(database, Database.open)
     try:
         gone = prune(store, Retention(prompts or None, days or None, size or None))
         left = store.count()
@@ -95,7 +101,7 @@ def prune_database(
 @app.command("export")
 def export(database: Where) -> int:
     """Write every prompt with its nodes as JSON lines, oldest first."""
-    store, _ = _open(database)
+    store, _ = _open(database, Database.open_to_read)
     try:
         for record, nodes in store.export():
             prompt = prompt_of(record, store.instances([record.instance_id]))

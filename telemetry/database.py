@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, StatementError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InterfaceError, StatementError
+from sqlalchemy.pool import NullPool
 
-from . import migrations
+from . import database_file, migrations
 
 NETWORK_FILE_SYSTEMS = frozenset(
     "nfs nfs3 nfs4 cifs smb smbfs smb2 smb3 afpfs webdav davfs davfs2 9p afs ceph glusterfs lustre gpfs "
@@ -68,7 +69,8 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = make_url(url)
+        """Of an SQLAlchemy URL. Raises ArgumentError for what is none, ImportError where its driver is missing."""
+        self.url = _parsed(url)
         self.backend = self.url.get_backend_name()
         self.on_network = False
         self.is_open = False
@@ -88,38 +90,47 @@ class Database:
     def open(self) -> list[str]:
         """Make the file, private to its user, and bring it to the newest schema; the revisions that were run.
 
-        Raises sqlalchemy.exc.DBAPIError and migrations.NewerDatabaseError.
+        A file that is there already must be ours. Raises sqlalchemy.exc.DBAPIError, OSError,
+        database_file.ForeignFileError and migrations.NewerDatabaseError.
         """
         if self.file is not None:
-            self._make_file(self.file)
+            database_file.prepare(self.file)
+            self.on_network = is_on_network(self.file.parent)
         with self.engine.begin() as connection:
             done = migrations.upgrade(connection)
+            if self.file is not None:
+                _sign(connection)
         self.is_open = True
         self.opened += 1
         return done
 
+    def open_to_read(self) -> None:
+        """Open it so that nothing in it or beside it is changed, whatever is asked afterwards.
+
+        Raises FileNotFoundError where there is none, migrations.OlderDatabaseError for one that would have to be
+        brought to the newest schema first, and what `open` raises.
+        """
+        if self.file is not None:
+            if database_file.examine(self.file) != "ours":
+                raise FileNotFoundError(f"there is no database in {self.file.name}")
+            file = self.file
+            self.engine.dispose()
+            self.engine = create_engine("sqlite://", creator=lambda: _reader(file), poolclass=NullPool)
+        event.listen(self.engine, "begin", _begin_reading)
+        with self.engine.connect() as connection:
+            migrations.require_newest(connection)
+        self.is_open = True
+        self.opened += 1
+
     def set_aside(self) -> Path | None:
-        """Give a corrupt file, and what belongs to it, a name with the date, and make room; null for a server."""
+        """Give a corrupt file, and what belongs to it, a name with the date, and make room; null for a server.
+
+        Raises database_file.ForeignFileError for a file that isn't ours, which stays where it is.
+        """
         if self.file is None:
             return None
         self.close()
-        stem = f"{self.file.name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}"
-        aside, number = self.file.with_name(stem), 1
-        while aside.exists():
-            number += 1
-            aside = self.file.with_name(f"{stem}-{number}")
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            path = self.file.with_name(self.file.name + suffix)
-            if path.exists():
-                path.replace(aside.with_name(aside.name + suffix))
-        return aside
-
-    def _make_file(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if sys.platform != "win32":
-            file.parent.chmod(0o700)
-        self.on_network = is_on_network(file.parent)
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+        return database_file.set_aside(self.file)
 
     def _on_connect(self, connection: Any, _record: Any) -> None:
         connection.isolation_level = None
@@ -198,6 +209,45 @@ def is_fault_of_data(error: BaseException) -> bool:
     if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
         return True
     return isinstance(error, (ValueError, TypeError, OverflowError, RecursionError))
+
+
+def _parsed(url: str) -> URL:
+    """The URL in its parts. Raises ArgumentError, whose message never holds the URL: it may hold a password."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ArgumentError("it is no SQLAlchemy URL, such as sqlite:////folder/file.sqlite3") from None
+    if parsed.get_backend_name() == "sqlite" and (
+        "uri" in parsed.query or str(parsed.database or "").startswith("file:")
+    ):
+        raise ArgumentError("an SQLite URL names a file by its path; file: URIs are not accepted")
+    return parsed
+
+
+def _reader(file: Path) -> sqlite3.Connection:
+    """A connection that reads, and leaves no file beside the database.
+
+    While nobody else has it open there is no log, and the file can be read as it stands; else SQLite reads both.
+    """
+    how = "mode=ro" if database_file.has_log(file) else "mode=ro&immutable=1"
+    connection = sqlite3.connect(
+        f"{file.absolute().as_uri()}?{how}", uri=True, isolation_level=None, check_same_thread=False
+    )
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    return connection
+
+
+def _sign(connection: Connection) -> None:
+    """Note in the database's header whose it is; one that an older version made gets it now."""
+    if connection.exec_driver_sql("PRAGMA application_id").scalar() != database_file.APPLICATION_ID:
+        connection.exec_driver_sql(f"PRAGMA application_id={database_file.APPLICATION_ID}")
+
+
+def _begin_reading(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN")
+    else:
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import stat
 import time
 import uuid
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .contract import Instance
+from .database_file import make_private_folder
+from .guarded_files import regular_status
 
 FOLDER = "instances"
 OLD_SECONDS = 3600
@@ -31,9 +34,14 @@ class InstanceLocks:
         self._own: FileLock | None = None
 
     def begin(self, port: int | None) -> Instance:
-        """Take a new identity and hold its lock until `end` or death. Raises OSError."""
+        """Take a new identity and hold its lock until `end` or death.
+
+        Raises OSError, also where something else than a folder of ours lies at its place.
+        """
         instance = self.without_lock(port)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.folder)
+        if not stat.S_ISDIR(self.folder.lstat().st_mode):
+            raise NotADirectoryError(f"{self.folder.name} is no folder")
         self._own = FileLock(self._file(instance.id), thread_local=False)
         self._own.acquire(timeout=0)
         return instance
@@ -53,8 +61,12 @@ class InstanceLocks:
             return True
         if self._own is not None and name == self._own.lock_file:
             return False
-        if not Path(name).exists():
+        try:
+            regular_status(Path(name))
+        except FileNotFoundError:
             return self._shared_with_all
+        except OSError:  # a link or a pipe: locking it would open it
+            return False
         try:
             with FileLock(name, timeout=0):
                 return True
@@ -73,7 +85,7 @@ class InstanceLocks:
         """
         with contextlib.suppress(OSError):
             for path in list(self.folder.glob("*.lock")):
-                old = time.time() - path.stat().st_mtime > OLD_SECONDS
+                old = time.time() - path.lstat().st_mtime > OLD_SECONDS
                 if dead.get(path.stem) or (path.stem not in dead and old and self.is_dead(path.stem)):
                     self.forget(path.stem)
 

@@ -21,11 +21,13 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from .contract import CurrentNode, Environment, Instance, Node, Prompt, StoreHealth
 from .cost import RecordCost
 from .database import Database, default_url, is_corrupt
+from .database_file import make_private_folder
 from .events import MarkerRun, PromptQueued
 from .feed import Feed, Waiter
 from .figures import FigureKeeper
 from .fingerprint import IsChoice
 from .gpu.session import Session
+from .guarded_files import read_regular, write_whole
 from .inbox import Inbox
 from .instance import InstanceLocks
 from .prefix import SIZE_TOKENS, PrefixError, parse_prefix, resolve_tokens
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from .metrics import Metrics
 
 KEY_FILE = "digest.key"
+KEY_BYTES = 32
 FLUSH_SECONDS = 2.0
 UNCOMMITTED = "the store can't be written now, so this end is not committed and its markers are not written"
 
@@ -153,8 +156,7 @@ class Recording:
     def _open(self) -> Writer:
         folder = self.host.private_folder
         with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o700)
+            make_private_folder(folder)
         database = self._database(folder)
         beside = database.file.parent if database.file is not None else folder
         self._locks = InstanceLocks(beside, shared_with_all=database.file is not None)
@@ -193,7 +195,7 @@ class Recording:
         if url is not None:
             try:
                 return Database(url)
-            except (ArgumentError, ImportError) as error:
+            except (ArgumentError, ImportError, ValueError) as error:
                 self.problems.report(
                     "setting", "RUN_RECORDER_DATABASE_URL can't be used; the default takes its place", error
                 )
@@ -520,14 +522,21 @@ def matches(wanted: Filter, run: Run) -> bool:
 
 
 def digest_key(folder: Path) -> bytes:
-    """The key of graph digests, made on the first start; kept beside the database, readable by its user alone."""
+    """The key of graph digests, made on the first start; kept beside the database, readable by its user alone.
+
+    What lies in its place and is no key of ours is left as it is; then the key lives as long as this process.
+    """
     path = folder / KEY_FILE
-    with contextlib.suppress(OSError):
-        key = path.read_bytes()
-        if len(key) == 32:
-            return key
-    key = secrets.token_bytes(32)
-    with contextlib.suppress(OSError):
-        path.touch(mode=0o600)
-        path.write_bytes(key)
+    key = secrets.token_bytes(KEY_BYTES)
+    try:
+        kept = read_regular(path, KEY_BYTES)
+    except FileNotFoundError:
+        kept = b""
+    except OSError:
+        return key
+    if len(kept) == KEY_BYTES:
+        return kept
+    if not kept:
+        with contextlib.suppress(OSError):
+            write_whole(path, key, mode=0o600)
     return key

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from .contract import Environment, Instance, PromptStatus
 from .database import is_corrupt, is_fault_of_data
+from .database_file import ForeignFileError
 from .events import MarkerRun, WorkerDied
 from .feed import Feed
 from .figures import FigureKeeper
@@ -481,9 +482,14 @@ class Writer:
 
     def _start_anew(self) -> None:
         """The database has become corrupt: set it aside, and save everything that is still open to a new one."""
-        aside = self.store.database.set_aside()
-        name = aside.name if aside is not None else "it is"
-        self.problems.report("store corrupt", f"the database was corrupt; it is kept as {name}, beside a new one")
+        try:
+            aside = self.store.database.set_aside()
+        except (ForeignFileError, OSError) as error:
+            hint = "the database is corrupt and can't be set aside; records are kept in memory and tried again"
+            self.problems.report("store corrupt", hint, error)
+        else:
+            name = aside.name if aside is not None else "it is"
+            self.problems.report("store corrupt", f"the database was corrupt; it is kept as {name}, beside a new one")
         with self.lock:
             for run in self.recorder.runs:
                 run.record.pk, run.dirty = None, True

@@ -25,6 +25,20 @@ class NewerDatabaseError(RuntimeError):
     """The database was made by a newer version of this package."""
 
 
+class OlderDatabaseError(RuntimeError):
+    """The database was made by an older version of this package, and was to be read without being changed."""
+
+
+def require_newest(connection: Connection) -> None:
+    """Raises OlderDatabaseError or NewerDatabaseError for a database that is not at the newest revision."""
+    at = current_revision(connection)
+    if at == HEAD:
+        return
+    if at in [None, *(revision.revision for revision in REVISIONS)]:
+        raise OlderDatabaseError(f"the database is at revision {at or 'none'}; this version reads {HEAD}")
+    raise NewerDatabaseError(f"the database is at revision {at}; this version knows only up to {HEAD}")
+
+
 def current_revision(connection: Connection) -> str | None:
     """The revision that a database is at; null for an empty one."""
     if not connection.dialect.has_table(connection, VERSION_TABLE):
@@ -56,4 +70,13 @@ def upgrade(connection: Connection) -> list[str]:
     return [revision.revision for revision in missing]
 
 
-__all__ = ["HEAD", "REVISIONS", "VERSION_TABLE", "NewerDatabaseError", "current_revision", "upgrade"]
+__all__ = [
+    "HEAD",
+    "REVISIONS",
+    "VERSION_TABLE",
+    "NewerDatabaseError",
+    "OlderDatabaseError",
+    "current_revision",
+    "require_newest",
+    "upgrade",
+]

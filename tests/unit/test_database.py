@@ -22,6 +22,7 @@ from run_recorder.telemetry.database import (
     is_fault_of_data,
     is_on_network,
 )
+from run_recorder.telemetry.database_file import leave_note
 from run_recorder.telemetry.migrations import HEAD, REVISIONS, VERSION_TABLE, NewerDatabaseError, current_revision
 from run_recorder.telemetry.search import SEARCH_TABLE
 from sqlalchemy.exc import DatabaseError, DataError, OperationalError, StatementError
@@ -149,6 +150,7 @@ def test_a_server_is_no_file_and_is_told_nothing_of_pragmas(monkeypatch: pytest.
 def test_garbage_is_corrupt_and_can_be_set_aside_with_all_that_belongs_to_it(tmp_path: Path) -> None:
     database = Database(default_url(tmp_path))
     assert database.file is not None
+    leave_note(database.file)
     write(database.file, b"this is no database, it is a text" * 100)
     with pytest.raises(DatabaseError) as broken:
         database.open()
@@ -167,10 +169,11 @@ def test_garbage_is_corrupt_and_can_be_set_aside_with_all_that_belongs_to_it(tmp
 def test_a_second_corrupt_database_in_one_second_does_not_overwrite_the_first(tmp_path: Path) -> None:
     database = Database(default_url(tmp_path))
     assert database.file is not None
+    leave_note(database.file)
     for said in (b"first", b"second"):
         write(database.file, said)
         database.set_aside()
-    assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == [b"first", b"second"]
+    assert sorted(path.read_bytes() for path in tmp_path.glob("*.corrupt-*")) == [b"first", b"second"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from run_recorder.telemetry import database as database_module
 from run_recorder.telemetry import recording as recording_module
 from run_recorder.telemetry.contract import Environment, Prompt
 from run_recorder.telemetry.database import Database, default_url
+from run_recorder.telemetry.database_file import leave_note
 from run_recorder.telemetry.events import MarkerRun, NodeStarted, PromptDone, PromptOutcome, PromptQueued, PromptStarted
 from run_recorder.telemetry.instance import FOLDER
 from run_recorder.telemetry.marker import read_marker
@@ -251,10 +252,20 @@ def test_a_network_file_system_is_told(starts: Starts, monkeypatch: pytest.Monke
 
 
 def test_a_corrupt_database_is_set_aside_at_the_start(starts: Starts, tmp_path: Path) -> None:
-    write(tmp_path / "private" / "run-recorder.sqlite3", b"this is no database at all" * 50)
+    file = write(tmp_path / "private" / "run-recorder.sqlite3", b"this is no database at all" * 50)
+    leave_note(file)
     recording = starts()
     assert "store corrupt" in problems(recording)
     assert [path for path in (tmp_path / "private").iterdir() if ".corrupt-" in path.name]
+    assert whole(recording).status == "success"
+
+
+def test_another_programs_file_in_the_database_s_place_is_kept_and_named(starts: Starts, tmp_path: Path) -> None:
+    file = write(tmp_path / "private" / "run-recorder.sqlite3", b"this is no database at all" * 50)
+    recording = starts()
+    assert "run-recorder.sqlite3 is no database, not a database of Run Recorder" in problems(recording)["store"]
+    assert file.read_bytes() == b"this is no database at all" * 50
+    file.rename(tmp_path / "elsewhere")
     assert whole(recording).status == "success"
 
 

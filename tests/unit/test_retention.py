@@ -108,5 +108,5 @@ def test_bad_use_of_the_command_is_told(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["db", "upgrade", "--database", "nonsense://", "--json"]) in (1, 2)
     capsys.readouterr()
     (tmp_path / "run-recorder.sqlite3").write_bytes(b"no database" * 1000)
-    assert main(["db", "export", "--database", str(tmp_path)]) == 1
+    assert main(["db", "export", "--database", str(tmp_path)]) == 2
     assert main(["db", "prune", "--database", str(tmp_path)]) == 2
