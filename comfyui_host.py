@@ -66,8 +66,6 @@ SETTLE_SECONDS = 0.05
 """How long a garbage collection on the executing thread waits for the ended prompt to be settled."""
 STOP_SECONDS = 2.0
 """How long an ending process waits, at most, for the recorder to save what it has."""
-COMMIT_SECONDS = 0.05
-"""How long the answer to a posted prompt waits, at most, until the prompt's record is committed."""
 SYSTEM_FOLDER = "run_recorder"
 _OUTCOMES = {"execution_success": "success", "execution_error": "error", "execution_interrupted": "interrupted"}
 _MARK = "__run_recorder__"
@@ -169,10 +167,10 @@ class Host:
     def on_put_done(self, event: PromptQueued) -> None:
         """The prompt is in the queue, and its client is about to be told so.
 
-        What a client was told must not be lost by a kill, so its record is committed first; this thread is the
-        server's, not the executing one, and it waits for a few milliseconds, never long.
+        What a client was told must not be lost by a kill, so its record is committed first, or synced to the spool;
+        this thread is the server's, not the executing one, and it waits for a few milliseconds, never long.
         """
-        self.recording.wait_committed(event, COMMIT_SECONDS)
+        self.recording.make_certain(event)
 
     def _count(self, prompt_id: str, change: int) -> bool:
         """Keep count of the queued prompts that we saw, by id; false for one that we did not."""

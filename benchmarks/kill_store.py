@@ -71,7 +71,7 @@ def work(folder: Path, round_number: int, acknowledge: int) -> None:
         graph = {node_id: dict(node) for node_id, node in GRAPH.items()}
         queued = PromptQueued(prompt_id, now(), number, graph, frozenset({"2", "3"}), False)
         recording.inbox.urge(queued)
-        if recording.wait_committed(queued, 5.0):
+        if recording.make_certain(queued):
             os.write(acknowledge, f"{prompt_id}\n".encode())
         recording.inbox.urge(PromptStarted(prompt_id, now(), number))
         recording.inbox.append(PromptCached(prompt_id, frozenset()))

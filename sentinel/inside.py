@@ -46,10 +46,11 @@ class Recorded:
         if self._writer.is_failing:
             raise SilentError("the recorder's store can't be written")
         with self._writer.lock:
-            runs = [run for run in self._writer.recorder.runs if run.started is not None]
+            runs = self._writer.recorder.runs
+            begun = [*runs.started, *(run for run in runs.ended if run.started is not None)]
         with self._news:
             running = [
-                running_of(run.record.prompt_id, run.graph) for run in runs if _key(run.record) not in self._ended
+                running_of(run.record.prompt_id, run.graph) for run in begun if _key(run.record) not in self._ended
             ]
             return Answer(tuple(running), tuple(self._ended.values()))
 
@@ -66,7 +67,8 @@ class Recorded:
         self._before(record, nodes)
         try:
             with self._writer.lock:
-                graph = next((run.graph for run in self._writer.recorder.runs if run.record.pk == record.pk), {})
+                of_id = self._writer.recorder.runs.of(record.prompt_id)
+                graph = next((run.graph for run in of_id if run.record.run_number == record.run_number), {})
             ended = _ended_of(record, graph)
         except Exception:  # the recorder's thread goes on, whatever a record holds
             logger.exception("Run Recorder: the sentinel can't be told of a prompt's end")

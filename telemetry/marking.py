@@ -184,6 +184,6 @@ def _unserved(request: MarkerRequest, record: PromptRecord) -> list[PromptMarker
     written = [entry for entry in record.markers if entry.path in request.written]
     if written:
         return written
-    if request.when == INPUTS_READY:
+    if request.when == INPUTS_READY and not request.ran:
         record.note(f"no marker from node {request.node_id}: it did not run, so its inputs never were ready")
     return [PromptMarker(path=None, status="not written")]

@@ -29,6 +29,7 @@ from .events import (
     WorkerDied,
     is_mapping,
 )
+from .open_runs import OpenRuns
 from .prefix import PrefixError, has_tokens, parse_prefix
 from .record import NodeRecord, PromptRecord
 from .redact import redact
@@ -107,8 +108,7 @@ class Recorder:
     ) -> None:
         self.instance_id = instance_id
         self._redact = redact
-        self.runs: list[Run] = []
-        """Open runs, and ended ones until the writer is done with them, in the order of queueing."""
+        self.runs = OpenRuns()
         self._last_run_number = last_run_number
 
     def apply(self, event: Event) -> None:
@@ -117,7 +117,7 @@ class Recorder:
 
     def find(self, prompt_id: str, run_number: int | None = None) -> Run | None:
         """An open run: that number's, else the running one, else the newest."""
-        of_id = [run for run in self.runs if run.record.prompt_id == prompt_id]
+        of_id = self.runs.of(prompt_id)
         if run_number is not None:
             return next((run for run in of_id if run.record.run_number == run_number), None)
         running = [run for run in of_id if run.record.status == "running"]
@@ -126,10 +126,7 @@ class Recorder:
 
     def running(self, prompt_id: str | None = None) -> Run | None:
         """The run that ComfyUI is at, whose end it has not told."""
-        for run in self.runs:
-            if run.started is not None and run.final is None and prompt_id in (None, run.record.prompt_id):
-                return run
-        return None
+        return next((run for run in self.runs.started if prompt_id in (None, run.record.prompt_id)), None)
 
     def drop(self, run: Run) -> None:
         """Forget a run that is in the store for good."""
@@ -137,15 +134,15 @@ class Recorder:
 
     def give_up_waiting(self, mono: float) -> None:
         """End runs whose outcome was told a while ago, and whose files never were."""
-        for run in self.runs:
+        for run in list(self.runs.started):
             outcome = run.outcome
-            if outcome is not None and run.final is None and mono - outcome.at.mono >= DONE_PATIENCE_SECONDS:
+            if outcome is not None and mono - outcome.at.mono >= DONE_PATIENCE_SECONDS:
                 self._finish(run, outcome.at, None)
 
     # ------------------------------------------------------------ the queue
 
     def _queued(self, event: PromptQueued) -> Run:
-        numbers = [run.record.run_number for run in self.runs if run.record.prompt_id == event.prompt_id]
+        numbers = [run.record.run_number for run in self.runs.of(event.prompt_id)]
         number = max([self._last_run_number(event.prompt_id), *numbers]) + 1
         record = PromptRecord(
             prompt_id=event.prompt_id,
@@ -160,7 +157,7 @@ class Recorder:
         )
         run = Run(record, event.graph, queued=event.at)
         self._plan_markers(run, event)
-        self.runs.append(run)
+        self.runs.add(run)
         return run
 
     def _plan_markers(self, run: Run, event: PromptQueued) -> None:
@@ -173,8 +170,8 @@ class Recorder:
             run.record.plan = plan
 
     def _unqueued(self, event: PromptUnqueued) -> None:
-        for run in self.runs:
-            if run.graph is event.graph and run.record.prompt_id == event.prompt_id and run.started is None:
+        for run in self.runs.of(event.prompt_id):
+            if run.graph is event.graph and run.started is None:
                 if run.final is None:
                     if event.refused:
                         run.record.note(QUEUE_REFUSED)
@@ -184,9 +181,8 @@ class Recorder:
     # ------------------------------------------------------------ start and end
 
     def _started(self, event: PromptStarted) -> None:
-        for other in self.runs:
-            if other.started is not None and other.final is None:
-                self._end_untold(other, event.at)
+        for other in list(self.runs.started):
+            self._end_untold(other, event.at)
         run = self._waiting(event.prompt_id, event.number)
         if run is None and event.found is not None:
             run = self._queued(event.found)
@@ -200,9 +196,7 @@ class Recorder:
         self._begin(run, event.at)
 
     def _waiting(self, prompt_id: str, number: float | None = None) -> Run | None:
-        waiting = [
-            run for run in self.runs if run.record.prompt_id == prompt_id and run.started is None and run.final is None
-        ]
+        waiting = [run for run in self.runs.of(prompt_id) if run.started is None and run.final is None]
         exact = [run for run in waiting if number is not None and run.record.queue_number == number]
         return next(iter(exact or waiting), None)
 
@@ -212,7 +206,8 @@ class Recorder:
         run.record.started_ms = milliseconds(at.wall)
         if run.queued is not None:
             run.record.queue_wait_seconds = _seconds(at.mono - run.queued.mono)
-        run.dirty = run.urgent = True
+        self.runs.begin(run)
+        self.runs.touch(run, urgent=True)
 
     def _end_untold(self, run: Run, at: Stamp) -> None:
         if run.outcome is not None:
@@ -229,7 +224,7 @@ class Recorder:
         for node_id in run.graph:
             if node_id in event.nodes:
                 self._node(run, node_id, None).cached = True
-        run.dirty = True
+        self.runs.touch(run)
 
     def _outcome(self, event: PromptOutcome) -> None:
         run = self._running_or_waiting(event.prompt_id, event.at)
@@ -245,7 +240,7 @@ class Recorder:
             )
         if event.status != "success":
             self._fail_nodes(run, event.at.mono)
-        run.dirty = True
+        self.runs.touch(run)
 
     def _fail_nodes(self, run: Run, mono: float) -> None:
         for node_id in run.unfinished:
@@ -289,7 +284,8 @@ class Recorder:
         if run.started is not None:
             run.record.duration_seconds = _seconds(at.mono - run.started.mono)
         run.record.ended_ms = milliseconds(at.wall)
-        run.dirty = run.urgent = True
+        self.runs.end(run)
+        self.runs.touch(run, urgent=True)
 
     def _worker_died(self, event: WorkerDied) -> None:
         run = self.running(event.prompt_id)
@@ -339,7 +335,7 @@ class Recorder:
         node.started_ms = milliseconds(run.started.at(event.mono)) if run.started else None
         run.began[event.node_id] = event.mono
         run.unfinished[event.node_id] = None
-        run.dirty = True
+        self.runs.touch(run)
 
     def _node_finished(self, event: NodeFinished) -> None:
         run = self._running_or_waiting(event.prompt_id)
@@ -351,14 +347,14 @@ class Recorder:
             node.duration_seconds = _seconds(event.mono - run.began[event.node_id])
         elif event.node_id not in run.began:
             node.cached = True
-        run.dirty = True
+        self.runs.touch(run)
 
     def _progress(self, event: NodeProgress) -> None:
-        for run in self.runs:
-            node = run.nodes.get(event.node_id) if run.record.prompt_id == event.prompt_id and run.started else None
+        for run in self.runs.of(event.prompt_id):
+            node = run.nodes.get(event.node_id) if run.started else None
             if node is not None:
                 node.value, node.progress_max = _finite(event.value), _finite(event.max)
-                run.dirty = True
+                self.runs.touch(run)
                 return
 
     def _node(self, run: Run, node_id: str, expanded: ExpandedNode | None) -> NodeRecord:
@@ -383,7 +379,7 @@ class Recorder:
             if event.settled is not None:
                 event.settled.set_result("")
             return
-        run.dirty = True
+        self.runs.touch(run)
         plan = run.record.plan
         if plan is None:
             plan = run.record.plan = plan_of(run.graph, frozenset(), None)

@@ -32,11 +32,14 @@ from .inbox import Inbox
 from .instance import InstanceLocks
 from .prefix import SIZE_TOKENS, PrefixError, parse_prefix, resolve_tokens
 from .problems import Problems
+from .record import PromptRecord
 from .recorder import Run, current_node, refresh
 from .redact import redact
 from .retention import Retention, erase_until, prune
 from .rows import search_text
 from .search import Filter
+from .spool import FOLDER as SPOOL_FOLDER
+from .spool import Kept, Spool, left_in
 from .store import Position, Store
 from .stream import Stream
 from .temporaries import sweep
@@ -52,6 +55,12 @@ if TYPE_CHECKING:
 KEY_FILE = "digest.key"
 KEY_BYTES = 32
 FLUSH_SECONDS = 2.0
+POST_SECONDS = 0.05
+"""How long the answer to a posted prompt waits, at most, until its record is committed; then it goes to the spool."""
+POST_SECONDS_OPENING = 2.0
+"""The same while the store has not been opened yet."""
+POST_SECONDS_SERVER = 0.005
+"""The same where the database is a server."""
 UNCOMMITTED = "the store can't be written now, so this end is not committed and its markers are not written"
 
 
@@ -93,6 +102,7 @@ class Recording:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="run-recorder", daemon=True)
         self._locks: InstanceLocks | None = None
+        self._spool_locks: InstanceLocks | None = None
         self._flushed = threading.Condition()
         self._stepping = False
 
@@ -131,7 +141,6 @@ class Recording:
             self.inbox.close()
             self.ready.set()
             return
-        self._writer = writer
         self.ready.set()
         threading.Thread(target=self._look_around, args=(writer,), name="run-recorder-start", daemon=True).start()
         while not self._stopping:
@@ -139,8 +148,11 @@ class Recording:
             self._step(writer)
         self._step(writer)
         writer.store.database.close()
-        if self._locks is not None:
-            self._locks.end()
+        if writer.handing_in.spool is not None:
+            writer.handing_in.spool.close()
+        for locks in (self._locks, self._spool_locks):
+            if locks is not None:
+                locks.end()
 
     def _step(self, writer: Writer) -> None:
         self._stepping = True
@@ -174,8 +186,28 @@ class Recording:
         writer.figures = self.figures
         self._count_ended(writer)
         writer.opener = functools.partial(self._open_store, writer, self._locks)
+        self._keep_spool(writer, folder / SPOOL_FOLDER)
+        self._writer = writer
+        self._saved()
         writer.step()
         return writer
+
+    def _keep_spool(self, writer: Writer, folder: Path) -> None:
+        """Be ready to keep what the store can't take; and take over what dead processes left of that."""
+        locks = InstanceLocks(folder)
+        try:
+            owner = locks.begin(None)
+        except OSError as error:
+            self.problems.report("spool", "what the store can't take at once is not safe from a kill", error)
+            return
+        self._spool_locks = locks
+        writer.handing_in.spool = Spool(folder, owner.id, writer.instance)
+        dead: dict[str, bool] = {owner.id: False}
+        for left, file in left_in(folder):
+            if left not in dead and locks.is_dead(left):
+                dead[left] = True
+                writer.handing_in.inherit(file)
+        locks.sweep(dead)
 
     def _count_ended(self, writer: Writer) -> None:
         """Count what ends for /telemetry/metrics. Imported here, on our thread, since ComfyUI's start need not wait."""
@@ -277,29 +309,55 @@ class Recording:
                 self.inbox.ring()
                 self._flushed.wait(0.05)
 
-    def wait_committed(self, event: PromptQueued, timeout: float) -> bool:
-        """Wait, at most `timeout` seconds, until a queued prompt is in the store; false where it isn't yet.
+    def make_certain(self, event: PromptQueued) -> bool:
+        """Wait a moment until a queued prompt is in the store, else sync it to the spool; false where neither works.
 
-        Does not wait for a store that can't be written.
+        How long: POST_SECONDS once the store is open, POST_SECONDS_OPENING before, POST_SECONDS_SERVER for a server;
+        not at all for a store that can't be written.
         """
-        writer = self._writer
-        if writer is None or writer.is_failing:
-            return False
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + self._patience()
         with self._flushed:
-            while not self._has(writer, event):
+            while not self._has(event):
+                writer = self._writer
                 left = deadline - time.monotonic()
-                if left <= 0 or writer.is_failing:
-                    return False
+                if left <= 0 or (writer is not None and writer.is_failing):
+                    break
                 self._flushed.wait(left)
-        return True
+            else:
+                return True
+        return self._spool(event)
 
-    def _has(self, writer: Writer, event: PromptQueued) -> bool:
-        """Whether a queued prompt is in the store: its run is there with a key, or is over already."""
+    def _patience(self) -> float:
+        writer = self._writer
+        if writer is None or not writer.store.database.opened:
+            return POST_SECONDS_OPENING
+        return POST_SECONDS_SERVER if writer.store.database.backend == "postgresql" else POST_SECONDS
+
+    def _spool(self, event: PromptQueued) -> bool:
+        writer = self._writer
+        if writer is None:
+            return False
+        writer.drain()
         with writer.lock:
-            run = next((run for run in reversed(writer.recorder.runs) if run.graph is event.graph), None)
+            run = self._run_of(writer, event)
+            if run is None or run.record.pk is not None:
+                return True
+            return writer.handing_in.keep([Kept(run.record)])
+
+    def _has(self, event: PromptQueued) -> bool:
+        """Whether a queued prompt is in the store: its run is there with a key, or is over already."""
+        writer = self._writer
+        if writer is None:
+            return False
+        with writer.lock:
+            run = self._run_of(writer, event)
             taken_in = event not in self.inbox
         return taken_in and (run is None or run.record.pk is not None)
+
+    @staticmethod
+    def _run_of(writer: Writer, event: PromptQueued) -> Run | None:
+        of_id = writer.recorder.runs.of(event.prompt_id)
+        return next((run for run in reversed(of_id) if run.graph is event.graph), None)
 
     def _saved(self) -> None:
         with self._flushed:
@@ -308,7 +366,7 @@ class Recording:
     def _is_behind(self, writer: Writer) -> bool:
         """Whether a prompt may have been queued, started or cancelled that the store doesn't have."""
         with writer.lock:
-            waiting = bool(self.inbox) or any(run.urgent and run.final is None for run in writer.recorder.runs)
+            waiting = bool(self.inbox) or any(run.urgent and run.final is None for run in writer.recorder.runs.changed)
         return (waiting or self._stepping) and not writer.is_failing
 
     def prompt(self, prompt_id: str, run_number: int | None = None) -> Prompt | None:
@@ -319,10 +377,18 @@ class Recording:
             run = writer.recorder.find(prompt_id, run_number)
             if run is not None:
                 return self._view(run)
+            kept = writer.handing_in.find(prompt_id, run_number)
+            if kept is not None:
+                return self._view_of(kept.record)
         record = writer.store.record(prompt_id, run_number)
         if record is None:
             return None
         return prompt_of(record, self._instances([record.instance_id]))
+
+    def _view_of(self, record: PromptRecord) -> Prompt:
+        """An ended prompt of this process that is certain and not in the store yet."""
+        instance = self.writer.instance
+        return prompt_of(record, {instance.id: instance})
 
     def _view(self, run: Run) -> Prompt:
         refresh(run)
@@ -356,6 +422,9 @@ class Recording:
             run = writer.recorder.find(prompt_id, run_number)
             if run is not None:
                 return [node_of(node) for node in run.nodes.values()]
+            kept = writer.handing_in.find(prompt_id, run_number)
+            if kept is not None:
+                return [node_of(node) for node in kept.run.nodes.values()]
         record = writer.store.record(prompt_id, run_number)
         if record is None or record.pk is None:
             return None
@@ -383,14 +452,20 @@ class Recording:
         writer.drain()
         with writer.lock:
             runs = [run for run in reversed(writer.recorder.runs) if not (unsaved and run.record.pk is not None)]
-            runs = [run for run in runs if matches(wanted, run)]
-            return [self._view(run) for run in runs[:limit]]
+            views = [self._view(run) for run in runs if matches(wanted, run)][:limit]
+            ends = [end for end in reversed(writer.handing_in.ends.values()) if end.record.pk is None or not unsaved]
+            views += [self._view_of(end.record) for end in ends if matches(wanted, end.run, end.record)]
+            views.sort(key=_listed_at, reverse=True)
+            return views[:limit]
 
     def _current(self, prompt: Prompt) -> Prompt:
         if prompt.status not in ("queued", "running"):
             return prompt
         writer = self.writer
         with writer.lock:
+            kept = writer.handing_in.find(prompt.prompt_id, prompt.run_number)
+            if kept is not None:
+                return self._view_of(kept.record)
             run = writer.recorder.find(prompt.prompt_id, prompt.run_number)
             return self._view(run) if run is not None else prompt
 
@@ -403,7 +478,7 @@ class Recording:
         writer = self.writer
         writer.drain()
         with writer.lock:
-            runs = [run.record for run in writer.recorder.runs if run.record.prompt_id == prompt_id]
+            runs = [run.record for run in writer.recorder.runs.of(prompt_id)]
         return any(run_number in (None, record.run_number) for record in runs)
 
     def delete(self, prompt_id: str, run_number: int | None = None) -> int:
@@ -503,9 +578,13 @@ class Recording:
             self.inbox.urge(event)
 
 
-def matches(wanted: Filter, run: Run) -> bool:
-    """Whether a run in memory is asked for; the same question as the store's, asked of one."""
-    record = run.record
+def _listed_at(prompt: Prompt) -> str:
+    return prompt.queued_at or prompt.started_at or ""
+
+
+def matches(wanted: Filter, run: Run, record: PromptRecord | None = None) -> bool:
+    """Whether a run in memory is asked for; the same question as the store's, asked of one, or of its final record."""
+    record = record or run.record
     queued = record.queued_ms if record.queued_ms is not None else record.started_ms or 0
     classes = {node.class_type or "" for node in run.nodes.values()}
     return (

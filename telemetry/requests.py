@@ -27,9 +27,12 @@ class MarkerRequest:
     """True where ComfyUI left the node out because its inputs were no good."""
     written: list[str] = field(default_factory=list)
     """Relative paths of the markers that were written when the node's inputs were ready."""
+    ran: bool = False
+    """True once the node itself has run."""
 
     def learn(self, run: MarkerRun) -> None:
         """Take over what the node itself was given."""
+        self.ran = True
         self.filename_prefix = run.filename_prefix
         self.when, self.on_failure, self.hash_files = run.when, run.on_failure, run.hash_files
 
@@ -52,7 +55,9 @@ class MarkerPlan:
     @classmethod
     def load(cls, data: Mapping[str, Any]) -> MarkerPlan:
         """From what `dump` made."""
-        return cls([MarkerRequest(**request) for request in data["requests"]], dict(data["savers"]))
+        known = MarkerRequest.__dataclass_fields__
+        requests = [{name: value for name, value in one.items() if name in known} for one in data["requests"]]
+        return cls([MarkerRequest(**request) for request in requests], dict(data["savers"]))
 
 
 def plan_of(graph: Graph, accepted: frozenset[str], restricted: bool | None) -> MarkerPlan:

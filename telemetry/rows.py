@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -17,6 +17,7 @@ from .requests import MarkerPlan
 from .text import clean, clean_or_none
 
 Row = dict[str, Any]
+Fields = Mapping[str, Any] | RowMapping
 _SAME = (
     "prompt_id run_number instance_id status queued_ms started_ms ended_ms queue_wait_seconds duration_seconds "
     "client_id queue_number workflow_name workflow_fingerprint settings_fingerprint graph_digest environment_id "
@@ -66,7 +67,7 @@ def search_text(record: PromptRecord) -> str:
     return clean("\n".join(words).lower(), MAX_SEARCH)
 
 
-def prompt_record(row: RowMapping) -> PromptRecord:
+def prompt_record(row: Fields) -> PromptRecord:
     """The record of a row of `prompts`; its outputs are in rows of their own."""
     return PromptRecord(
         pk=row["pk"],
@@ -99,7 +100,7 @@ def output_row(pk: int, seq: int, file: ReportedFile) -> Row:
     }
 
 
-def output_file(row: RowMapping) -> ReportedFile:
+def output_file(row: Fields) -> ReportedFile:
     """The file of a row of `outputs`."""
     stamp = None
     if row["bytes"] is not None:
@@ -119,7 +120,7 @@ def node_change(node: NodeRecord) -> Row:
     return {**row, "error": _dump(node.error)}
 
 
-def node_record(row: RowMapping) -> NodeRecord:
+def node_record(row: Fields) -> NodeRecord:
     """The node of a row of `nodes`, with its class' name as `class_type`."""
     error = PromptError.model_validate(row["error"]) if row["error"] else None
     return NodeRecord(error=error, class_type=row["class_type"], **{name: row[name] for name in _NODE})

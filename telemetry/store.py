@@ -130,22 +130,15 @@ class Store:
         `news` are numbered events; those that outlive the process are saved, too.
         """
         self._require_open()
-        inserted: list[PromptRecord] = []
+        keys: list[int] = []
         new = {node.class_type for change in changes for node in change.new_nodes if node.class_type is not None}
         numbers = self._names.numbers_of(new)
-        try:
-            with self._writing(durable) as connection:
-                for change in changes:
-                    if change.record.pk is None:
-                        inserted.append(change.record)
-                    _save(connection, change, numbers)
-                _save_news(connection, news)
-        except BaseException:
-            for record in inserted:
-                record.pk = None
-            raise
-        for change in changes:
-            change.record.samples = None
+        with self._writing(durable) as connection:
+            for change in changes:
+                keys.append(_save(connection, change, numbers))
+            _save_news(connection, news)
+        for change, key in zip(changes, keys, strict=True):  # a key says that a record is committed, so not before
+            change.record.pk, change.record.samples = key, None
 
     def events(self) -> list[StreamEvent]:
         """The newest events that were kept, oldest first."""
@@ -178,6 +171,11 @@ class Store:
         with self._writing() as connection:
             row = {"id": instance.id, "hostname": instance.hostname, "port": instance.port, "started_ms": now}
             connection.execute(insert(instances).values(row))
+
+    def enter_instance(self, instance: Instance) -> None:
+        """Enter a process that died before it could do so itself, unless it is there."""
+        if not self.instances([instance.id]):
+            self.add_instance(instance)
 
     def set_port(self, instance_id: str, port: int) -> None:
         """Say which port a process listens on, which is known only after it has started."""
@@ -330,6 +328,20 @@ class Store:
         with self._reading() as connection:
             return connection.execute(query).scalar() or 0
 
+    def find_run(
+        self, instance_id: str, prompt_id: str, queued_ms: int | None, queue_number: float | None
+    ) -> PromptRecord | None:
+        """The run of a process that was queued at this time; null where it is not known."""
+        query = select(prompts).where(
+            prompts.c.prompt_id == prompt_id,
+            prompts.c.instance_id == instance_id,
+            prompts.c.queued_ms.is_not_distinct_from(queued_ms),
+            prompts.c.queue_number.is_not_distinct_from(queue_number),
+        )
+        with self._reading() as connection:
+            found = _records(connection, query.order_by(prompts.c.pk).limit(1))
+        return found[0] if found else None
+
     def unsettled(self) -> list[PromptRecord]:
         """Every prompt that is queued or running, or has a marker that may not yet be in place."""
         waiting = select(prompts.c.pk).where(prompts.c.pending.is_not(None))
@@ -371,27 +383,28 @@ class Store:
             return connection.execute(select(func.count()).select_from(prompts)).scalar() or 0
 
 
-def _save(connection: Connection, change: Change, numbers: Mapping[str, int]) -> None:
+def _save(connection: Connection, change: Change, numbers: Mapping[str, int]) -> int:
+    """Save one run within a transaction; its key."""
     record = change.record
     row = prompt_row(record, milliseconds(time.time()))
-    if record.pk is None:
-        key = connection.execute(insert(prompts), row).inserted_primary_key
-        record.pk = key[0] if key is not None else None
+    key = record.pk
+    if key is None:
+        made = connection.execute(insert(prompts), row).inserted_primary_key
+        key = made[0] if made is not None else None
     else:
-        connection.execute(_UPDATE_PROMPT, {**row, "the_pk": record.pk})
-    if record.pk is None:
+        connection.execute(_UPDATE_PROMPT, {**row, "the_pk": key})
+    if key is None:
         raise RuntimeError("the database gave no key to a new prompt")
     if change.new_nodes:
-        rows = [node_row(record.pk, node, numbers.get(node.class_type or "")) for node in change.new_nodes]
+        rows = [node_row(key, node, numbers.get(node.class_type or "")) for node in change.new_nodes]
         insert_many(connection, nodes, NODE_COLUMNS, rows)
     if change.changed_nodes:
-        connection.execute(_UPDATE_NODE, [_node_change(record.pk, node) for node in change.changed_nodes])
+        connection.execute(_UPDATE_NODE, [_node_change(key, node) for node in change.changed_nodes])
     if change.outputs and record.outputs:
-        connection.execute(
-            insert(outputs), [output_row(record.pk, seq, file) for seq, file in enumerate(record.outputs)]
-        )
+        connection.execute(insert(outputs), [output_row(key, seq, file) for seq, file in enumerate(record.outputs)])
     if record.samples is not None:
-        connection.execute(insert(samples), {"prompt_pk": record.pk, "data": record.samples})
+        connection.execute(insert(samples), {"prompt_pk": key, "data": record.samples})
+    return key
 
 
 def _erase_events(connection: Connection, prompt_ids: set[str], but_of: Sequence[int] = ()) -> None:

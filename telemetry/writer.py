@@ -12,17 +12,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
+from typing import Any, TypeVar
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from .contract import Environment, Instance, PromptStatus
-from .database import is_corrupt, is_fault_of_data
+from .contract import OPEN_STATUSES, Environment, Instance, PromptStatus
+from .database import StoreClosedError, is_corrupt, is_fault_of_data
 from .database_file import ForeignFileError
+from .ending import Ending
 from .events import MarkerRun, WorkerDied
 from .feed import Feed
 from .figures import FigureKeeper
 from .fingerprint import IsChoice, fingerprints, graph_digest
 from .folder import Listing
+from .handing_in import HandingIn
 from .inbox import Inbox
 from .marking import Marking
 from .outputs import ReportedFile, look_at, reported_files
@@ -30,7 +33,7 @@ from .prefix import PrefixPath, group_of, is_resolved_from
 from .problems import Problems
 from .record import NodeRecord, PromptRecord
 from .recorder import UNTOLD, Recorder, Run, refresh
-from .requests import MarkerPlan
+from .requests import MarkerPlan, MarkerRequest
 from .rows import NODE_CHANGES
 from .settle import Decision, Evidence, decide, due_requests, newly_seen, stale_prefixes, take_listings, unready
 from .store import Change, Store
@@ -45,12 +48,16 @@ RETRY_SECONDS = 0.05
 FILE_PATIENCE_SECONDS = 5.0
 STORE_RETRY_SECONDS = 1.0
 NUMBERING_TRIES = 5
+ENDS_AT_ONCE = 200
+"""So many prompts that were cancelled before they started are ended by one transaction."""
+Answer = TypeVar("Answer")
 MAX_STUMBLES = 3
 MAX_UNSAVED = 2000
 """Ended prompts that are kept in memory while the store can't be written."""
 PRUNE_EVERY = 500
 """So many ended prompts are worth looking what is to be kept."""
 NO_PLAN = MarkerPlan()
+UNASKED = "the store could not be asked, so files of an earlier prompt from the last seconds may be among these"
 DIED = "ComfyUI's process ended before this prompt did; when is not known"
 
 
@@ -88,6 +95,10 @@ class Attendance:
     stumbles: int = 0
 
 
+class StoreAwayError(RuntimeError):
+    """The store can't be asked now."""
+
+
 class RecordRefusedError(RuntimeError):
     """A record that the database will never take, because of what is in it."""
 
@@ -112,7 +123,9 @@ class Writer:
         self.instance = instance
         self.lock = threading.RLock()
         """Around `recorder`: the writer's thread and readers both take events in."""
-        self.recorder = Recorder(instance.id, lambda _prompt_id: 0, surroundings.redact)
+        self.handing_in = HandingIn(store, problems)
+        """What is certain, and not in the store yet."""
+        self.recorder = Recorder(instance.id, self.handing_in.last_run_number, surroundings.redact)
         """Numbers runs by what it knows of; those in the store are counted in when a run is saved, without the lock."""
         self.settled = threading.Event()
         """Clear from the end of a prompt until its marker is written and those who wait for it are answered."""
@@ -143,6 +156,8 @@ class Writer:
         self._begun = 0
         """How many runs have begun."""
         self._failing_until = 0.0
+        self._silent_until = 0.0
+        """Until when the store is not asked anything, because it gave no answer."""
         self._troubled = False
         self._marking = Marking(lambda: surroundings.roots()["output"], problems)
         self._placed: list[int] = []
@@ -153,15 +168,17 @@ class Writer:
 
     def timeout(self) -> float | None:
         """How long to sleep if nobody rings; null while there is nothing to look after."""
+        runs = self.recorder.runs
         with self.lock:
-            runs = list(self.recorder.runs)
-        if self._failing_until and (runs or self._placed or self.dead or not self._environment_kept):
+            waiting, started, ended = bool(runs), bool(runs.started), bool(runs.ended)
+        behind = waiting or self._placed or self.dead or self.handing_in.is_waiting or not self._environment_kept
+        if (self._failing_until or self.opener is not None) and behind:
             return STORE_RETRY_SECONDS
-        if any(run.final is not None for run in runs):
+        if ended:
             return RETRY_SECONDS
-        if any(run.started is not None for run in runs):
+        if started:
             return COMMIT_INTERVAL_SECONDS
-        return QUEUED_INTERVAL_SECONDS if runs else None
+        return QUEUED_INTERVAL_SECONDS if waiting else None
 
     def drain(self) -> None:
         """Take in what has happened; any thread."""
@@ -175,6 +192,8 @@ class Writer:
     def step(self) -> None:
         """Everything that is to be done now."""
         self._open()
+        if self.handing_in.is_waiting and self._may_write():
+            self._hand_in()
         if self.dead and self._may_write():
             self._settle_dead_ones()
         self._keep_environment()
@@ -182,26 +201,30 @@ class Writer:
         self.drain()
         with self.lock:
             self.recorder.give_up_waiting(time.perf_counter())
-            runs = list(self.recorder.runs)
-        for run in runs:
-            if run.final is not None:
+            ended = list(self.recorder.runs.ended)
+            runs = [run for run in self.recorder.runs.changed if run.final is None]
+        self._finish_unstarted([run for run in ended if run.started is None])
+        for run in ended:
+            if run.started is not None:
                 self._settle_surely(run)
-            else:
-                self._attend(run)
-        runs = [run for run in runs if run.final is None]
-        self._save([run for run in runs if run.dirty])
+        for run in runs:
+            self._attend(run)
+        self._save(runs)
         for run in runs:
             if run.ready_markers:
                 self._serve_ready(run)
             self._fingerprint(run)
         if self._placed and self._may_write():
             self._forget_pending()
+        with self.lock:
+            unsaved = any(run.record.pk is None for run in self.recorder.runs.changed)
+            self.handing_in.clear_if(not unsaved and not self._failing_until)
         if self.instance.port is None and self._may_write():
             self._learn_port()
         self._shed()
         if is_due(self.store):
             self.upkeep_due.set()
-        self._answers.writer_is(idle=not self.inbox and not self._ending())
+        self._answers.writer_is(idle=not self.inbox and not self._unsettled())
 
     @property
     def environment(self) -> Environment | None:
@@ -221,6 +244,20 @@ class Writer:
     def _may_write(self) -> bool:
         """False while the store is closed, and for a second after it could not be written."""
         return self.opener is None and time.monotonic() >= self._failing_until
+
+    def _ask(self, question: Callable[..., Answer], *args: Any) -> Answer:
+        """Ask the store. Raises StoreAwayError where it can't answer now; then it is not asked again for a second.
+
+        A store that can't be written may still be read.
+        """
+        if self.opener is not None or time.monotonic() < self._silent_until:
+            raise StoreAwayError("the store can't be asked now")
+        try:
+            return question(*args)
+        except (SQLAlchemyError, StoreClosedError) as error:
+            self._silent_until = time.monotonic() + STORE_RETRY_SECONDS
+            self._store_failed(error)
+            raise StoreAwayError("the store can't be asked now") from error
 
     def _write_surely(self, write: Callable[[], object]) -> bool:
         """Write something that belongs to no prompt; false where the store can't take it now."""
@@ -253,10 +290,10 @@ class Writer:
         if port is not None and self._write_surely(lambda: self.store.set_port(self.instance.id, port)):
             self.instance.port = port
 
-    def _ending(self) -> list[Run]:
+    def _unsettled(self) -> list[Run]:
         """Ended runs that are not waiting for a file."""
         with self.lock:
-            return [run for run in self.recorder.runs if run.final is not None and self._of(run).waiting_since is None]
+            return [run for run in self.recorder.runs.ended if self._of(run).waiting_since is None]
 
     def _of(self, run: Run) -> Attendance:
         return self._attending.setdefault(run, Attendance())
@@ -306,7 +343,7 @@ class Writer:
 
     def _nothing_runs(self) -> bool:
         with self.lock:
-            return not any(run.started is not None for run in self.recorder.runs)
+            return not self.recorder.runs.started and not any(run.started for run in self.recorder.runs.ended)
 
     def _clear_first_seen(self, run: Run) -> None:
         """Remove stale markers of prefixes that only their saver can resolve, when its first file appears."""
@@ -330,7 +367,7 @@ class Writer:
                 run.record.plan or NO_PLAN,
                 self.surroundings.roots(),
                 run.started or run.queued or Stamp(time.time(), time.perf_counter()),
-                listed=self.store.listed,
+                listed=lambda folder, names: self._ask(self.store.listed, folder, names),
             )
         evidence = attendance.evidence
         evidence.plan = run.record.plan or NO_PLAN
@@ -351,7 +388,12 @@ class Writer:
             run.record.graph_digest = graph_digest(run.graph, self.surroundings.digest_key)
         except Exception as error:  # noqa: BLE001  a graph may hold anything
             self.problems.report("fingerprint", "a graph has no fingerprint", error)
-        run.dirty = True
+        self._touch([run])
+
+    def _touch(self, runs: Sequence[Run], *, urgent: bool = False) -> None:
+        with self.lock:
+            for run in runs:
+                self.recorder.runs.touch(run, urgent=urgent)
 
     # ------------------------------------------------------------ the store
 
@@ -382,6 +424,7 @@ class Writer:
             for run in runs:
                 self._untold += news_of(run, self._of(run).told, time.perf_counter())
                 run.dirty = run.urgent = False
+                self.recorder.runs.changed.pop(run, None)
         ids = {run.record.prompt_id for run in runs}
         news = [event for event in self._untold if event.prompt_id in ids]
         try:
@@ -390,8 +433,7 @@ class Writer:
             self._save_one_by_one(runs, error)
             return
         if not done:
-            for run in runs:
-                run.dirty = run.urgent = True
+            self._touch(runs, urgent=True)
             del self._untold[:-KEPT_IN_MEMORY]
             return
         self.on_saved()
@@ -463,11 +505,12 @@ class Writer:
     def _renumber(self, record: PromptRecord, earlier: int) -> None:
         """Number the unsaved runs of an id after those in the store. `record` is one of them, or the copy of one."""
         with self.lock:
-            records = [run.record for run in self.recorder.runs if run.record.prompt_id == record.prompt_id]
+            records = [run.record for run in self.recorder.runs.of(record.prompt_id)]
             unsaved = [one for one in records if one.pk is None]
-            given = {one.run_number: earlier + place for place, one in enumerate(unsaved, 1)}
             if all(one is not record for one in unsaved):
                 unsaved.append(record)
+            numbers = sorted({one.run_number for one in unsaved})
+            given = {number: earlier + place for place, number in enumerate(numbers, 1)}
             for one in unsaved:
                 one.run_number = given[one.run_number]
             self.feed.renumber(record.prompt_id, given)
@@ -492,11 +535,13 @@ class Writer:
             self.problems.report("store corrupt", f"the database was corrupt; it is kept as {name}, beside a new one")
         with self.lock:
             for run in self.recorder.runs:
-                run.record.pk, run.dirty = None, True
+                run.record.pk = None
+                self.recorder.runs.touch(run)
                 self._of(run).saved_nodes.clear()
         self._placed.clear()
         self.opener = self._reopen
         self._failing_until = 0.0
+        self.inbox.ring()
 
     def _reopen(self) -> None:
         self.store.database.open()
@@ -509,7 +554,7 @@ class Writer:
         if not self._failing_until:
             return
         with self.lock:
-            ended = [run for run in self.recorder.runs if run.final is not None]
+            ended = list(self.recorder.runs.ended)
             for run in ended[:-MAX_UNSAVED]:
                 self.recorder.drop(run)
                 self._attending.pop(run, None)
@@ -537,12 +582,12 @@ class Writer:
                 self._marking.failed(run.record, error)
             if event.settled is not None:
                 event.settled.set_result(path)
-        run.dirty = True
+        self._touch([run])
 
     def _write_ready(self, run: Run, event: MarkerRun) -> str:
         plan = run.record.plan or NO_PLAN
         requests = [request for request in plan.requests if request.node_id == event.node_id]
-        decisions, notes = decide(self._evidence(run), requests, "success")
+        decisions, notes = self._decide_now(self._evidence(run), requests)
         for note in notes:
             run.record.note(note)
         path = self._marking.write_now(run.record, decisions)
@@ -551,12 +596,31 @@ class Writer:
             self._untold.append(StreamEvent("marker.written", run.record.prompt_id, milliseconds(time.time()), told))
         return path
 
+    def _decide_now(self, evidence: Evidence, requests: list[MarkerRequest]) -> tuple[list[Decision], list[str]]:
+        """As `decide`; where the store can't say now which files are an earlier prompt's, the marker says so."""
+        try:
+            return decide(evidence, requests, "success")
+        except StoreAwayError:
+            asked, evidence.listed = evidence.listed, lambda _folder, _names: set()
+            try:
+                decisions, notes = decide(evidence, requests, "success")
+            finally:
+                evidence.listed = asked
+            for decision in decisions:
+                decision.notes.append(UNASKED)
+            return decisions, notes
+
     # ------------------------------------------------------------ the end of a prompt
 
     def _settle_surely(self, run: Run) -> None:
-        """Settle; and where that fails again and again, let the prompt end without its markers."""
+        """Settle; and where that fails again and again, let the prompt end without its markers.
+
+        A store that can't be asked is no such failure: it is asked again until it answers.
+        """
         try:
             self._settle(run)
+        except StoreAwayError:
+            return
         except Exception as error:  # noqa: BLE001  a fault of ours must not keep a prompt from ending
             attendance = self._of(run)
             attendance.stumbles += 1
@@ -566,8 +630,6 @@ class Writer:
 
     def _settle(self, run: Run) -> None:
         """Decide, write, commit, put in place, answer; or come back later for files that are not there yet."""
-        if time.monotonic() < self._failing_until:
-            return
         decisions: list[Decision] = []
         notes: list[str] = []
         if run.started is not None and run.final is not None:
@@ -579,6 +641,8 @@ class Writer:
             if run.final == "success" and run.wants_marker() and self._must_wait(run, evidence):
                 return
             if run.record.plan is not None:
+                if run.final == "success" and run.ready_markers:
+                    self._serve_ready(run)  # late: the store held this thread up while the prompt went on
                 decisions, notes = decide(evidence, due_requests(run.record.plan, run.final), run.final)
         if self._finish(run, decisions, notes):
             for event in run.ready_markers:
@@ -601,7 +665,7 @@ class Writer:
         if run.record.graph_digest is None:
             return found
         said = {file.node_id for file in evidence.reported}
-        for file in self.store.outputs_of_graph(run.record.graph_digest):
+        for file in self._ask(self.store.outputs_of_graph, run.record.graph_digest):
             if file.node_id in said or file.type != "output" or not _was_cached(run, file):
                 continue
             before, file.cached = file.stamp, True
@@ -626,57 +690,160 @@ class Writer:
             run.record.note(note)
         return False
 
+    def _finish_unstarted(self, runs: list[Run]) -> None:
+        """End what was cancelled before it started, many at once: there may be thousands."""
+        for first in range(0, len(runs), ENDS_AT_ONCE):
+            some = runs[first : first + ENDS_AT_ONCE]
+            if self._finish_all([self._ending_of(run, [], []) for run in some]):
+                for run in some:
+                    for event in run.ready_markers:
+                        if event.settled is not None:
+                            event.settled.set_result("")
+
     def _finish(self, run: Run, decisions: list[Decision], notes: list[str]) -> bool:
-        """Commit the end of a run, put its markers in place and answer; false where the store can't take it."""
+        """Commit the end of a run, put its markers in place and answer; false where nothing can take it now."""
+        return self._finish_all([self._ending_of(run, decisions, notes)])
+
+    def _ending_of(self, run: Run, decisions: list[Decision], notes: list[str]) -> Ending:
+        """Make up the end of a run, and write its markers' temporaries."""
         final: PromptStatus = run.final or "abandoned"
         with self.lock:
             change = self._change(run)
             record = replace(run.record, status=final, notes=list(run.record.notes), plan=None)
         record.environment_id = record.environment_id or (self.environment.id if self.environment else None)
         record.outputs = _outputs(self._of(run).evidence, decisions)
-        try:
-            if not self._write(run, record, change, decisions, notes):
-                return False
-        except RecordRefusedError as error:
-            self._refuse(run, error)
-            return False
-        self.figures.forget(run)
-        self.ended += 1
-        if self.ended % PRUNE_EVERY == 0:
-            self.upkeep_due.set()
-        self.on_ended(record, list(run.nodes.values()))  # counted before anybody is told
-        with self.lock:
-            self.recorder.drop(run)
-            del self._attending[run]
-            self._answers.add()
-            self.feed.publish(prompt_of(record, {self.instance.id: self.instance}), self._answers.done)
-        return True
+        return self._prepare(run, record, change, decisions, notes)
 
-    def _write(
+    def _prepare(
         self, run: Run, record: PromptRecord, change: Change, decisions: list[Decision], notes: list[str]
-    ) -> bool:
+    ) -> Ending:
         for note in notes:
             record.note(note)
         for note in [note for note in record.notes if note in UNTOLD]:
             self.problems.report("a silent seam", f"{note}; those figures are null")
         plan = run.record.plan or NO_PLAN
         prepared = self._marking.prepare(record, plan, decisions, lambda prefix: self._overtaken(run, prefix))
-        news = self._news_of_end(run, record)
         self.figures.into_ended(run, record)
+        return Ending(run, record, change, prepared, decisions, notes, self._news_of_end(run, record))
+
+    def _finish_all(self, endings: list[Ending]) -> bool:
+        """Make some ends certain, in the store or in the spool, and then do what follows from them."""
         try:
-            done = self._commit([replace(change, record=record, outputs=True)], durable=True, news=news)
-        except RecordRefusedError:
-            self._marking.drop(prepared)
-            raise
-        if not done:
-            self._marking.drop(prepared)
+            committed = self._commit_ends(endings)
+        except RecordRefusedError as error:
+            self._drop_temporaries(endings)
+            if len(endings) == 1:
+                self._refuse(endings[0].run, error)
+                return False
+            return self._each(endings, lambda end: self._finish(end.run, list(end.decisions), list(end.notes)))
+        if not committed and not self.handing_in.keep([end.kept for end in endings]):
+            self._drop_temporaries(endings)
             return False
-        if prepared and not self._marking.place(record, prepared):
-            news = [event for event in news if event.kind != "marker.written" or _still_said(record, event)]
-            self._commit([replace(change, record=record, new_nodes=[], changed_nodes=[])], durable=False)
-        self._tell(news)
-        if prepared and record.pk is not None:
-            self._placed.append(record.pk)
+        for ending in endings:
+            self._close(ending, committed=committed)
+        return True
+
+    def _commit_ends(self, endings: list[Ending]) -> bool:
+        if not self._may_write():
+            return False
+        news = [event for ending in endings for event in ending.news]
+        return self._commit([ending.whole for ending in endings], durable=True, news=news)
+
+    @staticmethod
+    def _each(endings: list[Ending], do: Callable[[Ending], bool]) -> bool:
+        """Do it with each, whatever becomes of the others: one of them is such that no database takes it."""
+        done = [do(ending) for ending in endings]
+        return all(done)
+
+    def _drop_temporaries(self, endings: list[Ending]) -> None:
+        for ending in endings:
+            self._marking.drop(ending.prepared)
+
+    def _place(self, ending: Ending, *, committed: bool) -> None:
+        """Put the markers of a certain end in place; where one can't be, the record says so from then on."""
+        record = ending.record
+        if not ending.prepared or self._marking.place(record, ending.prepared):
+            return
+        ending.news = [event for event in ending.news if event.kind != "marker.written" or _still_said(record, event)]
+        if committed:
+            self._commit([replace(ending.change, record=record, new_nodes=[], changed_nodes=[])], durable=False)
+        else:
+            self.handing_in.keep([ending.kept])
+
+    def _close(self, ending: Ending, *, committed: bool) -> None:
+        """An end is certain: its markers go into place, it is counted, and whoever waits for it is answered."""
+        run, record = ending.run, ending.record
+        self._place(ending, committed=committed)
+        if committed:
+            self._told(ending)
+        self.figures.forget(run)
+        self.ended += 1
+        if self.ended % PRUNE_EVERY == 0:
+            self.upkeep_due.set()
+        self.on_ended(record, list(run.nodes.values()))  # counted before anybody is told
+        with self.lock:
+            if not committed:
+                self._forget_news(ending)
+                self.handing_in.add(ending)
+            self.recorder.drop(run)
+            self._attending.pop(run, None)
+            self._answers.add()
+            self.feed.publish(prompt_of(record, {self.instance.id: self.instance}), self._answers.done)
+
+    def _told(self, ending: Ending) -> None:
+        """An end is in the store: its events are told, and its markers need no looking after any more."""
+        self._tell(ending.news)
+        if ending.record.pending and ending.record.pk is not None:
+            self._placed.append(ending.record.pk)
+
+    def _forget_news(self, ending: Ending) -> None:
+        kept = {id(event) for event in ending.news}
+        self._untold = [event for event in self._untold if id(event) not in kept]
+
+    # ------------------------------------------------------------ what waits in the spool
+
+    def _hand_in(self) -> None:
+        """Give the store what was kept while it could not be written, and what dead processes left so."""
+        while self.handing_in.ends:
+            with self.lock:
+                endings = self.handing_in.next_ends()
+            if not self._hand_in_some(endings):
+                return
+        try:
+            self.handing_in.take_inherited(self._commit_inherited, self.dead.append)
+        except Exception as error:  # noqa: BLE001  whatever the database does, ComfyUI goes on
+            self._store_failed(error)
+
+    def _hand_in_some(self, endings: list[Ending]) -> bool:
+        try:
+            if not self._commit_ends(endings):
+                return False
+        except RecordRefusedError as error:
+            if len(endings) > 1:
+                return self._each(endings, lambda end: self._hand_in_some([end]))
+            self.problems.report("record refused", "a record holds what no database takes, and is lost", error)
+            self.dropped += 1
+        else:
+            for ending in endings:
+                self._told(ending)
+        with self.lock:
+            self.handing_in.done(endings)
+        return True
+
+    def _commit_inherited(self, endings: list[Ending]) -> bool:
+        for ending in endings:
+            ending.news = _news_of_inherited(ending)
+        try:
+            if not self._commit_ends(endings):
+                return False
+        except RecordRefusedError as error:
+            self.problems.report("record refused", "a record holds what no database takes, and is lost", error)
+            self.dropped += 1
+            return True
+        for ending in endings:
+            self._tell(ending.news)
+            if ending.record.status not in OPEN_STATUSES:
+                self.on_ended(ending.record, list(ending.run.nodes.values()))
         return True
 
     def _news_of_end(self, run: Run, record: PromptRecord) -> list[StreamEvent]:
@@ -698,7 +865,8 @@ class Writer:
     def _overtaken(self, run: Run, prefix: PrefixPath) -> bool:
         """Whether a prompt that started later has already cleared this prefix for itself."""
         with self.lock:
-            others = [other for other in self.recorder.runs if other is not run and self._of(other).begun]
+            known = [*self.recorder.runs.started, *self.recorder.runs.ended]
+            others = [other for other in known if other is not run and self._of(other).begun]
         for other in others:
             if other.started is None or run.started is None or other.started.mono <= run.started.mono:
                 continue
@@ -741,11 +909,21 @@ class Writer:
             decisions, notes = decide(evidence, due_requests(record.plan, "abandoned"), "abandoned")
         final = replace(record, status="abandoned", plan=None, notes=[*record.notes, DIED])
         final.outputs = _outputs(attendance.evidence, decisions)
-        done = self._write(run, final, Change(final), decisions, notes)
-        del self._attending[run]
-        if done:
-            self.on_ended(final, ())
-        return done
+        ending = self._prepare(run, final, Change(final), decisions, notes)
+        try:
+            done = self._commit_ends([ending])
+        except RecordRefusedError:
+            self._drop_temporaries([ending])
+            raise
+        finally:
+            self._attending.pop(run, None)
+        if not done:
+            self._drop_temporaries([ending])
+            return False
+        self._place(ending, committed=True)
+        self._told(ending)
+        self.on_ended(ending.record, ())
+        return True
 
 
 class Outstanding:
@@ -777,6 +955,23 @@ class Outstanding:
     def _settle(self) -> None:
         if self._idle and self._count == 0:
             self._event.set()
+
+
+def _news_of_inherited(ending: Ending) -> list[StreamEvent]:
+    """What is told of a run that a dead process could not tell itself: all that the store keeps of one."""
+    record = ending.record
+    first = record.queued_ms or record.started_ms or 0
+    news = [] if record.pk is not None else [StreamEvent("prompt.queued", record.prompt_id, first)]
+    if record.status in OPEN_STATUSES:
+        return news
+    if record.pk is None and record.started_ms is not None:
+        news.append(StreamEvent("prompt.started", record.prompt_id, record.started_ms, {"status": "running"}))
+    at = record.ended_ms or first
+    for entry in record.markers:
+        if entry.written_at is not None:
+            told = {"path": entry.path, "status": entry.status}
+            news.append(StreamEvent("marker.written", record.prompt_id, at, told))
+    return [*news, StreamEvent("prompt.finished", record.prompt_id, at, {"status": record.status})]
 
 
 _changing: Callable[[NodeRecord], tuple[object, ...]] = attrgetter(*NODE_CHANGES)

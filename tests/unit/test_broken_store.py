@@ -61,6 +61,13 @@ def until_saved(recording: Recording, prompt_id: str) -> None:
         time.sleep(0.02)
 
 
+def until_stored(recording: Recording, prompt_id: str, run_number: int = 1) -> None:
+    deadline = time.monotonic() + 10
+    while recording.writer.is_failing or recording.writer.store.record(prompt_id, run_number) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_a_store_that_breaks_is_set_aside_and_the_open_prompt_is_kept(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +85,7 @@ def test_a_store_that_breaks_is_set_aside_and_the_open_prompt_is_kept(
     until_saved(recording, "two")
     found = recording.prompt("two")
     assert found is not None and found.status == "success"
+    until_stored(recording, "two")
     assert recording.prompt("one") is None, "it is in the file that was set aside"
     private = recording.host.private_folder
     assert len(list(private.glob("*.corrupt-*"))) >= 1
@@ -85,18 +93,19 @@ def test_a_store_that_breaks_is_set_aside_and_the_open_prompt_is_kept(
     assert (recording.host.roots()["output"] / "shot" / "two.done").exists()
 
 
-def test_ended_prompts_beyond_the_bound_are_let_go_and_counted(
+def refusing(*args: object, **kwargs: object) -> None:
+    raise DatabaseError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+
+
+def test_ended_prompts_beyond_the_bound_are_let_go_and_counted_where_the_spool_is_full_too(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("run_recorder.telemetry.writer.MAX_UNSAVED", 3)
     monkeypatch.setattr("run_recorder.telemetry.writer.STORE_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("run_recorder.telemetry.spool.MAX_BYTES", 10)
     store = recording.writer.store
     honest = store.save
-
-    def full(*args: object, **kwargs: object) -> None:
-        raise DatabaseError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
-
-    monkeypatch.setattr(store, "save", full)
+    monkeypatch.setattr(store, "save", refusing)
     for number in range(8):
         run(recording, f"p{number}", number)
     deadline = time.monotonic() + 10
@@ -110,6 +119,37 @@ def test_ended_prompts_beyond_the_bound_are_let_go_and_counted(
         kept = recording.prompt(f"p{number}")
         assert kept is not None and kept.status == "success"
     assert recording.store_health().dropped == 5
+
+
+def test_ends_in_the_spool_are_certain_and_handed_in_in_their_order(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("run_recorder.telemetry.handing_in.MAX_IN_MEMORY", 3)
+    store = recording.writer.store
+    honest = store.save
+    monkeypatch.setattr(store, "save", refusing)
+    for number in range(8):
+        run(recording, f"p{number}", number)
+    for number in range(8):
+        until_saved(recording, f"p{number}")
+        assert (recording.host.roots()["output"] / "shot" / f"p{number}.done").exists()
+    newest = recording.prompt("p7")
+    assert newest is not None and newest.status == "success" and newest.markers[0].status == "success"
+    assert recording.nodes("p7")
+    monkeypatch.setattr(store, "save", honest)
+    for number in range(8):
+        until_stored(recording, f"p{number}")
+        stored = store.record(f"p{number}")
+        assert stored is not None and stored.pk is not None and stored.status == "success"
+        assert [node.class_type for node in store.nodes(stored.pk)] == ["WriteDoneMarker"]
+    spool = recording.writer.handing_in.spool
+    deadline = time.monotonic() + 5
+    while spool is None or spool.read():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert store.count() == 8
+    assert recording.store_health().dropped == 0
+    assert not recording.problems.all()
 
 
 def test_run_numbers_are_put_right_when_the_store_could_not_be_asked(
@@ -127,5 +167,6 @@ def test_run_numbers_are_put_right_when_the_store_could_not_be_asked(
     monkeypatch.setattr(store, "last_run_number", locked)
     run(recording, "again")
     until_saved(recording, "again")
+    until_stored(recording, "again", 2)
     newest = recording.prompt("again")
     assert newest is not None and newest.run_number == 2

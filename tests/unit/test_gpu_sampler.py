@@ -437,7 +437,12 @@ def test_samples_come_from_the_running_prompt_else_from_the_store(store: Store) 
     keeper = FigureKeeper()
     keeper.follow(session_of(run, 3))
     writer: Any = SimpleNamespace(
-        drain=lambda: None, lock=threading.RLock(), recorder=recorder, store=store, figures=keeper
+        handing_in=SimpleNamespace(find=lambda _id, _run: None),
+        drain=lambda: None,
+        lock=threading.RLock(),
+        recorder=recorder,
+        store=store,
+        figures=keeper,
     )
     recording: Any = SimpleNamespace(writer=writer)
     live = samples_of(recording, "p", None)

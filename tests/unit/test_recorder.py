@@ -419,7 +419,7 @@ def test_a_start_that_was_not_told_is_taken_at_the_end_where_that_is_all_there_i
 def test_a_node_of_a_prompt_that_nothing_is_known_of_is_passed_over(recorder: Recorder) -> None:
     for event in (begin("1"), finish("1"), steps("1", 1, 2), cached("1"), outcome(), done()):
         recorder.apply(event)
-    assert recorder.runs == []
+    assert not recorder.runs
 
 
 def test_a_run_without_any_moment_cannot_be_started_by_a_node(recorder: Recorder) -> None:
@@ -892,7 +892,7 @@ def test_a_marker_that_ran_teaches_the_plan_what_was_wired(recorder: Recorder) -
     assert run.record.plan is not None
     assert run.record.plan.requests == [
         MarkerRequest("8"),
-        MarkerRequest("9", "wired", on_failure=NOTHING, hash_files=True),
+        MarkerRequest("9", "wired", on_failure=NOTHING, hash_files=True, ran=True),
     ]
     assert len(run.record.markers) == 2
     assert (run.dirty, run.ready_markers) == (True, [])
@@ -902,7 +902,7 @@ def test_a_marker_inside_an_expanded_graph_joins_the_plan(recorder: Recorder) ->
     run = fed(recorder, queued("p", {"3": saver("a"), "5": node("Expander")}), started(), ran("5.0.0.1"))
     assert run.record.plan is not None
     assert run.record.plan.savers == {"3": "a"}
-    assert run.record.plan.requests == [MarkerRequest("5.0.0.1", "wired", on_failure=NOTHING, hash_files=True)]
+    assert run.record.plan.requests == [MarkerRequest("5.0.0.1", "wired", on_failure=NOTHING, hash_files=True, ran=True)]
     assert [marker.status for marker in run.record.markers] == ["due"]
     assert run.wants_marker()
 

@@ -1,6 +1,7 @@
 """The recorder as a whole, in this process: started, fed, asked and stopped."""
 
 import asyncio
+import os
 import stat
 import subprocess
 import sys
@@ -120,7 +121,7 @@ def problems(recording: Recording) -> dict[str, str]:
 # ---------------------------------------------------------------- starting and stopping
 
 
-def test_before_it_has_started_it_says_so_and_holds_nobody_up(tmp_path: Path) -> None:
+def test_before_it_has_started_it_says_so_and_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recording = Recording(host(tmp_path))
     with pytest.raises(NotReadyError):
         recording.prompt("p")
@@ -129,7 +130,8 @@ def test_before_it_has_started_it_says_so_and_holds_nobody_up(tmp_path: Path) ->
     recording.ending()
     assert recording.wait_settled(0)
     assert recording.died_in() == (None, None)
-    assert not recording.wait_committed(queue(recording), 0)
+    monkeypatch.setattr(recording_module, "POST_SECONDS_OPENING", 0.01)
+    assert not recording.make_certain(queue(recording))
     assert recording.marker_path("p", "shot/a") == "shot/a.done"
     health = recording.store_health()
     assert (health.backend, health.prompts, health.queue_depth, health.dropped) == (None, None, 1, 0)
@@ -340,21 +342,32 @@ async def test_a_wait_is_answered_with_the_end(recording: Recording) -> None:
 
 def test_a_queued_prompt_is_committed_while_it_is_waited_for(recording: Recording) -> None:
     event = queue(recording)
-    assert recording.wait_committed(event, 5)
+    assert recording.make_certain(event)
     record = recording.writer.store.record("p")
     assert record is not None
     assert record.status == "queued"
 
 
-def test_a_commit_is_not_waited_for_longer_than_asked(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_committed_in_time_is_synced_to_the_spool(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    honest = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(descriptor) or honest(descriptor))  # type: ignore[func-returns-value]
     steps: list[int] = []
     monkeypatch.setattr(recording.writer, "step", lambda: steps.append(1) or time.sleep(0.01))  # type: ignore[func-returns-value]
     recording.inbox.ring()
     eventually(lambda: steps)  # the step that was under way is over
-    event = queue(recording)
-    begun = time.monotonic()
-    assert not recording.wait_committed(event, 0.1)
-    assert 0.09 <= time.monotonic() - begun < 2
+    assert recording.make_certain(queue(recording))
+    assert synced
+    spool = recording.writer.handing_in.spool
+    assert spool is not None
+    (kept,) = spool.read()
+    assert (kept.record.prompt_id, kept.record.status, kept.ended) == ("p", "queued", False)
+    monkeypatch.undo()
+    recording.inbox.ring()
+    eventually(lambda: recording.writer.store.record("p"))
+    eventually(lambda: not spool.read())
 
 
 def test_a_store_that_does_not_answer_holds_nobody_up(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,7 +383,7 @@ def test_a_store_that_does_not_answer_holds_nobody_up(recording: Recording, monk
     event = queue(recording)
     assert asked.wait(10)
     begun = time.monotonic()
-    assert not recording.wait_committed(event, 0.05)
+    assert recording.make_certain(event), "in the spool"
     recording.marker_path("p", "a%year%")
     assert recording.prompt("p") is not None
     assert time.monotonic() - begun < 5
@@ -484,7 +497,7 @@ def test_while_the_store_is_closed_what_is_in_memory_is_served(recording: Record
         recording.writer.store.database.is_open = True
 
 
-def test_an_end_that_cannot_be_committed_is_told_with_a_note(
+def test_an_end_that_neither_store_nor_spool_takes_is_told_with_a_note(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin(recording)
@@ -494,12 +507,13 @@ def test_an_end_that_cannot_be_committed_is_told_with_a_note(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(recording.writer.store, "save", full)
+    monkeypatch.setattr(recording.writer.handing_in.spool, "keep", full)
     end(recording)
     eventually(lambda: "store" in problems(recording))
     found = recording.prompt("p")
     assert found is not None
     assert (found.status, recording_module.UNCOMMITTED in found.notes) == ("success", True)
-    assert not recording.wait_committed(queue(recording, "q"), 1)
+    assert not recording.make_certain(queue(recording, "q"))
     monkeypatch.undo()
     eventually(lambda: not recording.is_open("p"))
     assert recording_module.UNCOMMITTED not in (recording.prompt("p") or found).notes

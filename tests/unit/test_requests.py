@@ -89,4 +89,4 @@ def test_a_plan_survives_the_store() -> None:
 def test_a_request_learns_what_the_node_was_given() -> None:
     request = MarkerRequest("9", None)
     request.learn(MarkerRun("p", "9", "wired", INPUTS_READY, NOTHING, True))
-    assert request == MarkerRequest("9", "wired", INPUTS_READY, NOTHING, True)
+    assert request == MarkerRequest("9", "wired", INPUTS_READY, NOTHING, True, ran=True)

@@ -1,0 +1,38 @@
+"""The end of one run on its way into the store: its final record, its markers' temporaries, and what is to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from .marking import Prepared
+from .record import PromptRecord
+from .recorder import Run
+from .settle import Decision
+from .spool import Kept
+from .store import Change
+from .stream import StreamEvent
+
+
+@dataclass(slots=True)
+class Ending:
+    """Everything of an ended run that is committed, and done, together."""
+
+    run: Run
+    record: PromptRecord
+    """Final; the run's own record stays what readers see until this one is committed."""
+    change: Change
+    prepared: list[Prepared]
+    decisions: Sequence[Decision] = ()
+    notes: Sequence[str] = ()
+    news: list[StreamEvent] = field(default_factory=list)
+
+    @property
+    def whole(self) -> Change:
+        """What the store is to take: the record, its outputs, and the nodes that it doesn't have."""
+        return replace(self.change, record=self.record, outputs=True)
+
+    @property
+    def kept(self) -> Kept:
+        """The same for the spool: with all nodes, since the next process knows nothing of this one's memory."""
+        return Kept(self.record, list(self.run.nodes.values()), ended=True)
