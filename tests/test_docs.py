@@ -56,7 +56,7 @@ def test_every_model_and_each_of_its_fields_is_in_the_docs() -> None:
 
 def test_every_command_and_each_of_its_options_is_in_the_docs() -> None:
     typer = importlib.import_module("typer")
-    cli = importlib.import_module("run_recorder.cli")
+    application = importlib.import_module("run_recorder.commands.application")
     text = page("cli.md")
 
     def walk(command, words):
@@ -71,7 +71,7 @@ def test_every_command_and_each_of_its_options_is_in_the_docs() -> None:
                 if option.startswith("--") and option != "--help":
                     assert option in text, (words, option)
 
-    walk(typer.main.get_command(cli.app), ["run-recorder"])
+    walk(typer.main.get_command(application.app), ["run-recorder"])
 
 
 def test_every_setting_is_in_the_docs() -> None:
