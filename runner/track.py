@@ -70,6 +70,8 @@ class Tracker:
         self._seen_pending = True
         self._broken = False
         self._given_up = False
+        self._unread = 0
+        """Answers in a row that could not be read."""
         self._socket = client.web_socket()
         self._heard_at: float | None = None
         """When the end was heard that the history doesn't have yet."""
@@ -86,7 +88,7 @@ class Tracker:
         """Until its end, the time without progress is up, or the limit of requests is reached."""
         told = Tracked()
         self._begun = time.monotonic()
-        misses = unread = 0
+        misses = 0
         while told.end == "unknown":
             heard = self._listened(prompt_id)
             if self._over(told, heard):
@@ -100,14 +102,15 @@ class Tracker:
                 else:
                     found = await self._ask_history(prompt_id, told) or heard.end is not None
                     misses = 0 if found else misses + 1
-                unread = 0
+                self._unread = 0
             except ServerError as error:
                 self._broken = True
                 told.trouble(str(error))
                 self._say(str(error))
+                self._unread += error.kind in UNREAD
                 if error.kind in UNREAD:
-                    by_record, unread = False, unread + 1
-                if unread >= MOST_UNREAD:
+                    by_record = False
+                if self._unread >= MOST_UNREAD:
                     told.end, told.error = "lost", str(error)
             if misses >= MISSES:
                 told.end = "cancelled" if self._seen_pending and not self._broken else "lost"
@@ -156,7 +159,9 @@ class Tracker:
         if limit and told.requests >= limit:
             told.end, told.error = "attemptLimit", f"not ended after {limit} requests"
         elif time.monotonic() - self._begun > self._policy["max_wait_seconds"]:
-            told.end, told.error = "maxWait", f"no end and no progress in {self._policy['max_wait_seconds']} seconds"
+            why = f"; {told.history_errors[-1]}" if self._unread else ""
+            waited = self._policy["max_wait_seconds"]
+            told.end, told.error = "maxWait", f"no end and no progress in {waited} seconds{why}"
         if told.end != "unknown":
             told.trouble(str(told.error))
         return told.end != "unknown"
