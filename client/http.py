@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from .limits import Bound, Kind, Limits
 from .parsing import UnreadableError, parse
 
 CHUNK = 64 * 1024
+IN_MEMORY = limits.MIB
+"""Bytes of an answer that isn't whole yet."""
 FAILURES = (aiohttp.ClientError, ConnectionError, asyncio.TimeoutError, TimeoutError, ValueError)
 """What aiohttp raises for a server's sake; a full disk is none of them."""
 
@@ -89,12 +92,18 @@ class Asked:
         return bytes(content)
 
     async def json(self) -> Answer:
-        """The whole of it as JSON. Raises ServerError for what breaks off or is beyond the bound."""
-        content = await self.body()
-        try:
-            return Answer(self.status, self.headers, parse(content))
-        except UnreadableError as error:
-            return Answer(self.status, self.headers, None, str(error))
+        """The whole of it as JSON. Raises ServerError for what breaks off or is beyond the bound.
+
+        A large one waits on the disk until it is whole, so that however many servers send at once, one is in memory.
+        """
+        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as kept:
+            async for piece in self.pieces():
+                kept.write(piece)
+            kept.seek(0)
+            try:
+                return Answer(self.status, self.headers, parse(kept.read()))
+            except UnreadableError as error:
+                return Answer(self.status, self.headers, None, str(error))
 
 
 class Http:

@@ -36,6 +36,16 @@ POLICY = {
     "frame-wait-timeout-seconds": 3,
 }
 KNOBS = [part for name, value in POLICY.items() for part in (f"--{name}", str(value))]
+LARGE = (
+    "history-brackets",
+    "history-bomb",
+    "history-endless",
+    "names-50000",
+    "ws-outputs",
+    "classes-wide",
+    "classes-brackets",
+    "view-large-picture",
+)
 Case = tuple[str, list[str], dict[str, str]]
 
 
@@ -159,6 +169,18 @@ def test_run_of_two_servers_of_which_one_is_hostile(server: HostileServer, tmp_p
         assert list(folder.glob("*.zip")), way
         assert [line for line in validate_run(folder).errors if "Total frames" not in line] == [], way
     nothing_got_out(server, tmp_path, {"graph.json", "story.json", "runs"})
+
+
+def test_a_run_of_servers_that_all_send_too_much_keeps_its_memory(server: HostileServer, tmp_path: Path) -> None:
+    graph, story = tmp_path / "graph.json", tmp_path / "story.json"
+    graph.write_text(json.dumps({"1": {"class_type": "EmptyImage", "inputs": {"text": "__SCENE_PROMPT__"}}}), "utf-8")
+    scenes = [{"id": f"scene-{number:03}", "prompt": f"p{number}"} for number in range(1, 7)]
+    story.write_text(json.dumps({"id": "s", "logline": "A light.", "scenes": scenes}), "utf-8")
+    arguments = ["run", "--story", str(story), "--workflow", str(graph), "--runs-dir", str(tmp_path / "runs"), *KNOBS]
+    for way in LARGE:
+        arguments += ["--comfyui", server.url(way)]
+    found = drive([("many", [*arguments, "--json"], {})])
+    assert faults(found, (1,)) == []
 
 
 def test_preflight(server: HostileServer, tmp_path: Path) -> None:
