@@ -147,7 +147,7 @@ def _wait_until_up(server: Server, process: subprocess.Popen[bytes], base: Path)
 
 def _answers(server: Server, *parts: str) -> bool:
     try:
-        server.get(*parts, seconds=5)
+        server.get(*parts)
     except CommandError:
         return False
     return True

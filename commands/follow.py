@@ -9,10 +9,15 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ..client.limits import BOUNDS, MOST_TEXT
+from ..client.parsing import UnreadableError, parse
+from ..telemetry.text import clean
 from .output import DONE, CommandError, err, out, status_exit_code
-from .server import Server
+from .server import MOST_EVENT_ID, Server
 
 RETRY_SECONDS = 1.0
+MOST_CHARACTERS = BOUNDS["events"].most_bytes
+"""Of one event's data; a longer one is passed over."""
 
 
 def parse_events(lines: Iterable[bytes]) -> Iterator[tuple[str | None, str, str]]:
@@ -20,12 +25,13 @@ def parse_events(lines: Iterable[bytes]) -> Iterator[tuple[str | None, str, str]
     identity: str | None = None
     kind = "message"
     data: list[str] = []
+    size = 0
     for raw in lines:
         line = raw.decode("utf-8", "replace").rstrip("\r\n")
         if not line:
-            if data:
+            if data and size <= MOST_CHARACTERS:
                 yield identity, kind, "\n".join(data)
-            kind, data = "message", []
+            kind, data, size = "message", [], 0
             continue
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
@@ -34,7 +40,9 @@ def parse_events(lines: Iterable[bytes]) -> Iterator[tuple[str | None, str, str]
         elif name == "event":
             kind = value or "message"
         elif name == "data":
-            data.append(value)
+            size += len(value)
+            if size <= MOST_CHARACTERS:
+                data.append(value)
 
 
 def follow(server: Server, prompt_id: str | None, after: str | None, *, as_json: bool, until_finished: bool) -> int:
@@ -73,10 +81,10 @@ def print_end(prompt: dict[str, Any], *, as_json: bool) -> int:
 
 def _told(identity: str | None, kind: str, data: str) -> dict[str, Any]:
     try:
-        told = json.loads(data)
-    except ValueError:
-        told = {"data": data}
-    number = int(identity) if identity is not None and identity.isdigit() else None
+        told = parse(data.encode("utf-8", "replace"))
+    except UnreadableError:
+        told = {"data": clean(data, MOST_TEXT)}
+    number = int(identity) if identity is not None and identity.isdecimal() and len(identity) <= MOST_EVENT_ID else None
     return {"id": number, "event": kind, **(told if isinstance(told, dict) else {"data": told})}
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from typing import Annotated, Any
 
 import typer
 
+from ..client.outside import Outside, Seen
 from ..telemetry.contract import LiveFigures
-from ..telemetry.gpu.outside import Outside, Seen
+from ..telemetry.token import bearer_of
 from .output import CommandError, out, print_json, table
 from .prompts import AsJson, Comfyui
 from .server import DEFAULT_URL, Server
@@ -37,8 +37,7 @@ def gpu(
     as_json: AsJson = False,
 ) -> int:
     """Show devices and memory as the server tells; else as ComfyUI or nvidia-smi does, and then it says so."""
-    token = os.environ.get("RUN_RECORDER_TOKEN")
-    looking = Outside(Server(comfyui).url, {"Authorization": f"Bearer {token}"} if token else None)
+    looking = Outside(Server(comfyui).url, bearer_of())
     while True:
         seen = looking.look()
         if seen.step is None and not watch:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..telemetry.contract import NodeList, Prompt, PromptPage
 from .follow import follow, print_end
 from .output import DONE, FAILED, err, facts, out, print_json, status_exit_code, table
 from .server import DEFAULT_URL, Server
@@ -70,7 +71,7 @@ def list_prompts(
         "limit": limit,
         "cursor": cursor,
     }
-    _, page = Server(comfyui).get("telemetry", "prompts", query=query)
+    page = Server(comfyui).record(PromptPage, "telemetry", "prompts", query=query)
     if as_json:
         print_json(page)
         return DONE
@@ -96,11 +97,11 @@ def show_prompt(
 ) -> int:
     """Show one prompt and its nodes."""
     server = Server(comfyui)
-    _, prompt = server.get("telemetry", "prompts", prompt_id, query={"run": run})
+    prompt = server.record(Prompt, "telemetry", "prompts", prompt_id, query={"run": run})
     if as_json:
         print_json(prompt)
         return DONE
-    _, nodes = server.get("telemetry", "prompts", prompt_id, "nodes", query={"run": run})
+    nodes = server.record(NodeList, "telemetry", "prompts", prompt_id, "nodes", query={"run": run})
     print_prompt(prompt, nodes["items"])
     return DONE
 

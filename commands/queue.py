@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..client.errors import ServerError
 from ..runner.attempts import Outcome, SceneRun, keep_best, run_scene
-from ..runner.comfy_client import ComfyClient, ServerError
+from ..runner.comfy_client import ComfyClient
 from ..runner.metadata import SCENE_ID, Written, write_checks, write_run
 from ..runner.policy import Policy, PolicyError, resolve
 from ..runner.run_folder import RunFolder
@@ -91,7 +92,7 @@ def queue(
 
 
 async def _run(url: str, job: _Job, runs_dir: Path | None) -> None:
-    async with ComfyClient(url) as client:
+    async with ComfyClient(url, job.policy.limits()) as client:
         job.stats = await client.system_stats()
         unknown = unknown_classes(job.graph, await client.node_classes())
         if unknown:

@@ -14,9 +14,10 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from ..client.errors import ServerError
 from ..runner import preparing
 from ..runner import run as runs
-from ..runner.comfy_client import ServerError
+from ..runner.comfy_client import ComfyClient
 from ..runner.keyframes import KeyframeError
 from ..runner.llm import SettingError
 from ..runner.patching import PatchError, read_mapping
@@ -28,6 +29,8 @@ from ..runner.story import StoryError
 from ..runner.validate import Findings, UncheckableError
 from ..runner.workflow import WorkflowError, read_workflow
 from ..telemetry.run_contract import Scene
+from ..telemetry.token import VARIABLE as TOKEN
+from ..telemetry.token import TokenError, token_of
 from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, err, fail, out, print_json, table
 from .policy_options import (
     FrameWait,
@@ -62,6 +65,7 @@ class Asked:
     fast_iteration: bool = False
     add_marker: bool = True
     fail_fast: bool = False
+    trust_servers: bool = False
 
 
 def run(
@@ -78,6 +82,10 @@ def run(
     seed: Annotated[int, typer.Option(help="The same seed makes the same story of an idea.")] = 0,
     runs_dir: Annotated[Path, typer.Option(help="Where the run's folder is made.")] = Path("runs"),
     resume: Annotated[Path | None, typer.Option(metavar="RUN_DIR", help="Go on with this run instead.")] = None,
+    trust_servers: Annotated[
+        bool,
+        typer.Option("--trust-servers", help="With --resume: send the token also to servers that only RUN_DIR names."),
+    ] = False,
     fast_iteration: Annotated[bool, typer.Option("--fast-iteration", help="Short waits.")] = False,
     llm: Annotated[
         str,
@@ -117,6 +125,7 @@ def run(
         fast_iteration=fast_iteration,
         add_marker=not no_add_marker,
         fail_fast=fail_fast,
+        trust_servers=trust_servers,
     )
     with _ended_by_sigterm(), told_errors(given):
         return _run(given, as_json=as_json)
@@ -150,7 +159,7 @@ def told_errors(given: Asked) -> Iterator[None]:
     """What a run raises, as a command's error. Raises CommandError."""
     try:
         yield
-    except (PolicyError, SettingError) as error:
+    except (PolicyError, SettingError, TokenError) as error:
         fail("invalid_parameter", str(error))
     except (WorkflowError, PatchError, KeyframeError, PlanError, ServerError) as error:
         fail(error.kind, str(error))
@@ -222,16 +231,29 @@ async def _begin(given: Asked) -> tuple[runs.Run, list[str]]:
     """A run that may start: its story is told, its graph is patched once, and a server has all that it needs."""
     if given.resume is not None:
         begun = runs.resume(given.resume, lambda plan: _change(plan, given))
+        begun.trusted = None if given.trust_servers else frozenset(given.servers)
     else:
         begun = await _new(given)
     try:
         if begun.succeeded:
             return begun, []  # its files are all that is left to be written
-        answer = await preparing.answering(begun.plan.Servers)
-        return begun, await preparing.check_servers(begun, answer)
+        answer = await preparing.answering(begun.plan.Servers, begun.client)
+        return begun, [*_untold(begun), *await preparing.check_servers(begun, answer)]
     except BaseException:
         begun.close()
         raise
+
+
+def _untold(begun: runs.Run) -> list[str]:
+    """A note for each server that would get the token on the word of the run's folder alone."""
+    if begun.trusted is None or token_of() is None:
+        return []
+    advice = "name it with --comfyui, or give --trust-servers"
+    return [
+        f"{TOKEN} is not sent to {url}, which only the run's folder names; {advice}"
+        for url in begun.plan.Servers
+        if url not in begun.trusted
+    ]
 
 
 async def _new(given: Asked) -> runs.Run:
@@ -243,7 +265,7 @@ async def _new(given: Asked) -> runs.Run:
     told = await preparing.tell_story(given.source)
     place = given.source.file.parent if given.source.file is not None else Path()
     preparing.try_scenes(template, told.story, mapping, place)
-    await preparing.answering(servers)
+    await preparing.answering(servers, lambda url: ComfyClient(url, policy.limits()))
     plan = Plan(
         Servers=servers,
         Knobs=dict(policy.values),

@@ -3,83 +3,79 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import SplitResult, quote, urlencode, urlsplit
-from urllib.request import Request, urlopen
+from urllib.parse import quote, urlencode, urlsplit
 
+from pydantic import ValidationError
+
+from ..client import blocking
+from ..client.answers import text_of
+from ..client.errors import ServerError
+from ..client.http import Answer
+from ..client.limits import Kind
+from ..client.parsing import EMPTY
+from ..telemetry.contract import Model, Prompt
+from ..telemetry.text import clean
+from ..telemetry.token import TokenError, bearer_of
 from .output import BAD_USE, FAILED, CommandError
 
 DEFAULT_URL = "http://127.0.0.1:8188"
 LONGEST_POLL_SECONDS = 60.0
-SILENCE_SECONDS = 60.0
-"""A stream that says nothing for so long, not even that it lives, is taken for dead."""
-MAX_LINE = 1024 * 1024
-MAX_ANSWER = 256 * 1024 * 1024
+MOST_EVENT_ID, MOST_KIND = 40, 60
+"""Characters of what a server tells, and is given back or printed."""
 
 
 class Server:
-    """One server, by its URL. `RUN_RECORDER_TOKEN` is sent as bearer."""
+    """One server, by its URL. `RUN_RECORDER_TOKEN` is sent as bearer. Raises CommandError for what is no URL."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname or not _has_good_port(parts):
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            good = False
+        if not good:
             raise CommandError("invalid_parameter", f"--comfyui: {url!r} is no http(s) URL, such as {DEFAULT_URL}")
         self.url = parts.geturl().rstrip("/")
 
-    def get(self, *parts: str, query: Mapping[str, Any] | None = None, seconds: float = 30.0) -> tuple[int, Any]:
-        """GET a path made of parts; status and JSON. Raises CommandError where nobody answers, or an error does."""
-        return self._ask(Request(self._address(parts, query)), seconds)
+    def get(self, *parts: str, query: Mapping[str, Any] | None = None, seconds: float = 0.0) -> tuple[int, Any]:
+        """GET a path made of parts; status and JSON. `seconds` is how long the server was asked to wait.
 
-    def _address(self, parts: tuple[str, ...], query: Mapping[str, Any] | None) -> str:
-        path = "/".join(quote(part, safe="") for part in parts)
-        given = {name: value for name, value in (query or {}).items() if value not in (None, [], ())}
-        return f"{self.url}/{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
+        Raises CommandError where nobody answers, or an error does.
+        """
+        kind: Kind = "object_info" if parts == ("object_info",) else "wait" if seconds else "record"
+        return self._ask("GET", _path(parts, query), kind, wait_seconds=seconds)
+
+    def record(self, model: type[Model], *parts: str, query: Mapping[str, Any] | None = None) -> Any:
+        """GET what one of our models describes; as it came, looked at by the model. Raises CommandError."""
+        _, told = self.get(*parts, query=query)
+        return checked(model, told, self.url)
 
     @contextlib.contextmanager
     def stream(
         self, *parts: str, query: Mapping[str, Any] | None = None, after: str | None = None
     ) -> Iterator[Iterator[bytes]]:
         """GET server-sent events: the lines, as they come. Raises CommandError where nobody answers."""
-        request = Request(self._address(parts, query), headers={"Accept": "text/event-stream"})
-        if after is not None:
-            request.add_header("Last-Event-ID", after)
-        with self._opened(request, SILENCE_SECONDS) as response:
-            yield self._lines(response)
+        headers = {} if after is None else {"Last-Event-ID": clean(after, MOST_EVENT_ID)}
+        with _told(), blocking.lines(self.url, _path(parts, query), headers={**_bearer(), **headers}) as (no, lines):
+            if no is not None:
+                raise _refusal(no, self.url)
+            yield lines
 
-    def _lines(self, response: Any) -> Iterator[bytes]:
-        try:
-            while line := response.readline(MAX_LINE):
-                yield line
-        except (OSError, http.client.HTTPException) as error:
-            raise CommandError("unavailable", f"{self.url} went away ({error})") from None
+    def post(self, path: str, data: Any) -> tuple[int, Any]:
+        """POST JSON; status and JSON. Raises CommandError."""
+        return self._ask("POST", f"/{path}", "posted", json=data)
 
-    def post(self, path: str, data: Any, seconds: float = 30.0) -> tuple[int, Any]:
-        """POST JSON; status and JSON."""
-        body = json.dumps(data).encode()
-        headers = {"Content-Type": "application/json"}
-        return self._ask(Request(f"{self.url}/{path}", data=body, headers=headers, method="POST"), seconds)
-
-    def _ask(self, request: Request, seconds: float) -> tuple[int, Any]:
-        with self._opened(request, seconds) as response:
-            return response.status, _json(response.read(MAX_ANSWER))
-
-    def _opened(self, request: Request, seconds: float) -> Any:
-        token = os.environ.get("RUN_RECORDER_TOKEN")
-        if token:
-            request.add_unredirected_header("Authorization", f"Bearer {token}")
-        try:
-            return urlopen(request, timeout=seconds)
-        except HTTPError as error:
-            raise _refusal(error, self.url) from None
-        except (URLError, OSError, http.client.HTTPException) as error:
-            why = getattr(error, "reason", None) or error
-            raise CommandError("unavailable", f"no ComfyUI answers at {self.url} ({why})") from None
+    def _ask(self, method: str, path: str, kind: Kind, **more: Any) -> tuple[int, Any]:
+        with _told():
+            answer = blocking.ask(self.url, method, path, kind, headers=_bearer(), **more)
+        if not 200 <= answer.status < 300:
+            raise _refusal(answer, self.url)
+        if answer.why is not None and answer.why != EMPTY:
+            raise CommandError("unavailable", f"the answer of {self.url} {answer.why}; is this a ComfyUI server?")
+        return answer.status, answer.value
 
     def wait(self, prompt_id: str, timeout: float, run: int | None = None) -> tuple[bool, Any]:
         """Wait for a prompt's end, by long polls; whether it has ended, and the prompt."""
@@ -88,7 +84,8 @@ class Server:
             left = max(0.0, deadline - time.monotonic())
             poll = min(left, LONGEST_POLL_SECONDS)
             query = {"timeout": poll, "run": run}
-            status, prompt = self.get("telemetry", "prompts", prompt_id, "wait", query=query, seconds=poll + 30)
+            status, prompt = self.get("telemetry", "prompts", prompt_id, "wait", query=query, seconds=poll)
+            checked(Prompt, prompt, self.url)
             if status == 200 or left <= poll:
                 return status == 200, prompt
 
@@ -103,25 +100,47 @@ def infos_of(url: str) -> Callable[[], Mapping[str, Any]]:
     return ask
 
 
-def _has_good_port(parts: SplitResult) -> bool:
+def checked(model: type[Model], told: Any, url: str) -> Any:
+    """The answer as it came, where the model accepts it; else CommandError with the first field that is wrong."""
     try:
-        return parts.port != 0
-    except ValueError:
-        return False
+        model.model_validate(told)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise CommandError(
+            "unavailable", f"{url} did not answer as Run Recorder does: {where}: {first['msg']}"
+        ) from None
+    return told
 
 
-def _json(body: bytes) -> Any:
+def _path(parts: tuple[str, ...], query: Mapping[str, Any] | None) -> str:
+    path = "/".join(quote(part, safe="", errors="replace") for part in parts)
+    given = {name: value for name, value in (query or {}).items() if value not in (None, [], ())}
+    return f"/{path}" + (f"?{urlencode(given, doseq=True, errors='replace')}" if given else "")
+
+
+def _bearer() -> dict[str, str]:
     try:
-        return json.loads(body) if body else None
-    except ValueError:
-        raise CommandError("unavailable", "the answer is no JSON; is this a ComfyUI server?") from None
+        return bearer_of()
+    except TokenError as error:
+        raise CommandError("invalid_parameter", str(error)) from None
 
 
-def _refusal(error: HTTPError, url: str) -> CommandError:
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What a server does wrong, as a command's error."""
     try:
-        told = json.loads(error.read(1_000_000))["error"]
-        kind, message = str(told["type"]), str(told["message"])
-    except (ValueError, KeyError, TypeError, OSError):
-        hint = "; is Run Recorder installed there?" if error.code == 404 else ""
-        return CommandError("unavailable", f"{url} answered {error.code}{hint}")
-    return CommandError(kind, message, FAILED if error.code >= 500 else BAD_USE)
+        yield
+    except ServerError as error:
+        kind = error.kind if error.kind in ("tls", "unauthorized") else "unavailable"
+        raise CommandError(kind, str(error)) from None
+
+
+def _refusal(answer: Answer, url: str) -> CommandError:
+    """An error that a server answered with, in its own words where they are ours."""
+    error = answer.value.get("error") if isinstance(answer.value, dict) else None
+    kind, message = (text_of(error.get(name)) if isinstance(error, dict) else None for name in ("type", "message"))
+    if kind is None or message is None:
+        hint = "; is Run Recorder installed there?" if answer.status == 404 else ""
+        return CommandError("unavailable", f"{url} answered {answer.status}{hint}")
+    return CommandError(kind[:MOST_KIND], message, FAILED if answer.status >= 500 else BAD_USE)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..telemetry.guarded_files import OddEntryError, open_regular
 from ..telemetry.marker import sync_folder
 from ..telemetry.temporaries import is_temporary, temporary_name
+from ..telemetry.text import clean
 
 CHUNK = 1024 * 1024
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -33,8 +34,7 @@ def write_archive(folder: Path, target: Path) -> int:
         with temporary.open("xb") as out:
             with zipfile.ZipFile(out, "w", allowZip64=True) as archive:
                 for path in _files(folder, target):
-                    _add(archive, path, path.relative_to(folder).as_posix())
-                    count += 1
+                    count += _add(archive, path, folder)
             out.flush()
             os.fsync(out.fileno())
         temporary.replace(target)
@@ -52,11 +52,21 @@ def _files(folder: Path, target: Path) -> Iterator[Path]:
             yield path
 
 
-def _add(archive: zipfile.ZipFile, path: Path, name: str) -> None:
-    entry = zipfile.ZipInfo(name, EPOCH)
-    entry.create_system = 3  # or the archive would tell the platform
-    entry.external_attr = 0o644 << 16
-    entry.file_size = path.stat().st_size
-    entry.compress_type = zipfile.ZIP_STORED if path.suffix.lower() in STORED else zipfile.ZIP_DEFLATED
-    with path.open("rb") as source, archive.open(entry, "w") as out:
-        shutil.copyfileobj(source, out, CHUNK)
+def _add(archive: zipfile.ZipFile, path: Path, folder: Path) -> bool:
+    """Whether it was a regular file of the folder's own, to its end."""
+    try:
+        with open_regular(path, folder) as source:
+            size = os.fstat(source.fileno()).st_size
+            entry = zipfile.ZipInfo(clean(path.relative_to(folder).as_posix()), EPOCH)
+            entry.create_system = 3  # or the archive would tell the platform
+            entry.external_attr = 0o644 << 16
+            entry.file_size = size
+            entry.compress_type = zipfile.ZIP_STORED if path.suffix.lower() in STORED else zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w") as out:
+                left = size
+                while left and (chunk := source.read(min(CHUNK, left))):
+                    out.write(chunk)
+                    left -= len(chunk)
+    except OddEntryError:
+        return False
+    return True

@@ -7,16 +7,18 @@ import contextlib
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..telemetry.gpu.outside import Outside, Seen
+from ..client.errors import ServerError
+from ..client.outside import Outside, Seen
 from ..telemetry.run_contract import SceneTelemetry
 from ..telemetry.temporaries import temporary_name
+from ..telemetry.text import clean
 from .collect import Collected, Collector
-from .comfy_client import ComfyClient, RefusedError, ServerError
+from .comfy_client import ComfyClient, RefusedError
 from .disk import output_folder
 from .patching import OUR_NODE, under_another_prefix
 from .policy import Policy
@@ -27,6 +29,8 @@ FRAMES = "generated-frames"
 RETRIED = ("error", "maxWait", "attemptLimit", "lost")
 GIVEN_UP = ("maxWait", "attemptLimit")
 """The prompt may still be there, and nobody will collect it."""
+MOST_NAMED, MOST_NAME = 10, 200
+"""Files that an error names, and characters of each name."""
 GONE_SECONDS = 30.0
 """How long an earlier prompt that was cancelled is waited for before the next try."""
 
@@ -109,10 +113,11 @@ async def run_scene(
             return
         except ServerError as error:
             attempt.tracked.end, attempt.tracked.error = "lost", str(error)
-            attempt.tracked.history_errors.append(str(error))
+            attempt.tracked.trouble(str(error))
         except asyncio.CancelledError:
             outcome.interrupted = True
             raise
+        _keep_one_history(outcome)
         if attempt.success or not _may_be_tried_again(scene, attempt):
             return
         word = "frames" if attempt.tracked.end == "success" else attempt.tracked.end
@@ -123,6 +128,13 @@ async def run_scene(
         elif attempt.tracked.end in GIVEN_UP:
             with contextlib.suppress(ServerError):
                 await client.cancel(attempt.prompt_id)
+
+
+def _keep_one_history(outcome: Outcome) -> None:
+    """Of a scene's tries only the best one's is written; each may have megabytes."""
+    for attempt in outcome.attempts:
+        if attempt is not outcome.best:
+            attempt.tracked.history = None
 
 
 def _folder(scene: SceneRun, number: int) -> str:
@@ -237,13 +249,21 @@ def _is_success(policy: Policy, attempt: Attempt) -> bool:
         return False
     count, floor = len(collected.files), policy["frame_floor"]
     if collected.missing:
-        tracked.error = f"files are missing: {', '.join(collected.missing)}"
+        why = f" ({collected.trouble})" if collected.trouble else ""
+        tracked.error = f"files are missing: {_some(collected.missing, ', ')}{why}"
     elif collected.refused:
-        tracked.error = f"names of files that are not accepted: {'; '.join(collected.refused)}"
+        tracked.error = f"names of files that are not accepted: {_some(collected.refused, '; ')}"
     elif count < floor:
         why = f"; {attempt.refused_part}" if attempt.refused_part else ""
         tracked.error = f"{count} files, the floor is {floor}{why}"
     return tracked.error is None
+
+
+def _some(names: Sequence[str], between: str) -> str:
+    """The first of them, each cut, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    told = between.join(clean(name, MOST_NAME) for name in names[:MOST_NAMED])
+    return f"{told}{between}and {more} more" if more > 0 else told
 
 
 async def _until_gone(client: ComfyClient, prompt_id: str) -> None:

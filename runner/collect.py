@@ -7,37 +7,57 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
-import threading
 import time
+from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from ..client import limits
+from ..client.answers import OutputFile
+from ..client.errors import ServerError
+from ..client.parsing import UnreadableError, parse
 from ..telemetry.contract import DoneMarker
 from ..telemetry.folder import stamp_of
+from ..telemetry.guarded_files import copy_regular, read_regular, write_whole
 from ..telemetry.marker import (
     MarkedFile,
     MarkerError,
     MarkerPlace,
     make_marker,
-    read_marker,
     remove,
     sync_folder,
     write_marker,
 )
-from ..telemetry.prefix import PrefixError, PrefixPath, confine, group_of, parse_prefix
+from ..telemetry.prefix import MAX_PREFIX_BYTES, PrefixError, PrefixPath, confine, group_of, parse_prefix
 from ..telemetry.temporaries import temporary_name
-from .comfy_client import ComfyClient, OutputFile, ServerError, Stat
-from .disk import copy_with_times, is_same_file, sync_files, take_times
+from ..telemetry.text import clean
+from .comfy_client import ComfyClient, Stat, seconds_of
+from .disk import sync_files
 from .policy import Policy
+from .proof import NoRoomError, copy_proved, take_time
+from .summary import one_line
 
 MARKER_POLL_SECONDS = 0.2
-THREADS = 2
-"""That copy from the server's own folder."""
-FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+MOST_MARKER_BYTES = 8 * limits.MIB
+MOST_SHOWN = 120
+"""Characters of a file's name in a message."""
+OF_THE_NAME = (
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+    errno.EILSEQ,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOTEMPTY,
+    errno.ELOOP,
+)
+"""What the disk says to a name that can't stand there: the server's fault, and not the disk's."""
 AT_ONCE = 4
 """Files that are fetched at a time: to open and close one takes longer than to move its bytes."""
 MIB = 2**20
@@ -54,6 +74,8 @@ class Collected:
     missing: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     """Names that lead out of the destination, or are no names of files."""
+    trouble: str | None = None
+    """What a server last did instead of sending a file; null where each was there or not."""
     post_execution_reached: bool = False
     marker_detected: bool = False
     marker_wait_seconds: float = 0.0
@@ -72,9 +94,6 @@ class Collector:
         """`disk` is where the server's outputs may lie on this machine; null where that is not known."""
         self._client = client
         self._disk = disk
-        self._disk_proved = False
-        self._modified: float | None = None
-        """The server's time of the file that came last."""
         self._policy = policy
         self._destination = destination
         self._debug_folder = debug_folder
@@ -126,59 +145,26 @@ class Collector:
     async def _round(self, files: list[OutputFile], got: Collected) -> list[OutputFile]:
         """Fetch each once: one by one until one is there, then several at a time; those that are not there."""
         missing = []
-        left = list(files)
-        while left and not got.files:
-            file = left.pop(0)
+        left = deque(files)
+        while left and not got.files and not self._is_late:
+            file = left.popleft()
             if not await self._fetch(file, got):
                 missing.append(file)
             elif got.files:
                 self._check_room(got.files[0], len(left))
-                await asyncio.to_thread(self._look_on_disk, file)
-        left = await self._copy_what_is_there(left, got)
-        there = await _several([self._fetch(file, got) for file in left], AT_ONCE)
-        return missing + [file for file, is_there in zip(left, there, strict=True) if not is_there]
 
-    async def _copy_what_is_there(self, files: list[OutputFile], got: Collected) -> list[OutputFile]:
-        """Copy from the server's own folder, on a thread for all of them; those that are left. Raises OSError."""
-        if self._disk is None or not self._disk_proved:
-            return files
-        stop = threading.Event()
-        shares = [files[number::THREADS] for number in range(THREADS)]
-        copying = asyncio.gather(*(asyncio.to_thread(self._copy_all, share, got, stop) for share in shares))
-        try:
-            left = await asyncio.shield(copying)
-        except BaseException:
-            stop.set()
-            await asyncio.wait([copying])
-            raise
-        return [file for some in left for file in some]
+        async def some() -> None:
+            while left and not self._is_late:
+                file = left.popleft()
+                if not await self._fetch(file, got):
+                    missing.append(file)
 
-    def _copy_all(self, files: list[OutputFile], got: Collected, stop: threading.Event) -> list[OutputFile]:
-        left = []
-        for file in files:
-            if stop.is_set():
-                break
-            try:
-                target = self._place(file)
-                target.parent.mkdir(parents=True, exist_ok=True)
-            except PrefixError:  # told where it is fetched
-                left.append(file)
-                continue
-            temporary = target.parent / temporary_name()
-            if self._copy(file, temporary):
-                temporary.replace(target)
-                got.files.append(file.relative)
-            else:
-                left.append(file)
-        return left
+        await _together([some() for _ in range(AT_ONCE)])
+        return [*missing, *left]
 
-    def _look_on_disk(self, file: OutputFile) -> None:
-        """Believe in the server's output folder once a file that it sent lies there, too."""
-        if self._disk is not None and not self._disk_proved:
-            fetched, original = self._destination / file.relative, self._disk / file.relative
-            self._disk_proved = is_same_file(fetched, original, self._modified)
-            if self._disk_proved:
-                take_times(original, fetched)
+    @property
+    def _is_late(self) -> bool:
+        return time.monotonic() >= self._until
 
     def _check_room(self, first: str, more: int) -> None:
         """Raises OSError where as many more files of the first one's size don't fit, before the disk is full."""
@@ -186,7 +172,7 @@ class Collector:
         free = shutil.disk_usage(self._destination).free
         if size * more > free:
             needed = f"{more} more files of about {size / MIB:.1f} MiB need {size * more / MIB:.0f} MiB"
-            raise OSError(
+            raise NoRoomError(
                 errno.ENOSPC, f"no room: {needed}, {free / MIB:.0f} MiB are free", str(self._destination.parent)
             )
 
@@ -200,43 +186,48 @@ class Collector:
         temporary = target.parent / temporary_name()
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            if not await self._view(file, temporary):
+            if not await self._take(file, temporary):
                 return False
             temporary.replace(target)
-        except ServerError:
+        except ServerError as error:
+            got.trouble = str(error)
             return False
+        except OSError as error:
+            if error.errno not in OF_THE_NAME:
+                raise
+            got.refused.append(f"{_shown(file.relative)!r}: {error.strerror}")
+            return True
         finally:
-            temporary.unlink(missing_ok=True)
+            remove(temporary)
         if not again:
             got.files.append(file.relative)
         return True
 
-    def _copy(self, file: OutputFile, temporary: Path) -> bool:
-        """From the server's own folder; false where it isn't there, or not ours to read. Raises OSError."""
-        assert self._disk is not None
-        try:
-            if copy_with_times(self._disk / file.relative, temporary):
-                return True
-        except OSError as error:
-            if error.errno in FULL:
-                remove(temporary)
-                raise
-        remove(temporary)
-        return False
+    async def _take(self, file: OutputFile, temporary: Path) -> bool:
+        """From the server's own folder where it is proved to be that file, else by `/view`.
 
-    async def _view(self, file: OutputFile, temporary: Path) -> bool:
-        """By `/view`; false where it isn't there, or is empty. Raises ServerError and OSError."""
+        False where it isn't there, or is empty. Raises ServerError and OSError.
+        """
+        if self._disk is not None and await copy_proved(self._client, file, self._disk, temporary):
+            return True
         stat = await self._client.view(file, temporary)
         if stat is None or not stat.bytes:
             return False
-        self._modified = _set_time(temporary, stat)
+        modified = _set_time(temporary, stat)
+        if self._disk is not None:
+            await asyncio.to_thread(take_time, temporary, self._disk / file.relative, self._disk, modified)
         return True
 
     def _place(self, file: OutputFile) -> Path:
-        """Raises PrefixError for what is no name of a file, and for what leads out of the destination."""
+        """Raises PrefixError for what is no name of a file, is hidden, or leads out of the destination."""
+        shown = _shown(file.relative)
+        if len(file.relative) > MAX_PREFIX_BYTES:
+            raise PrefixError(shown, f"is too long: at most {MAX_PREFIX_BYTES} bytes are accepted")
         if not file.filename or parse_prefix(file.filename) != PrefixPath("", file.filename):
-            raise PrefixError(file.filename, "is no name of a file")
+            raise PrefixError(shown, "is no name of a file")
         prefix = parse_prefix(file.relative)
+        if any(part.startswith(".") for part in (*prefix.folder.split("/"), prefix.name)):
+            raise PrefixError(shown, "is a hidden name")
         return confine(self._destination, prefix) / prefix.name
 
     # ------------------------------------------------------------ the marker
@@ -247,11 +238,13 @@ class Collector:
         why: dict[str, str] = {}
         while True:
             for candidate in candidates:
+                if self._is_late:
+                    break
                 why[candidate] = await self._look_at(candidate, prompt_id, files, got)
             got.marker_wait_seconds = time.monotonic() - began
             if got.marker_detected:
                 return
-            if got.marker_wait_seconds >= limit or time.monotonic() >= self._until:
+            if got.marker_wait_seconds >= limit or self._is_late:
                 break
             await asyncio.sleep(MARKER_POLL_SECONDS)
         got.notes.append(MARKER_MISSING.format(limit=limit, waited=round(got.marker_wait_seconds)))
@@ -267,9 +260,9 @@ class Collector:
         temporary = target.parent / temporary_name()
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            if await self._client.view(OutputFile(name, subfolder), temporary) is None:
+            if await self._client.view(OutputFile(name, subfolder), temporary, MOST_MARKER_BYTES) is None:
                 return "isn't there"
-            marker_read = read_marker(temporary)
+            marker_read = await asyncio.to_thread(_read_marker, temporary)
             if marker_read.PromptId == prompt_id:
                 await self._fetch_unnamed(marker_read, subfolder, got)
             why = disbelief(marker_read, prompt_id, self._destination / subfolder)
@@ -279,28 +272,36 @@ class Collector:
             return why
         except (ServerError, MarkerError) as error:
             return str(error)
+        except OSError as error:
+            if error.errno not in OF_THE_NAME:
+                raise
+            return str(error.strerror)
         finally:
-            temporary.unlink(missing_ok=True)
+            remove(temporary)
 
     async def _fetch_unnamed(self, marker: DoneMarker, subfolder: str, got: Collected) -> None:
         """A saver that reports nothing leaves its files to the marker alone, which was written by who saw them."""
+        known = set(got.files)
         for file in marker.Files:
             one = OutputFile(file.Name, subfolder)
-            if one.relative not in got.files:
+            if one.relative not in known and not self._is_late:
                 await self._fetch(one, got)
 
     async def _force(self, prompt_id: str, files: list[OutputFile], why: dict[str, str], got: Collected) -> None:
         """No marker came: once more, when nothing has changed for the window, or after the retries."""
         stable = await self._stable(files)
+        known = set(got.files)
         for file in files:
-            await self._fetch(file, got, again=file.relative in got.files)
+            if not self._is_late:
+                await self._fetch(file, got, again=file.relative in known)
         if not stable:
+            known = set(got.files)
             got.forced = True
-            debug = self._debug_folder / f"forced-copy-debug-{prompt_id}.txt"
+            debug = self._debug_folder / f"forced-copy-debug-{_part_of_a_name(prompt_id)}.txt"
             lines = [f"{marker}: {reason}" for marker, reason in why.items()]
-            lines += [f"{file.relative}: {'copied' if file.relative in got.files else 'missing'}" for file in files]
+            lines += [f"{file.relative}: {'copied' if file.relative in known else 'missing'}" for file in files]
             debug.parent.mkdir(parents=True, exist_ok=True)
-            debug.write_text("\n".join(lines) + "\n", "utf-8")
+            write_whole(debug, "".join(f"{one_line(line)}\n" for line in lines).encode("utf-8", "backslashreplace"))
             got.debug_path = str(debug)
             got.notes += [FRESH.format(checks=self._policy["stability_retries"]), FORCED.format(path=debug)]
         self._write_markers(prompt_id, files, got)
@@ -319,8 +320,10 @@ class Collector:
         return False
 
     async def _stats(self, files: list[OutputFile]) -> list[Stat | None]:
-        stats = []
+        stats: list[Stat | None] = []
         for file in files:
+            if self._is_late:
+                return [None]
             try:
                 stats.append(await self._client.stat(file))
             except ServerError:
@@ -330,8 +333,9 @@ class Collector:
     def _write_markers(self, prompt_id: str, files: list[OutputFile], got: Collected) -> None:
         """Ours, atomically, beside the collected files: one for each prefix."""
         groups: dict[str, list[str]] = {}
+        known = set(got.files)
         for file in files:
-            if file.relative in got.files:
+            if file.relative in known:
                 groups.setdefault(_marker_of(file).removesuffix(".done"), []).append(file.filename)
         for prefix, names in groups.items():
             place = MarkerPlace.of(self._destination, parse_prefix(prefix))
@@ -360,9 +364,41 @@ def disbelief(marker: DoneMarker, prompt_id: str, folder: Path) -> str:
         stamp = stamp_of(place)
         if stamp is None or stamp.bytes != file.Bytes:
             return f"lists {file.Name} with {file.Bytes} bytes, collected were {stamp and stamp.bytes}"
-        if file.Sha256 is not None and hashlib.sha256(place.read_bytes()).hexdigest() != file.Sha256:
+        if file.Sha256 is not None and _hash_of(place, stamp.bytes) != file.Sha256:
             return f"has another hash of {file.Name}"
     return ""
+
+
+def _hash_of(path: Path, size: int) -> str | None:
+    """The SHA-256 of a file of this size; null where it can't be read."""
+    digest = hashlib.sha256()
+    try:
+        copy_regular(path, digest.update, size)
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def _read_marker(path: Path) -> DoneMarker:
+    """A marker that a server sent. Raises MarkerError for what is none."""
+    try:
+        return DoneMarker.model_validate(parse(read_regular(path, MOST_MARKER_BYTES)))
+    except (UnreadableError, OSError) as error:
+        raise MarkerError(f"it {error}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise MarkerError(f"it is no marker: {where}: {first['msg']}") from None
+
+
+def _part_of_a_name(prompt_id: str) -> str:
+    """A prompt's id as a part of a file's name: a server may give it any."""
+    return re.sub(r"[^A-Za-z0-9-]+", "_", prompt_id)[:64]
+
+
+def _shown(name: str) -> str:
+    """A name as a message has it."""
+    return clean(name) if len(name) <= MOST_SHOWN else f"{clean(name, MOST_SHOWN)}..."
 
 
 def _marker_of(file: OutputFile) -> str:
@@ -373,11 +409,11 @@ def _marker_of(file: OutputFile) -> str:
 
 def _set_time(path: Path, stat: Stat) -> float | None:
     """The server's time of the file, in whole seconds, as HTTP has it; null where it didn't say."""
-    with contextlib.suppress(TypeError, ValueError, OSError):
-        seconds = parsedate_to_datetime(stat.modified or "").timestamp()
-        os.utime(path, (seconds, seconds))
-        return seconds
-    return None
+    seconds = seconds_of(stat.modified)
+    if seconds is not None:
+        with contextlib.suppress(OSError, OverflowError):
+            os.utime(path, (seconds, seconds))
+    return seconds
 
 
 def _in_order(files: list[OutputFile], names: list[str]) -> list[str]:
@@ -386,20 +422,11 @@ def _in_order(files: list[OutputFile], names: list[str]) -> list[str]:
     return sorted(names, key=lambda name: places.get(name, len(places)))
 
 
-async def _several(work: list[Coroutine[Any, Any, bool]], at_once: int) -> list[bool]:
-    """Do it all, so many at a time; where one raises, the others are given up and waited for."""
-    turns = asyncio.Semaphore(at_once)
-
-    async def one(coroutine: Coroutine[Any, Any, bool]) -> bool:
-        try:
-            async with turns:
-                return await coroutine
-        finally:
-            coroutine.close()
-
-    tasks = [asyncio.ensure_future(one(coroutine)) for coroutine in work]
+async def _together(work: list[Coroutine[Any, Any, None]]) -> None:
+    """Do it all at once; where one raises, the others are given up and waited for."""
+    tasks = [asyncio.ensure_future(one) for one in work]
     try:
-        return await asyncio.gather(*tasks)
+        await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()

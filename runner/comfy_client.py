@@ -4,50 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
+from pydantic import ValidationError
 
+from ..client import limits
+from ..client.answers import History, OutputFile, Posted, Queue, SystemStats, Uploaded
+from ..client.errors import ServerError
+from ..client.http import Answer, Http
+from ..client.limits import Kind, Limits
 from ..telemetry.contract import Prompt
+from ..telemetry.token import bearer_of
 from .web_socket import WebSocket
 
-SECONDS = 30.0
-CHUNK = 1024 * 1024
-MOST_JSON = 256 * 1024 * 1024
-
-
-class ServerError(Exception):
-    """The server did not answer as a ComfyUI does. `kind` is a stable word."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+__all__ = ["ComfyClient", "OutputFile", "Piece", "RefusedError", "ServerError", "Stat"]
+LEFT_FREE, LEFT_SHARE = 100 * limits.MIB, 10
+"""Of a disk's free bytes no server's file is written into so many, nor into the tenth of them where that is less."""
+LOOK_BYTES = 64 * limits.MIB
+"""After so many the free room is looked at again."""
 
 
 class RefusedError(Exception):
     """ComfyUI refused the graph: final at once. The message names node, input and reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutputFile:
-    """A file that a prompt's outputs name."""
-
-    filename: str
-    subfolder: str
-    node_id: str | None = None
-
-    @property
-    def relative(self) -> str:
-        """Below the output folder, forward slashes."""
-        return f"{self.subfolder}/{self.filename}".replace("\\", "/").lstrip("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,61 +46,77 @@ class Stat:
     modified: str | None
 
 
-class ComfyClient:
-    """A server, by its URL. `RUN_RECORDER_TOKEN` is sent as bearer."""
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a file, and the size of the whole in bytes and its time, as the server says them."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+    data: bytes
+    whole: int
+    modified: str | None
+
+
+class ComfyClient:
+    """A server, by its URL. `RUN_RECORDER_TOKEN` is sent as bearer, unless `trusted` is false.
+
+    Raises TokenError for a token that no header can carry.
+    """
+
+    def __init__(self, url: str, bounds: Limits | None = None, *, trusted: bool = True) -> None:
         self.client_id = uuid.uuid4().hex
-        token = os.environ.get("RUN_RECORDER_TOKEN")
-        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._session: aiohttp.ClientSession | None = None
+        self.headers = bearer_of() if trusted else {}
+        self._http = Http(url, self.headers, bounds)
+        self.url = self._http.url
         self._stats: dict[str, Any] | None = None
         self._refused_parts: dict[str, str] = {}
 
     async def __aenter__(self) -> ComfyClient:
-        timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=SECONDS)
-        self._session = aiohttp.ClientSession(headers=self.headers, timeout=timeout)
+        await self._http.__aenter__()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._http.__aexit__(kind, error, trace)
 
-    @contextlib.asynccontextmanager
-    async def _ask(self, method: str, path: str, **more: Any) -> AsyncIterator[aiohttp.ClientResponse]:
-        assert self._session is not None
-        try:
-            async with self._session.request(method, self.url + path, allow_redirects=False, **more) as answer:
-                yield answer
-        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError) as error:
-            raise ServerError("tls", f"{self.url}: no secure connection ({error})") from None
-        except (aiohttp.ClientError, ConnectionError, asyncio.TimeoutError) as error:  # a full disk is none
-            why = str(error) or type(error).__name__
-            raise ServerError("unavailable", f"no ComfyUI answers at {self.url} ({why})") from None
+    async def json(self, method: str, path: str, kind: Kind, **more: Any) -> Answer:
+        """Status and JSON. Raises ServerError where nobody answers, and for 401."""
+        answer = await self._http.json(method, path, kind, **more)
+        if answer.status == 401:
+            raise ServerError("unauthorized", f"{self.url} answered 401: is RUN_RECORDER_TOKEN right?")
+        return answer
 
-    async def json(self, method: str, path: str, **more: Any) -> tuple[int, Any]:
-        """Status and JSON; null where the body is none. Raises ServerError where nobody answers, and for 401."""
-        async with self._ask(method, path, **more) as answer:
-            if answer.status == 401:
-                raise ServerError("unauthorized", f"{self.url} answered 401: is RUN_RECORDER_TOKEN right?")
-            try:
-                return answer.status, await answer.json(content_type=None)
-            except ValueError:
-                return answer.status, None
+    async def _object(self, method: str, path: str, kind: Kind, **more: Any) -> dict[str, Any]:
+        """The object that a route has to answer with. Raises ServerError."""
+        answer = await self.json(method, path, kind, **more)
+        if answer.status != 200 or not isinstance(answer.value, dict):
+            raise self._no_comfyui(answer, method, path)
+        return answer.value
+
+    def _no_comfyui(self, answer: Answer, method: str, path: str) -> ServerError:
+        asked = path.split("?", 1)[0] if method == "GET" else f"{method} {path}"
+        if answer.status != 200:
+            return ServerError("not_comfyui", f"{self.url} answered {answer.status} to {asked}")
+        why = answer.why or "is no object, as ComfyUI's is"
+        return ServerError("bad_answer", f"{self.url}: its answer to {asked} {why}")
 
     def web_socket(self) -> WebSocket:
         """The socket of this client's prompts, not yet open."""
-        assert self._session is not None
-        return WebSocket(self._session, self.url, self.client_id)
+        return WebSocket(self._http.session, self.url, self.client_id)
+
+    # ------------------------------------------------------------ the server
 
     async def system_stats(self) -> dict[str, Any]:
         """What ComfyUI says of itself. Raises ServerError for what is no ComfyUI."""
-        status, body = await self.json("GET", "/system_stats")
-        if status != 200 or not isinstance(body, dict) or "devices" not in body:
-            raise ServerError("not_comfyui", f"{self.url} is no ComfyUI (/system_stats answered {status})")
-        self._stats = body
-        return body
+        answer = await self.json("GET", "/system_stats", "status")
+        try:
+            if answer.status != 200:
+                raise ValueError
+            SystemStats.model_validate(answer.value)
+        except ValueError:  # pydantic's own is one
+            told = (
+                f"answered {answer.status}" if answer.why is None else f"answered {answer.status}, which {answer.why}"
+            )
+            raise ServerError("not_comfyui", f"{self.url} is no ComfyUI (/system_stats {told})") from None
+        self._stats = answer.value
+        return answer.value  # type: ignore[no-any-return]  # the model has looked at it
 
     async def stats_or_none(self) -> dict[str, Any] | None:
         """What it said of itself when it was last asked, else what it says now; null where it doesn't."""
@@ -123,39 +127,49 @@ class ComfyClient:
 
     async def has_recorder(self) -> bool:
         """Whether the server has our routes."""
-        status, body = await self.json("GET", "/telemetry/health")
-        return status == 200 and isinstance(body, dict) and "version" in body
+        answer = await self.json("GET", "/telemetry/health", "health")
+        return answer.status == 200 and isinstance(answer.value, dict) and "version" in answer.value
 
     async def node_classes(self) -> set[str]:
         """The names of all node classes; empty where the server doesn't say."""
         return set(await self.node_infos())
 
     async def node_infos(self) -> dict[str, Any]:
-        """What the server says of its node classes, by name; empty where it doesn't say."""
-        status, body = await self.json("GET", "/object_info")
-        return body if status == 200 and isinstance(body, dict) else {}
+        """What the server says of its node classes, by name; empty where it doesn't say, or says more than is taken."""
+        try:
+            answer = await self.json("GET", "/object_info", "object_info")
+        except ServerError as error:
+            if error.kind in ("too_large", "too_slow", "bad_answer"):
+                return {}
+            raise
+        return answer.value if answer.status == 200 and isinstance(answer.value, dict) else {}
 
     async def clock_skew(self) -> float | None:
         """How many seconds the server's clock is ahead of ours, to about a second; null where it doesn't say."""
         before = time.time()
-        async with self._ask("GET", "/system_stats") as answer:
-            said = answer.headers.get("Date")
-        try:
-            at = parsedate_to_datetime(said or "").timestamp()
-        except (TypeError, ValueError):
-            return None
-        return at + 0.5 - (before + time.time()) / 2
+        async with self._http.ask("GET", "/system_stats", "status") as asked:
+            said = asked.headers.get("Date")
+        at = seconds_of(said)
+        return None if at is None else at + 0.5 - (before + time.time()) / 2
 
-    async def upload(self, name: str, content: bytes, subfolder: str) -> tuple[int, Any]:
-        """Put a picture into the server's input folder, in the place of one of this name."""
+    async def upload(self, name: str, content: bytes, subfolder: str) -> str:
+        """Put a picture into the server's input folder, in the place of one of this name; what it is called there.
+
+        Raises ServerError.
+        """
         form = aiohttp.FormData()
         form.add_field("image", content, filename=name, content_type="application/octet-stream")
         for field, value in (("subfolder", subfolder), ("type", "input"), ("overwrite", "true")):
             form.add_field(field, value)
-        return await self.json("POST", "/upload/image", data=form)
+        told = Uploaded.model_validate(await self._object("POST", "/upload/image", "posted", data=form))
+        if not told.name:
+            raise ServerError("bad_answer", f"{self.url}: its answer to POST /upload/image names no picture")
+        return f"{told.subfolder}/{told.name}" if told.subfolder else told.name
+
+    # ------------------------------------------------------------ prompts
 
     async def submit(self, graph: Mapping[str, Any], prompt_id: str, extra_data: Mapping[str, Any]) -> str:
-        """Queue a graph; the id that the server gave it, ours where it takes one. Raises RefusedError.
+        """Queue a graph; the id that the server gave it, ours where it takes one. Raises RefusedError and ServerError.
 
         After a lost answer the queue and the history are looked into before it is posted again.
         """
@@ -168,14 +182,18 @@ class ComfyClient:
             return await self._post_prompt(body, prompt_id)
 
     async def _post_prompt(self, body: dict[str, Any], prompt_id: str) -> str:
-        status, told = await self.json("POST", "/prompt", json=body)
-        if status == 400:
-            raise RefusedError(refusal(told))
-        if status != 200 or not isinstance(told, dict):
-            raise ServerError("not_comfyui", f"{self.url} answered {status} to POST /prompt")
-        given = str(told.get("prompt_id") or prompt_id)
-        if told.get("node_errors"):
-            self._refused_parts[given] = refusal({"error": "a part of the graph was refused", **told})
+        answer = await self.json("POST", "/prompt", "posted", json=body)
+        if answer.status == 400:
+            raise RefusedError(refusal(answer.value))
+        if answer.status != 200 or not isinstance(answer.value, dict):
+            raise self._no_comfyui(answer, "POST", "/prompt")
+        told = Posted.model_validate(answer.value)
+        if told.prompt_id is None and told.error is not None:
+            raise RefusedError(told.refusal())
+        given = told.prompt_id or prompt_id
+        if told.node_errors:
+            head = told.error or "a part of the graph was refused"
+            self._refused_parts[given] = told.model_copy(update={"error": head}).refusal()
         return given
 
     def refused_part(self, prompt_id: str) -> str | None:
@@ -183,80 +201,137 @@ class ComfyClient:
         return self._refused_parts.get(prompt_id)
 
     async def queued(self) -> dict[str, int]:
-        """The ids in the queue with their positions: 0 runs, then 1 and so on."""
-        status, body = await self.json("GET", "/queue")
-        if status != 200 or not isinstance(body, dict):
-            raise ServerError("not_comfyui", f"{self.url} answered {status} to /queue")
-        running = {str(item[1]): 0 for item in body.get("queue_running", [])}
-        waiting = sorted(body.get("queue_pending", []), key=lambda item: item[0])
-        return {str(item[1]): place for place, item in enumerate(waiting, 1)} | running
+        """The ids in the queue with their positions: 0 runs, then 1 and so on. Raises ServerError."""
+        return Queue.model_validate(await self._object("GET", "/queue", "queue")).places()
 
     async def history(self, prompt_id: str) -> dict[str, Any] | None:
-        """A prompt's history; null where there is none, or not yet."""
-        status, body = await self.json("GET", f"/history/{prompt_id}")
-        if status != 200 or not isinstance(body, dict):
-            raise ServerError("not_comfyui", f"{self.url} answered {status} to /history")
+        """A prompt's history, to be read by `History`; null where there is none, or not yet. Raises ServerError."""
+        body = await self._object("GET", f"/history/{_part(prompt_id)}", "history")
         entry = body.get(prompt_id)
-        return entry if isinstance(entry, dict) else None
+        if entry is None:
+            return None
+        try:
+            History.model_validate(entry)
+        except ValidationError:
+            raise ServerError("bad_answer", f"{self.url}: what its /history has of the prompt is no object") from None
+        return entry  # type: ignore[no-any-return]  # the model has looked at it
 
     async def wait(self, prompt_id: str, seconds: float) -> tuple[bool, Prompt] | None:
-        """Whether a prompt has ended, and its record, by our route; null where that doesn't know it."""
-        path = f"/telemetry/prompts/{prompt_id}/wait"
-        status, body = await self.json("GET", path, params={"timeout": f"{seconds:g}"})
-        return (status == 200, Prompt.model_validate(body)) if status in (200, 202) else None
+        """Whether a prompt has ended, and its record, by our route; null where that doesn't know it.
+
+        Raises ServerError.
+        """
+        path = f"/telemetry/prompts/{_part(prompt_id)}/wait"
+        answer = await self.json("GET", path, "wait", wait_seconds=seconds, params={"timeout": f"{seconds:g}"})
+        if answer.status not in (200, 202):
+            return None
+        try:
+            record = Prompt.model_validate(answer.value)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            why = answer.why or f"is no record: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise ServerError("bad_answer", f"{self.url}: its answer to /telemetry/prompts {why}") from None
+        if record.prompt_id != prompt_id:
+            raise ServerError("bad_answer", f"{self.url}: its record is of another prompt, {record.prompt_id}")
+        return answer.status == 200, record
 
     async def cancel(self, prompt_id: str) -> None:
-        """Delete or interrupt one prompt of ours, whichever applies, and nothing else."""
+        """Delete or interrupt one prompt of ours, whichever applies, and nothing else. Raises ServerError."""
         if (await self.queued()).get(prompt_id) != 0:
-            await self.json("POST", "/queue", json={"delete": [prompt_id]})
+            await self.json("POST", "/queue", "posted", json={"delete": [prompt_id]})
         if (await self.queued()).get(prompt_id) == 0:
-            await self.json("POST", "/interrupt", json={"prompt_id": prompt_id})
+            await self.json("POST", "/interrupt", "posted", json={"prompt_id": prompt_id})
+
+    # ------------------------------------------------------------ files
 
     async def stat(self, file: OutputFile) -> Stat | None:
-        """Size and time of an output by `/view`; null where it isn't there."""
-        async with self._ask("HEAD", "/view", params=_view(file)) as answer:
-            if answer.status != 200:
+        """Size and time of an output by `/view`; null where it isn't there. Raises ServerError."""
+        async with self._http.ask("HEAD", "/view", "stat", params=_view(file), headers=_AS_IT_IS) as asked:
+            if asked.status != 200:
                 return None
-            return Stat(answer.content_length, answer.headers.get("Last-Modified"))
+            return Stat(asked.size, asked.headers.get("Last-Modified"))
 
-    async def view(self, file: OutputFile, target: Path) -> Stat | None:
-        """Write an output into a file; null where it isn't there.
+    async def piece(self, file: OutputFile, start: int, length: int) -> Piece | None:
+        """Some bytes of an output; null where it isn't there, or the server sends no parts. Raises ServerError."""
+        headers = {**_AS_IT_IS, "Range": f"bytes={start}-{start + length - 1}"}
+        async with self._http.ask("GET", "/view", "piece", params=_view(file), headers=headers) as asked:
+            span, _, whole = asked.headers.get("Content-Range", "").partition("/")
+            if asked.status != 206 or span != f"bytes {start}-{start + length - 1}" or not whole.isdecimal():
+                return None
+            return Piece(await asked.body(), int(whole[:20]), asked.headers.get("Last-Modified"))
 
-        Raises ServerError where it comes in part, and OSError where it can't be written.
+    async def view(self, file: OutputFile, target: Path, most_bytes: int | None = None) -> Stat | None:
+        """Write an output into a new file; null where it isn't there.
+
+        Raises ServerError where it comes in part, or is larger than `most_bytes` or than there is room for, and
+        OSError where it can't be written.
         """
-        async with self._ask("GET", "/view", params=_view(file)) as answer:
-            if answer.status != 200:
+        async with self._http.ask("GET", "/view", "file", params=_view(file), headers=_AS_IT_IS) as asked:
+            if asked.status != 200:
                 return None
-            size = 0
+            room = await asyncio.to_thread(_Room, target, file, asked.size, most_bytes)
             with target.open("xb") as out:
-                async for chunk in answer.content.iter_chunked(CHUNK):
-                    size += len(chunk)
-                    out.write(chunk)
-            return Stat(size, answer.headers.get("Last-Modified"))
+                async for piece in asked.pieces():
+                    room.take(len(piece))
+                    out.write(piece)
+            return Stat(room.taken, asked.headers.get("Last-Modified"))
+
+
+class _Room:
+    """How much of a file that a server sends is written: what it said itself, and what is free."""
+
+    def __init__(self, target: Path, file: OutputFile, said: int | None, most: int | None) -> None:
+        self._target = target
+        self._name = file.relative[:MOST_NAME]
+        self._most = most
+        self._free = room(target.parent)
+        self._looked = 0
+        self.taken = 0
+        if said is not None:
+            self._check(said, self._free)
+
+    def take(self, count: int) -> None:
+        """Raises ServerError where it is too much."""
+        self.taken += count
+        if self.taken - self._looked > LOOK_BYTES:
+            self._free = self.taken + room(self._target.parent)
+            self._looked = self.taken
+        self._check(self.taken, self._free)
+
+    def _check(self, count: int, free: int) -> None:
+        if self._most is not None and count > self._most:
+            raise ServerError("too_large", f"{self._name} has more than {self._most} bytes")
+        if count > free:
+            raise ServerError("too_large", f"{self._name} has {count} bytes or more, and {free} are free for it")
+
+
+def room(folder: Path) -> int:
+    """Bytes that a server's file may take of the disk of a folder."""
+    free = shutil.disk_usage(folder).free
+    return free - min(LEFT_FREE, free // LEFT_SHARE)
+
+
+MOST_NAME = 200
+"""Characters of a file's name in a message."""
+_AS_IT_IS = {"Accept-Encoding": "identity"}
+
+
+def _part(prompt_id: str) -> str:
+    """An id as a part of a path, whatever it holds."""
+    return quote(prompt_id, safe="")
 
 
 def _view(file: OutputFile) -> dict[str, str]:
     return {"filename": file.filename, "subfolder": file.subfolder, "type": "output"}
 
 
+def seconds_of(date: str | None) -> float | None:
+    """A header's date in seconds since 1970; null for what is none."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError, IndexError):
+        return parsedate_to_datetime(date or "").timestamp()
+    return None
+
+
 def refusal(told: Any) -> str:
     """Why a graph was refused, node by node."""
-    if not isinstance(told, dict):
-        return "the graph was refused"
-    error = told.get("error")
-    head = str(error.get("message", error)) if isinstance(error, dict) else str(error or "the graph was refused")
-    nodes = told.get("node_errors")
-    details = [
-        _node_error(node_id, node.get("class_type", "?"), one)
-        for node_id, node in (nodes.items() if isinstance(nodes, dict) else ())
-        if isinstance(node, dict)
-        for one in node.get("errors", [])
-        if isinstance(one, dict)
-    ]
-    return "; ".join([head, *details])
-
-
-def _node_error(node_id: str, class_type: str, error: Mapping[str, Any]) -> str:
-    extra = error.get("extra_info")
-    given = f", input {extra['input_name']}" if isinstance(extra, dict) and "input_name" in extra else ""
-    return f"node {node_id} ({class_type}){given}: {error.get('message', '')} {error.get('details', '')}".strip()
+    return Posted.model_validate(told if isinstance(told, dict) else {}).refusal()

@@ -6,16 +6,14 @@ import contextlib
 import ctypes
 import math
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 
-from ..telemetry.gpu.outside import is_local
+from ..client.outside import is_local
 
-CHUNK = 1024 * 1024
 MANY = 64
 """From so many files on, to flush all of a file system is quicker than each."""
 OUTPUT, BASE = "--output-directory", "--base-directory"
@@ -25,7 +23,7 @@ def output_folder(url: str, stats: object) -> Path | None:
     """Where a server's outputs lie, as far as it says: its command line, and where it was started.
 
     `stats` is what `/system_stats` answered. Null for a server elsewhere, for one that doesn't say, and where the
-    folder isn't there. It may be the folder of another server all the same: see `is_same_file`.
+    folder isn't there. It may be the folder of another server all the same: see `proof.py`.
     """
     system = stats.get("system") if isinstance(stats, dict) else None
     argv = system.get("argv") if isinstance(system, dict) else None
@@ -61,36 +59,9 @@ def _started_in(url: str) -> Path | None:
     return None
 
 
-def is_same_file(fetched: Path, original: Path, modified: float | None) -> bool:
-    """Whether a file that the server sent is this one on the disk: every byte of it, and its time to the second.
-
-    `modified` is the server's time of it, in seconds since 1970; null where it didn't say, and then it isn't believed.
-    """
-    try:
-        stat = original.stat()
-        told = (math.floor(stat.st_mtime), math.ceil(stat.st_mtime))  # aiohttp's own file answers round it up
-        if modified not in told or stat.st_size != fetched.stat().st_size:
-            return False
-        with fetched.open("rb") as one, original.open("rb") as other:
-            while chunk := one.read(CHUNK):
-                if chunk != other.read(CHUNK):
-                    return False
-    except OSError:
-        return False
-    return True
-
-
-def copy_with_times(source: Path, target: Path) -> int:
-    """Copy a file and its times, to the nanosecond; its size in bytes. Raises OSError."""
-    shutil.copyfile(source, target)
-    take_times(source, target)
-    return target.stat().st_size
-
-
-def take_times(source: Path, target: Path) -> None:
-    """Give a file the times of another, to the nanosecond. Raises OSError."""
-    stat = source.stat()
-    os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+def is_time_of(modified: float | None, status: os.stat_result) -> bool:
+    """Whether a server's time of a file, in whole seconds since 1970, is this one's; never where it didn't say."""
+    return modified in (math.floor(status.st_mtime), math.ceil(status.st_mtime))  # aiohttp's own answers round it up
 
 
 def sync_files(paths: Sequence[Path]) -> None:

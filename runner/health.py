@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from urllib.parse import urlsplit, urlunsplit
 
-import aiohttp
-
+from ..client.errors import ServerError
+from ..client.http import Http
 from ..telemetry.run_contract import StoryHealthCheck
 from .llm import CHAT, SKIP_HEALTHCHECK, LlmSettings
 from .track import now
 
-SECONDS = 5.0
-MOST_BYTES = 4 * 1024 * 1024
 NO_MODEL = "no language model is set (LOCAL_STORY_PROVIDER_URL)"
 
 
@@ -38,31 +35,20 @@ async def check_health(
         )
     try:
         count = await _count(url)
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        why = f"no answer within {SECONDS:g} s" if _is_timeout(error) else (str(error) or type(error).__name__)
-        return found.model_copy(update={"Status": "failed", "Error": why})
-    except ValueError as error:
+    except (ServerError, ValueError) as error:
         return found.model_copy(update={"Status": "failed", "Error": str(error)})
     return found.model_copy(update={"Status": "success", "Models": count})
 
 
-def _is_timeout(error: BaseException) -> bool:
-    return isinstance(error, (TimeoutError, aiohttp.ServerTimeoutError)) or type(error).__name__ == "TimeoutError"
-
-
 async def _count(url: str) -> int:
-    """How many models are listed. Raises ValueError for what is no list of models."""
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS)) as session,
-        session.get(url, allow_redirects=False) as answer,
-    ):
-        content = await answer.content.read(MOST_BYTES)
-        if answer.status != 200:
-            raise ValueError(f"HTTP {answer.status}")
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        raise ValueError("the answer is no JSON") from None
+    """How many models are listed. Raises ServerError, and ValueError for what is no list of models."""
+    async with Http(url) as http:
+        answer = await http.json("GET", "", "models")
+    if answer.status != 200:
+        raise ValueError(f"HTTP {answer.status}")
+    body = answer.value
+    if answer.why is not None:
+        raise ValueError("the answer is no JSON")
     models = (body.get("data") or body.get("models")) if isinstance(body, dict) else None
     if models is None and isinstance(body, dict) and ("data" in body or "models" in body):
         models = []

@@ -57,4 +57,13 @@ def said(value: object) -> Html:
 
 def link_to(path: str) -> str:
     """A file below the page's folder as the target of a link; never a scheme, whatever the name is."""
-    return "./" + quote(path, safe="/-_.~")
+    return "./" + quote(path, safe="/-_.~", errors="surrogateescape" if _is_of_a_disk(path) else "replace")
+
+
+def _is_of_a_disk(path: str) -> bool:
+    """Whether a name has only such half surrogates as Python makes of a file system's own bytes."""
+    try:
+        path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -8,7 +8,9 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .comfy_client import ComfyClient, ServerError
+from ..telemetry.guarded_files import OddEntryError, read_regular
+from .comfy_client import ComfyClient
+from .pictures import open_picture
 from .story import Scene
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def check_keyframe(path: Path, scene_id: str) -> None:
             raise KeyframeError(
                 "invalid_keyframe", f"{scene_id}: its keyframe {path} is larger than {MOST_BYTES} bytes"
             )
-        with Image.open(path) as picture:
+        with path.open("rb") as file, open_picture(file) as picture:
             picture.verify()
     except FileNotFoundError:
         raise KeyframeError("not_found", f"{scene_id}: its keyframe {path} is not there") from None
@@ -115,16 +117,15 @@ def _lines(draw: ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.
     return lines
 
 
-async def upload_keyframe(client: ComfyClient, path: Path, run_id: str, scene_id: str) -> str:
-    """Put a picture into the server's input folder; what a LoadImage node calls it there.
+async def upload_keyframe(client: ComfyClient, path: Path, run_id: str, scene_id: str, root: Path) -> str:
+    """Put a picture below `root` into the server's input folder; what a LoadImage node calls it there.
 
     Its name holds the run, the scene and a digest of its content, so that it can't be taken for another. Raises
-    ServerError, and OSError where the file can't be read.
+    ServerError, KeyframeError for what is no regular file inside `root`, and OSError where it can't be read.
     """
-    content = await asyncio.to_thread(path.read_bytes)
+    try:
+        content = await asyncio.to_thread(read_regular, path, MOST_BYTES, root)
+    except OddEntryError as error:
+        raise KeyframeError("invalid_keyframe", f"{scene_id}: its keyframe {path} {error.what}") from None
     name = f"{run_id}-{scene_id}-{hashlib.sha256(content).hexdigest()[:12]}{path.suffix.lower() or '.png'}"
-    status, told = await client.upload(name, content, FOLDER)
-    if status != 200 or not isinstance(told, dict) or not isinstance(told.get("name"), str):
-        raise ServerError("not_comfyui", f"{client.url} answered {status} to POST /upload/image")
-    folder = told.get("subfolder")
-    return f"{folder}/{told['name']}" if folder else str(told["name"])
+    return await client.upload(name, content, FOLDER)

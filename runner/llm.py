@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import aiohttp
-
+from ..client.errors import ServerError
+from ..client.http import Http
+from ..client.limits import MOST_DEPTH, Limits
+from ..client.parsing import depth_of, parse
+from ..telemetry.text import clean
 from .story import Story, StoryError, story_of, template_story
 
 URL, MODEL, SEED, TEMPERATURE, TIMEOUT, HEALTHCHECK_URL, SKIP_HEALTHCHECK = (
@@ -26,7 +29,6 @@ URL, MODEL, SEED, TEMPERATURE, TIMEOUT, HEALTHCHECK_URL, SKIP_HEALTHCHECK = (
 )
 DEFAULT_MODEL, DEFAULT_TEMPERATURE, DEFAULT_TIMEOUT = "local-model", 0.7, 120.0
 CHAT = "/chat/completions"
-MOST_BYTES = 8 * 1024 * 1024
 MOST_BRACES = 2000
 """So many places are tried as the beginning of the object."""
 YES, NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
@@ -141,16 +143,16 @@ async def write_story(idea: str, scenes: int, settings: LlmSettings, *, seed: in
         why = f"it did not answer within {settings.timeout_seconds:g} s"
     except _AnswerError as error:
         why = str(error)
-    except (aiohttp.ClientError, OSError) as error:
-        why = f"it can't be reached ({error or type(error).__name__})"
+    except ServerError as error:
+        why = f"it can't be reached ({error})" if error.kind == "unavailable" else str(error)
     warning = f"the language model at {settings.url} wrote no story: {why}; the story is from templates"
     return Written(template, "template", [warning])
 
 
 async def _by_model(idea: str, scenes: int, settings: LlmSettings) -> Written:
     messages = [{"role": "system", "content": _system(scenes)}, {"role": "user", "content": idea}]
-    timeout = aiohttp.ClientTimeout(total=settings.timeout_seconds)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    assert settings.url is not None
+    async with Http(settings.url, bounds=Limits(settings.timeout_seconds)) as session:
         said = await _ask(session, settings, messages, scenes)
         try:
             story, warnings = _story(said, idea, scenes)
@@ -191,9 +193,7 @@ def _schema(scenes: int) -> dict[str, Any]:
     }
 
 
-async def _ask(
-    session: aiohttp.ClientSession, settings: LlmSettings, messages: list[dict[str, str]], scenes: int
-) -> str:
+async def _ask(session: Http, settings: LlmSettings, messages: list[dict[str, str]], scenes: int) -> str:
     """What the model says; held to the schema by the server, where it can do that."""
     body: dict[str, Any] = {
         "model": settings.model,
@@ -204,37 +204,29 @@ async def _ask(
     if settings.seed is not None:
         body["seed"] = settings.seed
     schema = {"name": "story", "strict": True, "schema": _schema(scenes)}
-    status, said = await _post(
-        session, settings, {**body, "response_format": {"type": "json_schema", "json_schema": schema}}
-    )
+    status, said = await _post(session, {**body, "response_format": {"type": "json_schema", "json_schema": schema}})
     if status in (400, 404, 415, 422, 500, 501):  # what they say to a response_format that they don't know
-        status, said = await _post(session, settings, body)
+        status, said = await _post(session, body)
     if status != 200:
         raise _AnswerError(f"it answered {status}: {' '.join(said.split())[:200]!r}")
     return said
 
 
-async def _post(session: aiohttp.ClientSession, settings: LlmSettings, body: dict[str, Any]) -> tuple[int, str]:
-    """Status, and the message's text; of an answer that is no success the body."""
-    assert settings.url is not None
-    async with session.post(settings.url, json=body, allow_redirects=False) as answer:
-        content = bytearray()
-        async for chunk in answer.content.iter_chunked(65_536):
-            content += chunk
-            if len(content) > MOST_BYTES:
-                raise _AnswerError(f"its answer has more than {MOST_BYTES} bytes")
-        text = content.decode("utf-8", "replace")
-        if answer.status != 200:
-            return answer.status, text
-        if "text/event-stream" in answer.headers.get("Content-Type", "") or text.lstrip().startswith("data:"):
+async def _post(session: Http, body: dict[str, Any]) -> tuple[int, str]:
+    """Status, and the message's text; of an answer that is no success the body. Raises ServerError."""
+    async with session.ask("POST", "", "story", json=body) as asked:
+        text = (await asked.body()).decode("utf-8", "replace")
+        if asked.status != 200:
+            return asked.status, text
+        if "text/event-stream" in asked.headers.get("Content-Type", "") or text.lstrip().startswith("data:"):
             return 200, _streamed(text)
         return 200, _message(text)
 
 
 def _message(text: str) -> str:
     try:
-        content = json.loads(text)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        content = parse(text.encode())["choices"][0]["message"]["content"]
+    except (ValueError, KeyError, IndexError, TypeError):
         raise _AnswerError(f"it did not answer as a chat server does, but with {_kind(text)}") from None
     if not isinstance(content, str):
         raise _AnswerError("its message has no text")
@@ -249,10 +241,10 @@ def _streamed(text: str) -> str:
         if not data or data == "[DONE]":
             continue
         try:
-            delta = json.loads(data)["choices"][0].get("delta", {}).get("content")
+            delta = parse(data.encode())["choices"][0].get("delta", {}).get("content")
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             raise _AnswerError("its stream broke off in the middle") from None
-        pieces.append(delta or "")
+        pieces.append(delta if isinstance(delta, str) else "")
     return "".join(pieces)
 
 
@@ -297,7 +289,7 @@ def _story(said: str, idea: str, scenes: int) -> tuple[Story, list[str]]:
 
 def _object(said: str) -> dict[str, Any]:
     """The first JSON object in a text: models add prose, fences and their thoughts around it."""
-    text = re.sub(r"<think>.*?</think>", "", said, flags=re.DOTALL)
+    text = clean(re.sub(r"<think>.*?</think>", "", said, flags=re.DOTALL))
     decoder = json.JSONDecoder(strict=False)
     braces = [found.start() for found in re.finditer(r"\{", text)][:MOST_BRACES]
     for place in braces:
@@ -305,7 +297,7 @@ def _object(said: str) -> dict[str, Any]:
             value, _ = decoder.raw_decode(text, place)
         except (ValueError, RecursionError):
             continue
-        if isinstance(value, dict) and ("scenes" in value or place == braces[0]):
+        if depth_of(value) <= MOST_DEPTH and isinstance(value, dict) and ("scenes" in value or place == braces[0]):
             return value
     if "{" in text:
         raise _AnswerError("the JSON in it is broken or breaks off")

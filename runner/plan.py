@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..client.limits import MIB
+from ..client.parsing import UnreadableError, parse
+from ..telemetry.guarded_files import OddEntryError, read_regular
 from ..telemetry.run_contract import StorySummary
+from ..telemetry.text import clean
 from .policy import Policy, Source
 from .run_folder import to_json, write_atomically
 
 PLAN, WORKFLOW, MAPPING, STORY = "run.json", "workflow.json", "mapping", "story/story.json"
+
+
+MOST_BYTES = 4 * MIB
+MOST_MISTAKES = 5
+"""Of a plan that are told."""
 
 
 class PlanError(Exception):
@@ -30,10 +39,17 @@ class Plan(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     SchemaVersion: int = 1
-    Servers: list[str] = Field(min_length=1)
+    Servers: list[Annotated[str, Field(max_length=2000, pattern=r"^https?://[^\s\x00-\x1f]+$")]] = Field(
+        min_length=1, max_length=1000
+    )
     Knobs: dict[str, int]
     Sources: dict[str, Source]
-    Prefix: str | None = Field(default=None, description="What the names of all files begin with; null: the run's id.")
+    Prefix: str | None = Field(
+        default=None,
+        max_length=200,
+        pattern=r"^[^\x00-\x1f/\\]+$",
+        description="What the names of all files begin with; null: the run's id.",
+    )
     AddMarker: bool = True
     FailFast: bool = False
     Mapping: str | None = Field(
@@ -59,14 +75,25 @@ def read_plan(folder: Path) -> Plan:
     if not folder.is_dir():
         raise PlanError("not_found", f"{folder} is no folder of a run")
     try:
-        return Plan.model_validate_json((folder / PLAN).read_text("utf-8"))
+        plan = Plan.model_validate(parse(read_regular(folder / PLAN, MOST_BYTES, folder)))
     except FileNotFoundError:
         why = "nothing was begun there, or it is no folder of `run-recorder run`"
         raise PlanError("not_found", f"{folder} holds no {PLAN}: {why}") from None
+    except OddEntryError as error:
+        raise PlanError("invalid_run", f"{folder}: {error}") from None
     except OSError as error:
         raise PlanError("io", f"{folder / PLAN} can't be read: {error.strerror or error}") from None
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise PlanError("invalid_run", f"{folder / PLAN} is no plan of a run: {error}") from None
+    except UnreadableError as error:
+        raise PlanError("invalid_run", f"{folder / PLAN} is no plan of a run: it {error}") from None
+    except ValidationError as error:
+        mistakes = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:MOST_MISTAKES]
+        )
+        raise PlanError("invalid_run", f"{folder / PLAN} is no plan of a run: {mistakes}") from None
+    if plan.Mapping is not None and plan.Mapping.rpartition(".")[0] != MAPPING:
+        accepted = f"{MAPPING}.json or such, beside it, is accepted"
+        raise PlanError("invalid_run", f"{folder / PLAN}: Mapping is {clean(plan.Mapping, 100)!r}: {accepted}")
+    return plan
 
 
 def shown(url: str) -> str:

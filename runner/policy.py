@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ..client.limits import Limits
 from ..telemetry.run_contract import POLICY_DEFAULTS, RunQueueConfig
 
 Source = Literal["option", "environment", "fast-iteration", "default"]
@@ -61,6 +62,10 @@ class Policy:
 
     def __getitem__(self, name: str) -> int:
         return self.values[name]
+
+    def limits(self) -> Limits:
+        """How long a server's answers may take: never longer than the policy waits at all."""
+        return Limits(float(self["max_wait_seconds"]), float(self["frame_wait_timeout_seconds"]))
 
     def config(self) -> RunQueueConfig:
         """The policy as the metadata has it."""

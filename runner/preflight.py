@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..telemetry.gpu.outside import Outside
-from .comfy_client import ComfyClient, OutputFile, ServerError
+from ..client.answers import OutputFile
+from ..client.errors import ServerError
+from ..client.outside import Outside
+from .comfy_client import ComfyClient
 from .disk import output_folder
 from .health import check_health
 from .keyframes import KeyframeError, check_keyframe

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..client.errors import ServerError
 from ..telemetry.run_contract import StoryHealthCheck, StorySummary
-from .comfy_client import ComfyClient, ServerError
+from .comfy_client import ComfyClient
 from .health import check_health
 from .keyframes import check_keyframe
 from .llm import LlmSettings, write_story
@@ -97,11 +98,11 @@ def try_scenes(template: Mapping[str, Any], story: Story, mapping: list[Mapped] 
             check_keyframe(place / scene.keyframe, scene.id)
 
 
-async def answering(servers: list[str]) -> list[str]:
+async def answering(servers: list[str], client_of: Callable[[str], ComfyClient]) -> list[str]:
     """Those that answer as a ComfyUI does. Raises the first one's ServerError where none does."""
     good, first = [], None
     for url in servers:
-        async with ComfyClient(url) as client:
+        async with client_of(url) as client:
             try:
                 await client.system_stats()
                 good.append(url)
@@ -119,7 +120,7 @@ async def check_servers(run: Run, answer: list[str]) -> list[str]:
     """
     found: dict[str, list[Check]] = {}
     for url in answer:
-        async with ComfyClient(url) as client:
+        async with run.client(url) as client:
             found[url] = await _check(run, client)
     failed = {url: [one for one in checks if one.status == "failed"] for url, checks in found.items()}
     good = [url for url in answer if not failed[url]]

@@ -9,10 +9,11 @@ from typing import Any
 from ..telemetry.run_contract import ArtifactMetadata, GpuTelemetry, Scene
 from ..telemetry.times import parse
 from .html import Child, Html, join, link_to, said, tag
+from .pictures import PICTURES
 from .policy import Policy
 from .report_style import STYLE
 from .summary import unbounded
-from .thumbnails import PICTURES, spread, thumbnail
+from .thumbnails import spread, thumbnail
 from .validate import Findings
 
 REPORT = "report.html"
@@ -232,7 +233,7 @@ def _short_name(name: str, scene: Scene) -> str:
 
 
 def _frame(folder: Path, path: str, name: str) -> Html:
-    small = thumbnail(folder / path)
+    small = thumbnail(folder / path, folder)
     picture = tag("img", src=small, alt="", loading="lazy") if small else None
     return tag("li", tag("a", picture, tag("span", name), href=link_to(path)))
 

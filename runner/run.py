@@ -13,16 +13,19 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ..client.errors import ServerError
 from ..telemetry.run_contract import SceneVideo
 from ..telemetry.temporaries import sweep
 from . import report, video
 from .attempts import SceneRun
-from .comfy_client import ComfyClient, ServerError
+from .comfy_client import ComfyClient
+from .left_behind import check_tree
 from .metadata import write_run_archive, write_run_files
 from .patching import OUR_NODE, Mapped, read_mapping
 from .plan import MAPPING, STORY, WORKFLOW, Plan, PlanError, read_plan, shown, write_plan
 from .policy import Policy
 from .pool import Pool, Verdict, Work
+from .proof import NoRoomError
 from .run_folder import METADATA, SUMMARY, RunFolder, write_atomically
 from .scene_graph import SceneGraph, copy_keyframes, needs_keyframe
 from .scene_job import SceneJob
@@ -79,10 +82,16 @@ class Run:
     servers: list[str] = field(default_factory=list)
     """Those of the plan that it is to use."""
     lock: FileLock | None = None
+    trusted: frozenset[str] | None = None
+    """The servers that get the token; null: all of them, which the command line named."""
 
     def prefix_of(self, scene: Scene) -> str:
         """Under which a scene's files are saved on the server, where the workflow lets us say."""
         return f"{self.plan.Prefix or self.folder.run_id}_{scene.id}"
+
+    def client(self, url: str) -> ComfyClient:
+        """A client of one of its servers, which has the token where that server may."""
+        return ComfyClient(url, self.policy.limits(), trusted=self.trusted is None or url in self.trusted)
 
     @property
     def succeeded(self) -> bool:
@@ -117,8 +126,9 @@ def begin(
 
 def resume(path: Path, change: Callable[[Plan], None]) -> Run:
     """Go on with a run; `change` may alter its plan. Raises PlanError, and what reading its files raises."""
-    plan = read_plan(path)
     folder = RunFolder.of(path)
+    plan = read_plan(folder.path)
+    check_tree(folder.path)
     with _locked(folder.path) as lock:
         change(plan)
         write_plan(folder.path, plan)
@@ -168,7 +178,7 @@ async def render(run: Run, say: Say) -> None:
     async with AsyncExitStack() as stack:
         servers: dict[str, Server] = {}
         for url in run.servers:
-            servers[shown(url)] = Server(await stack.enter_async_context(ComfyClient(url)))
+            servers[shown(url)] = Server(await stack.enter_async_context(run.client(url)))
 
         async def work(name: str, scene: Work) -> Verdict:
             assert isinstance(scene, SceneJob)
@@ -180,6 +190,8 @@ async def render(run: Run, say: Say) -> None:
                 scene.trouble, scene.losses = str(error), scene.losses + 1
                 say(who, str(error))
                 return "lost"
+            except NoRoomError as error:  # what one server names too much of is no other's fault
+                scene.trouble = str(error.strerror)
             verdict: Verdict = "done" if scene.done else "failed"
             say(who, verdict)
             return verdict

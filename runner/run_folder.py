@@ -70,7 +70,7 @@ def write_together(files: Mapping[Path, str]) -> None:
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             temporaries[path] = path.parent / temporary_name()
-            with temporaries[path].open("x", encoding="utf-8", newline="\n") as file:
+            with temporaries[path].open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
                 file.write(text)
         for temporary in temporaries.values():
             _sync(temporary)

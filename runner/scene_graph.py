@@ -78,7 +78,7 @@ class SceneGraph:
         name = None
         if needs_keyframe(self.template, self.mapping):
             picture = await asyncio.to_thread(self._picture, scene)
-            name = await upload_keyframe(client, picture, self.folder.run_id, scene.id)
+            name = await upload_keyframe(client, picture, self.folder.run_id, scene.id, self.folder.path)
             self.keyframe = picture.relative_to(self.folder.path).as_posix()
         return patch(
             self.template,

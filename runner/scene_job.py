@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
+from ..client.answers import History
+from ..client.errors import ServerError
+from ..telemetry.guarded_files import regular_status
 from ..telemetry.run_contract import Scene, plain
 from .attempts import Attempt, Outcome, SceneRun, run_scene
-from .comfy_client import ComfyClient, ServerError
+from .comfy_client import ComfyClient
+from .left_behind import SceneResult, read_result, read_tries
 from .plan import shown
 from .policy import Policy
 from .run_folder import to_json, write_atomically
@@ -24,16 +25,6 @@ THERE = ("queued", "running", "success")
 """Statuses of a record whose prompt is worth to be followed or collected."""
 GONE = "the server takes no connection any more"
 KILLED = "the runner was ended before this try was, and the server has no prompt of it that could be collected"
-
-
-class SceneResult(BaseModel):
-    """`<scene>/result.json`: what became of a scene, and its files with their sizes in bytes."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    SchemaVersion: int = 1
-    Files: dict[str, int]
-    Scene: Scene
 
 
 @dataclass(slots=True)
@@ -71,19 +62,24 @@ class SceneJob:
         return self.record is not None and bool(self.record.Success)
 
     def load(self) -> None:
-        """Read what an earlier process left: a success whose files are all there is not done again."""
-        result = _read_result(self.folder / RESULT)
+        """Read what an earlier process left: a success whose files are all there is not done again.
+
+        Raises PlanError for what no runner left.
+        """
+        result = read_result(self.folder / RESULT, self.folder.parent, self.name)
         if result is not None and result.Scene.Success and _whole(self.folder.parent, result):
             self.record = result.Scene
             return
         self.before = result.Scene if result is not None and not result.Scene.Success else None
         self.earlier = list(result.Scene.AttemptSummaries) if result is not None else []
         known = {one.get("PromptId") for one in self.earlier}
-        tries = [one for one in _read_tries(self.folder / TRIES) if one["PromptId"] not in known]
+        tries = [one for one in read_tries(self.folder / TRIES, self.folder.parent) if one["PromptId"] not in known]
         if tries:
             self.open_try = tries[-1]
         elif result is not None and result.Scene.Success:
-            self.open_try = self.earlier[-1]  # it succeeded, and files are missing: they may still be had
+            self.open_try = next(
+                reversed(self.earlier), None
+            )  # it succeeded, and files are missing: they may still be had
         self.earlier += tries
 
     async def run(self, client: ComfyClient, graph: SceneRun, *, by_record: bool, say: Callable[[str], None]) -> None:
@@ -120,7 +116,7 @@ class SceneJob:
         )
 
     def _note(self, attempt: Attempt, url: str) -> None:
-        tries = [one for one in _read_tries(self.folder / TRIES) if one["Attempt"] != attempt.number]
+        tries = [one for one in read_tries(self.folder / TRIES, self.folder.parent) if one["Attempt"] != attempt.number]
         tries.append(_open(attempt.number, attempt.prompt_id, shown(url)))
         write_atomically(self.folder / TRIES, to_json(tries))
 
@@ -185,28 +181,13 @@ def _open(number: int, prompt_id: str, server: str) -> dict[str, Any]:
     }
 
 
-def _read_result(path: Path) -> SceneResult | None:
-    try:
-        return SceneResult.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-def _read_tries(path: Path) -> list[dict[str, Any]]:
-    try:
-        told = json.loads(path.read_bytes())
-        return [one for one in told if {"Attempt", "PromptId", "Server", "Frames"} <= set(one)]
-    except (OSError, ValueError, TypeError):
-        return []
-
-
 def _whole(run: Path, result: SceneResult) -> bool:
     """Whether all its files are there, with their sizes."""
     if result.Scene.GeneratedFramesDir is None:
         return False
     folder = run / result.Scene.GeneratedFramesDir
     try:
-        return all((folder / name).stat().st_size == size for name, size in result.Files.items())
+        return all(regular_status(folder / name, run).st_size == size for name, size in result.Files.items())
     except OSError:
         return False
 
@@ -229,5 +210,4 @@ async def is_there(client: ComfyClient, prompt_id: str, by_record: bool) -> bool
     if prompt_id in await client.queued():
         return True
     entry = await client.history(prompt_id)
-    status = (entry or {}).get("status") or {}
-    return entry is not None and status.get("status_str", "success") == "success"
+    return entry is not None and History.model_validate(entry).status.status_str in (None, "success")

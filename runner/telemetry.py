@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..client.outside import Seen
 from ..telemetry.contract import System
-from ..telemetry.gpu.outside import Seen
 from ..telemetry.run_contract import ExitReason, GpuTelemetry, SceneTelemetry, SystemTelemetry
 from ..telemetry.run_view import NO_DEVICE, gpu_telemetry
 from .collect import Collected

@@ -7,22 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..client import limits
+from ..client.answers import End as SaidEnd
+from ..client.answers import EndData, History, OutputFile, files_of
+from ..client.errors import ServerError
 from ..telemetry.contract import Prompt
-from ..telemetry.times import iso, milliseconds
-from .comfy_client import ComfyClient, OutputFile, ServerError
+from ..telemetry.text import clean
+from ..telemetry.times import iso, milliseconds, parse
+from .comfy_client import ComfyClient
 from .policy import Policy
 from .step import Step
-from .web_socket import Heard
+from .web_socket import FLOODED, Heard
 
 End = Literal["success", "error", "interrupted", "cancelled", "lost", "maxWait", "attemptLimit", "refused", "unknown"]
 MISSES = 2
 """So many looks in a row that find a prompt neither queued, running nor in the history: the server has lost it."""
 SOON_SECONDS = 0.2
 """After an end that the socket told, the history is asked again so soon, once; then at the usual interval."""
+UNREAD = ("bad_answer", "too_large", "too_slow")
+MOST_UNREAD = 5
+"""So many answers in a row that can't be read: this server's word of the prompt will not come."""
+MOST_ERRORS = 100
+"""Of the history that are kept: the first, which say what began it."""
+MOST_MARKERS = 1000
+"""Of a record that are looked for."""
 NO_HISTORY = "the history has no such prompt; its end and its files are as the web socket told them"
 
 
@@ -41,6 +53,11 @@ class Tracked:
     history_at: str | None = None
     history_errors: list[str] = field(default_factory=list)
 
+    def trouble(self, said: str) -> None:
+        """Note what went wrong with the history; the same as just before is said once."""
+        if len(self.history_errors) < MOST_ERRORS and said not in self.history_errors[-1:]:
+            self.history_errors.append(said)
+
 
 class Tracker:
     """Tracks one prompt under a policy. `say` gets a sentence whenever there is news."""
@@ -53,6 +70,8 @@ class Tracker:
         self._seen_pending = True
         self._broken = False
         self._given_up = False
+        self._unread = 0
+        """Answers in a row that could not be read."""
         self._socket = client.web_socket()
         self._heard_at: float | None = None
         """When the end was heard that the history doesn't have yet."""
@@ -83,15 +102,23 @@ class Tracker:
                 else:
                     found = await self._ask_history(prompt_id, told) or heard.end is not None
                     misses = 0 if found else misses + 1
+                self._unread = 0
             except ServerError as error:
                 self._broken = True
-                told.history_errors.append(str(error))
+                told.trouble(str(error))
                 self._say(str(error))
+                self._unread += error.kind in UNREAD
+                if error.kind in UNREAD:
+                    by_record = False
+                if self._unread >= MOST_UNREAD:
+                    told.end, told.error = "lost", str(error)
             if misses >= MISSES:
                 told.end = "cancelled" if self._seen_pending and not self._broken else "lost"
                 told.error = f"the prompt is neither queued, running nor in the history: {told.end}"
             if told.end == "unknown":
                 await self._pause(prompt_id, began, by_record)
+        if self._socket.flooded:
+            told.trouble(FLOODED)
         return told
 
     @property
@@ -116,9 +143,7 @@ class Tracker:
         if heard.progress and heard.end is None:
             node, value, most = heard.progress
             steps = "" if value is None else f", {value} of {most}"
-            self._progress(
-                heard.progress, Step(f"running: node {node}{steps}", str(node), _number(value), _number(most))
-            )
+            self._progress(heard.progress, Step(f"running: node {node}{steps}", node, value, most))
         return heard
 
     def _over(self, told: Tracked, heard: Heard) -> bool:
@@ -127,16 +152,18 @@ class Tracker:
         patience = self._policy["post_execution_timeout_seconds"]
         late = self._heard_at is not None and time.monotonic() - self._heard_at >= patience
         if heard.end is not None and (late or (limit and told.requests >= limit)):
-            told.history_errors.append(NO_HISTORY)
+            told.trouble(NO_HISTORY)
             _take_end(heard.end, heard.told, told)
-            told.files = list(dict.fromkeys(_named(heard.outputs)))
+            told.files = list(dict.fromkeys(heard.files))
             return True
         if limit and told.requests >= limit:
             told.end, told.error = "attemptLimit", f"not ended after {limit} requests"
         elif time.monotonic() - self._begun > self._policy["max_wait_seconds"]:
-            told.end, told.error = "maxWait", f"no end and no progress in {self._policy['max_wait_seconds']} seconds"
+            why = f"; {told.history_errors[-1]}" if self._unread else ""
+            waited = self._policy["max_wait_seconds"]
+            told.end, told.error = "maxWait", f"no end and no progress in {waited} seconds{why}"
         if told.end != "unknown":
-            told.history_errors.append(str(told.error))
+            told.trouble(str(told.error))
         return told.end != "unknown"
 
     def _progress(self, news: object, sentence: str) -> None:
@@ -154,7 +181,7 @@ class Tracker:
         except ServerError as error:
             if error.kind != "unauthorized":
                 raise
-            told.history_errors.append(str(error))
+            told.trouble(str(error))
             return False
         if answer is None:
             return False
@@ -193,9 +220,9 @@ class Tracker:
         try:
             told.history = told.history or await self._client.history(prompt_id)
         except ServerError as error:
-            told.history_errors.append(str(error))
+            told.trouble(str(error))
         if told.history is None:
-            told.history_errors.append("the history has no such prompt")
+            told.trouble("the history has no such prompt")
         else:
             told.history_at = now()
 
@@ -205,57 +232,44 @@ def now() -> str:
     return iso(milliseconds(time.time()))
 
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
-
-
 def _take_record(record: Prompt, told: Tracked) -> None:
     ends: dict[str, End] = {"success": "success", "error": "error", "interrupted": "interrupted"}
     told.end = ends.get(record.status, "cancelled" if record.status == "cancelled" else "lost")
-    told.success_at = record.ended_at if told.end == "success" else None
+    told.success_at = _checked_time(record.ended_at) if told.end == "success" else None
     named = (OutputFile(one.filename, one.subfolder, one.node_id) for one in record.outputs if one.type == "output")
-    told.files = list(dict.fromkeys(named))
-    told.marker_paths = [marker.path for marker in record.markers if marker.path]
+    told.files = list(dict.fromkeys(named))[: limits.MOST_FILES]
+    told.marker_paths = [marker.path for marker in record.markers if marker.path][:MOST_MARKERS]
     told.marker_due = bool(record.markers)
     if told.end != "success":
         why = record.error
         told.error = (
-            f"node {why.node_id} ({why.class_type}): {why.message}" if why else f"the prompt was {record.status}"
+            clean(f"node {why.node_id} ({why.class_type}): {why.message}", limits.MOST_TEXT)
+            if why
+            else f"the prompt was {record.status}"
         )
 
 
+def _checked_time(said: str | None) -> str:
+    """A server's time as the contracts write it; this moment where it is none."""
+    try:
+        return iso(parse(said or ""))
+    except (ValueError, OverflowError):
+        return now()
+
+
 def _take_history(entry: dict[str, Any], told: Tracked) -> None:
+    history = History.model_validate(entry)
     told.history = entry
-    status = entry.get("status") or {}
-    messages = {str(one[0]): one[1] for one in status.get("messages", []) if isinstance(one, list) and len(one) == 2}
-    if "execution_error" in messages:
-        _take_end("error", messages["execution_error"], told)
-    elif "execution_interrupted" in messages:
-        _take_end("interrupted", {}, told)
-    elif status.get("status_str") == "error":
-        told.end, told.error = "error", "ComfyUI says error, and no more"
+    end, data = history.status.end
+    if data is None:
+        told.end, told.error = end, "ComfyUI says error, and no more"
     else:
-        _take_end("success", messages.get("execution_success", {}), told)
-    told.files = list(dict.fromkeys(_named(entry.get("outputs"))))
+        _take_end(end, data, told)
+    told.files = files_of(history.outputs)
 
 
-def _take_end(end: Literal["success", "error", "interrupted"], data: dict[str, Any], told: Tracked) -> None:
+def _take_end(end: SaidEnd, data: EndData, told: Tracked) -> None:
     """An end, with what ComfyUI said at it: the same in the history and on the socket."""
-    told.end = end
+    told.end, told.error = end, data.sentence(end)
     if end == "success":
-        at = data.get("timestamp")
-        told.success_at = iso(at) if isinstance(at, int) else now()
-    elif end == "error":
-        message = str(data.get("exception_message", "")).strip()
-        told.error = f"node {data.get('node_id')} ({data.get('node_type')}): {message}"
-    else:
-        told.error = "the prompt was interrupted"
-
-
-def _named(outputs: Any) -> Iterator[OutputFile]:
-    """Every file of type output that a node reported, whatever the key."""
-    for node_id, reported in outputs.items() if isinstance(outputs, dict) else ():
-        for values in reported.values() if isinstance(reported, dict) else ():
-            for one in values if isinstance(values, list) else ():
-                if isinstance(one, dict) and one.get("type") == "output" and isinstance(one.get("filename"), str):
-                    yield OutputFile(one["filename"], str(one.get("subfolder") or ""), str(node_id))
+        told.success_at = now() if data.timestamp is None else iso(data.timestamp)

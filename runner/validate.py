@@ -9,12 +9,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ..telemetry.guarded_files import OddEntryError, TooLargeError, read_regular
 from ..telemetry.run_contract import ArtifactMetadata
 from .cross_checks import cross_check
 from .summary import Said, read_summary
 
 SUMMARY, METADATA = "run-summary.txt", "artifact-metadata.json"
-MOST_BYTES = 256 * 1024 * 1024
+MOST_BYTES = 64 * 1024 * 1024
 
 
 class UncheckableError(Exception):
@@ -84,12 +85,13 @@ def _scene_ids(metadata: str) -> list[str]:
 
 def _read(folder: Path, name: str) -> str:
     try:
-        with (folder / name).open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+        data = read_regular(folder / name, MOST_BYTES, folder)
+    except TooLargeError:
+        raise UncheckableError(f"{folder / name} is larger than any such file ({MOST_BYTES} bytes)") from None
+    except OddEntryError as error:
+        raise UncheckableError(f"{folder / name} {error.what}: a regular file is accepted") from None
     except OSError as error:
         raise UncheckableError(f"{folder / name} can't be read: {error.strerror or error}") from None
-    if len(data) > MOST_BYTES:
-        raise UncheckableError(f"{folder / name} is larger than any such file ({MOST_BYTES} bytes)")
     return data.decode("utf-8-sig", "replace")
 
 

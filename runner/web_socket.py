@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import aiohttp
 
-MOST_BYTES = 64 * 1024 * 1024
-"""Of one message: pictures come this way, too."""
+from ..client import limits
+from ..client.answers import ENDS, MOST_ID, End, EndData, OutputFile, files_of, text_of
+from ..client.http import FAILURES
+from ..client.parsing import UnreadableError, parse
+
 KEPT = 16
 """Prompts whose news are kept; of older ones nobody asks any more."""
-ENDS: dict[str, Literal["success", "error", "interrupted"]] = {
-    "execution_success": "success",
-    "execution_error": "error",
-    "execution_interrupted": "interrupted",
-}
+FLOODED = "the web socket told more than is listened to, so that only the history was asked"
 
 
 @dataclass(slots=True)
 class Heard:
     """What the socket told of one prompt."""
 
-    end: Literal["success", "error", "interrupted"] | None = None
+    end: End | None = None
     """Null while it has not ended, and on servers that tell only that nothing runs any more."""
-    told: dict[str, Any] = field(default_factory=dict)
+    told: EndData = field(default_factory=EndData)
     """What came with the end."""
-    outputs: dict[str, Any] = field(default_factory=dict)
-    """By node, what it reported."""
-    progress: tuple[object, ...] = ()
-    """Node, value and maximum of the last step; empty before the first node."""
+    files: list[OutputFile] = field(default_factory=list)
+    """What its nodes reported."""
+    progress: tuple[str, float | None, float | None] | None = None
+    """Node, value and maximum of the last step; null before the first node."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when ComfyUI has told the end, or that the socket is broken."""
 
@@ -48,6 +47,10 @@ class WebSocket:
         self._heard: OrderedDict[str, Heard] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
         self._tried = False
+        self._kept = 0
+        """Characters of the messages whose files are kept."""
+        self.flooded = False
+        """Whether it was hung up because it told too much."""
 
     async def open(self) -> None:
         """Connect, once. Where the server doesn't let us, nothing is ever heard. Raises nothing."""
@@ -55,10 +58,11 @@ class WebSocket:
             return
         self._tried = True
         try:
-            socket = await self._session.ws_connect(
-                self._url, params={"clientId": self._client_id}, max_msg_size=MOST_BYTES, heartbeat=20
+            connecting = self._session.ws_connect(
+                self._url, params={"clientId": self._client_id}, max_msg_size=limits.SOCKET_MESSAGE, heartbeat=20
             )
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError):
+            socket = await asyncio.wait_for(connecting, limits.CONNECT_SECONDS)
+        except (*FAILURES, OSError):
             return
         self._task = asyncio.create_task(self._listen(socket))
 
@@ -87,29 +91,50 @@ class WebSocket:
             await asyncio.wait_for(heard.over.wait(), seconds)
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
+        since, count = time.monotonic(), 0
         try:
             async for message in socket:
-                if message.type is aiohttp.WSMsgType.TEXT:
-                    with contextlib.suppress(ValueError, RecursionError):
-                        self._take(json.loads(message.data))
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError):
+                count += 1
+                if time.monotonic() - since >= limits.SOCKET_SECONDS:
+                    since, count = time.monotonic(), 0
+                elif count > limits.SOCKET_FLOOD * limits.SOCKET_SECONDS:
+                    self.flooded = True
+                    return
+                if message.type is aiohttp.WSMsgType.TEXT and len(message.data) <= limits.SOCKET_TEXT:
+                    self._take(message.data)
+        except (*FAILURES, OSError):
             pass
         finally:
             for heard in self._heard.values():
                 heard.over.set()
             await socket.close()
 
-    def _take(self, message: Any) -> None:
+    def _take(self, said: str) -> None:
+        """One message; what is none of a prompt that somebody asks for is passed over."""
+        try:
+            message = parse(said.encode("utf-8", "replace"))
+        except UnreadableError:
+            return
         data = message.get("data") if isinstance(message, dict) else None
         if not isinstance(data, dict) or not isinstance(data.get("prompt_id"), str):
             return
-        kind, heard = message.get("type"), self.of(data["prompt_id"])
+        kind, heard = message.get("type"), self.of(data["prompt_id"][:MOST_ID])
+        if not isinstance(kind, str):
+            return
+        node = text_of(data.get("node"), MOST_ID)
         if kind in ENDS:
-            heard.end, heard.told = ENDS[kind], data
+            heard.end, heard.told = ENDS[kind], EndData.model_validate(data)
             heard.over.set()
-        elif kind == "executing" and data.get("node") is None:
+        elif kind == "executing" and node is None:
             heard.over.set()
         elif kind == "executed" and isinstance(data.get("output"), dict):
-            heard.outputs[str(data.get("node"))] = data["output"]
-        if kind in ("executing", "progress") and data.get("node") is not None:
-            heard.progress = (str(data["node"]), data.get("value"), data.get("max"))
+            self._kept += len(said)
+            if self._kept <= limits.SOCKET_KEPT:
+                heard.files += files_of({node: data["output"]})
+        if kind in ("executing", "progress") and node is not None:
+            heard.progress = (node, number(data.get("value")), number(data.get("max")))
+
+
+def number(value: object) -> float | None:
+    """A number as it is; null for what is none."""
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..client.limits import MOST_DEPTH
+from ..client.parsing import depth_of
+
 MOST_BYTES = 64 * 1024 * 1024
 CONVERT_SECONDS = 120
 EXPORT = "in ComfyUI, Workflow > Export (API) writes the API format"
@@ -40,10 +43,15 @@ def read_workflow(path: Path, infos: Callable[[], Mapping[str, Any]] | None = No
         with path.open("rb") as file:
             text = file.read(MOST_BYTES).decode("utf-8-sig")
         graph = json.loads(text)
+        deep = depth_of(graph) > MOST_DEPTH
+    except RecursionError:
+        deep = True
     except OSError as error:
         raise WorkflowError("not_found", f"{path} can't be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise WorkflowError("invalid_workflow", f"{path} is no JSON: {str(error).splitlines()[0]}") from None
+    if deep:
+        raise WorkflowError("invalid_workflow", f"{path} is nested more than {MOST_DEPTH} deep: no graph is")
     if isinstance(graph, dict) and isinstance(graph.get("nodes"), list):
         if infos is None or importlib.util.find_spec("comfy_cli") is None:
             raise WorkflowError("editor_format", f"{path} is in the editor's format; {EXPORT}{INSTALL}")

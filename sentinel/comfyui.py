@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
-from urllib.error import HTTPError, URLError
+from typing import Any
 from urllib.parse import quote, urlsplit
-from urllib.request import Request, urlopen
 
-from ..telemetry.contract import MarkerStatus
+from ..client import blocking
+from ..client.answers import History
+from ..client.errors import ServerError
+from ..client.limits import Kind, Limits
+from ..telemetry.contract import MarkerStatus, Prompt
 from ..telemetry.outputs import reported_files
+from ..telemetry.token import TokenError, bearer_of
 from .evidence import FINAL, Answer, Ended, Named, Running, SilentError, literals_of, marked_by, running_of
 
 RECENT = 8
 """How many ended prompts are asked for."""
-ANSWER_SECONDS = 10.0
-MAX_ANSWER = 256 * 1024 * 1024
+BOUNDS = Limits(answer_seconds=10.0)
 
 
 def checked_url(url: str) -> str:
     """A server's URL without a slash at its end. Raises ValueError."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
         raise ValueError(f"{url!r} is no http(s) URL, such as http://127.0.0.1:8188")
     return parts.geturl().rstrip("/")
 
@@ -47,14 +50,15 @@ class HttpComfyUI:
 
     def ask(self) -> Answer:
         """What runs, and what has ended lately. Raises SilentError."""
-        queue = self._get("/queue")
+        queue = self._get("/queue", "queue")
         running = tuple(self._running(queue))
         self._seen = {told.prompt_id: self._seen[told.prompt_id] for told in running}
         return Answer(running, tuple(self._recent()))
 
     def wait(self, running: Running, seconds: float) -> Ended | None:
         """The prompt's end, where it comes within the time. Raises SilentError."""
-        record = self._get(f"/telemetry/prompts/{quote(running.prompt_id, safe='')}/wait?timeout={seconds:g}")
+        path = f"/telemetry/prompts/{quote(running.prompt_id, safe='')}/wait?timeout={seconds:g}"
+        record = self._get(path, "wait", seconds)
         graph = self._seen.get(running.prompt_id, {})
         return (
             _of_record(record, literals_of(graph), running, marked_by(graph)) if isinstance(record, Mapping) else None
@@ -63,12 +67,12 @@ class HttpComfyUI:
     def _running(self, queue: Any) -> Iterator[Running]:
         items = queue.get("queue_running") if isinstance(queue, Mapping) else None
         for item in items if isinstance(items, list) else ():
-            if isinstance(item, list) and len(item) > 2 and isinstance(item[2], Mapping):
-                self._seen[str(item[1])] = item[2]
-                yield running_of(str(item[1]), item[2])
+            if isinstance(item, list) and len(item) > 2 and isinstance(item[1], str) and isinstance(item[2], Mapping):
+                self._seen[item[1]] = item[2]
+                yield running_of(item[1], item[2])
 
     def _recent(self) -> Iterator[Ended]:
-        history = self._get(f"/history?max_items={RECENT}")
+        history = self._get(f"/history?max_items={RECENT}", "history")
         for prompt_id, entry in history.items() if isinstance(history, Mapping) else ():
             ended = _of_history(str(prompt_id), entry)
             if ended is not None:
@@ -76,44 +80,40 @@ class HttpComfyUI:
 
     def _answers(self, path: str) -> bool:
         try:
-            return isinstance(self._get(path), Mapping)
+            return isinstance(self._get(path, "record"), Mapping)
         except SilentError:
             return False
 
-    def _get(self, path: str) -> Any:
-        request = Request(self.url + path)
-        token = os.environ.get("RUN_RECORDER_TOKEN")
-        if token:
-            request.add_unredirected_header("Authorization", f"Bearer {token}")
+    def _get(self, path: str, kind: Kind, wait_seconds: float = 0.0) -> Any:
         try:
-            with urlopen(request, timeout=ANSWER_SECONDS) as response:
-                return json.loads(response.read(MAX_ANSWER))
-        except HTTPError as error:
-            with error:
-                if error.code == 404 and path.startswith("/telemetry/prompts/"):
-                    return None
-                raise SilentError(f"{self.url} answered {error.code}") from None
-        except (URLError, OSError, http.client.HTTPException, ValueError) as error:
-            raise SilentError(f"no ComfyUI answers at {self.url} ({getattr(error, 'reason', None) or error})") from None
+            answer = blocking.ask(
+                self.url, "GET", path, kind, headers=bearer_of(), bounds=BOUNDS, wait_seconds=wait_seconds
+            )
+        except (ServerError, TokenError) as error:
+            raise SilentError(str(error)) from None
+        if answer.status == 404 and path.startswith("/telemetry/prompts/"):
+            return None
+        if answer.status >= 300:
+            raise SilentError(f"{self.url} answered {answer.status}")
+        if answer.why is not None:
+            raise SilentError(f"{self.url}: its answer {answer.why}")
+        return answer.value
 
 
 def _of_history(prompt_id: str, entry: Any) -> Ended | None:
-    """An entry of `/history`."""
+    """An entry of `/history`; null for what is none."""
     try:
-        status, messages = entry["status"], entry["status"].get("messages") or ()
+        told = History.model_validate(entry)
         graph = entry["prompt"][2]
-    except (KeyError, TypeError, IndexError, AttributeError):
+    except (KeyError, TypeError, IndexError, ValueError):
         return None
-    told = {message[0]: message[1] for message in messages if isinstance(message, list) and len(message) > 1}
-    if "execution_interrupted" in told:
-        final: MarkerStatus = "interrupted"
-    elif "execution_error" in told:
-        final = "error"
-    else:
-        final = "success" if status.get("status_str") == "success" else "error"
+    if not isinstance(entry.get("status"), Mapping):
+        return None
+    end, _ = told.status.end
+    final: MarkerStatus = "error" if end == "success" and told.status.status_str != "success" else end
     graph = graph if isinstance(graph, Mapping) else {}
-    cached = {str(node_id) for node_id in (told.get("execution_cached") or {}).get("nodes") or ()}
-    outputs = entry.get("outputs") if isinstance(entry.get("outputs"), Mapping) else {}
+    nodes = told.status.messages.get("execution_cached", {}).get("nodes")
+    cached = {str(node_id) for node_id in nodes} if isinstance(nodes, list) else set()
     literals = literals_of(graph)
     files = tuple(
         Named(
@@ -124,29 +124,32 @@ def _of_history(prompt_id: str, entry: Any) -> Ended | None:
             file.node_id in cached,
             not file.guessed,
         )
-        for file in reported_files(outputs)
+        for file in reported_files(told.outputs)
         if file.type in ("output", None)
     )
     return Ended(prompt_id, final, files, running_of(prompt_id, graph), marked_by(graph))
 
 
 def _of_record(
-    record: Mapping[str, Any], literals: Mapping[str, str], running: Running | None, marked: tuple[str, ...]
+    told: Mapping[str, Any], literals: Mapping[str, str], running: Running | None, marked: tuple[str, ...]
 ) -> Ended | None:
-    """A prompt as `/telemetry` tells it; null while it has not ended."""
-    final = FINAL.get(str(record.get("status")))
+    """A prompt as `/telemetry` tells it; null while it has not ended. Raises SilentError for what is no record."""
+    try:
+        record = Prompt.model_validate(told)
+    except ValueError:
+        raise SilentError("what /telemetry answered is no record of a prompt") from None
+    final = FINAL.get(record.status)
     if final is None:
         return None
     files = tuple(
         Named(
-            file.get("subfolder") or "",
-            file["filename"],
-            file.get("node_id"),
-            literals.get(file.get("node_id") or ""),
-            bool(file.get("cached")),
+            file.subfolder,
+            file.filename,
+            file.node_id,
+            literals.get(file.node_id or ""),
+            bool(file.cached),
         )
-        for file in record.get("outputs") or ()
-        if file.get("type") == "output"
+        for file in record.outputs
+        if file.type == "output"
     )
-    number = cast("int", record.get("run_number") or 1)
-    return Ended(str(record["prompt_id"]), final, files, running, marked, number)
+    return Ended(record.prompt_id, final, files, running, marked, record.run_number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..telemetry.database import StoreClosedError
 from ..telemetry.recording import NotReadyError
+from ..telemetry.token import VARIABLE, TokenError, token_of
 from ..telemetry.version import VERSION
 from .route import ApiError, Call, Route, answer, invalid
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 HEADER = "X-Run-Recorder-Version"
-TOKEN_VARIABLE = "RUN_RECORDER_TOKEN"
 MAX_PART = 200
 """Characters of a part of a path: an id or a name."""
 MAX_QUERY = 8192
@@ -78,7 +77,11 @@ class Answering:
 
     async def _answer(self, route: Route, request: web.Request) -> web.StreamResponse:
         if not route.public and not is_authorized(request):
-            raise ApiError(401, "unauthorized", f"give {TOKEN_VARIABLE} as 'Authorization: Bearer <token>'")
+            try:
+                token_of()
+            except TokenError as error:
+                self._host.problems.report("setting", f"{error}; every request is refused meanwhile")
+            raise ApiError(401, "unauthorized", f"give {VARIABLE} as 'Authorization: Bearer <token>'")
         path = dict(request.match_info)
         for name, part in path.items():
             if len(part) > MAX_PART:
@@ -97,8 +100,11 @@ class Answering:
 
 def is_authorized(request: web.Request) -> bool:
     """Whether the request bears the token, where one is set. Compared in constant time."""
-    token = os.environ.get(TOKEN_VARIABLE, "")
-    if not token:
+    try:
+        token = token_of()
+    except TokenError:  # nobody can send it, so nobody has it; health says why
+        return False
+    if token is None:
         return True
     kind, _, given = request.headers.get("Authorization", "").partition(" ")
     return kind.lower() == "bearer" and hmac.compare_digest(_bytes(given.strip()), _bytes(token))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from run_recorder.cli import main
-from run_recorder.runner import comfy_client
+from run_recorder.client import limits
 from run_recorder.runner.validate import validate_run
 
 GRAPH = {"1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 1}}}
@@ -92,7 +92,7 @@ async def hangs(_request: web.Request) -> web.Response:
 
 
 def test_a_server_that_never_answers(start: Any, queued: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comfy_client, "SECONDS", 0.5)
+    monkeypatch.setattr(limits, "SILENCE_SECONDS", 0.5)
     code, told = queued(start(hangs).url)
     assert (code, told["error"]["type"]) == (2, "unavailable")
     assert nothing_made(tmp_path)
@@ -110,7 +110,7 @@ def test_a_server_that_answers_at_first_and_then_never(
             return web.Response(status=404)
         return await hangs(request)
 
-    monkeypatch.setattr(comfy_client, "SECONDS", 0.5)
+    monkeypatch.setattr(limits, "SILENCE_SECONDS", 0.5)
     monkeypatch.setattr("run_recorder.runner.attempts.GONE_SECONDS", 1.0)
     code, told = queued(start(at_first).url, "--scene-retry-budget", "1")
     assert (code, told["Success"]) == (1, False)

@@ -20,7 +20,7 @@ def page(name: str) -> str:
 
 
 def source() -> str:
-    packages = "commands nodes sentinel server_routes telemetry telemetry/gpu embedded_host runner".split()
+    packages = "client commands nodes sentinel server_routes telemetry telemetry/gpu embedded_host runner".split()
     folders = ("", *packages)
     return "\n".join(path.read_text("utf-8") for folder in folders for path in sorted((REPO / folder).glob("*.py")))
 
@@ -56,7 +56,7 @@ def test_every_model_and_each_of_its_fields_is_in_the_docs() -> None:
 
 def test_every_command_and_each_of_its_options_is_in_the_docs() -> None:
     typer = importlib.import_module("typer")
-    cli = importlib.import_module("run_recorder.cli")
+    application = importlib.import_module("run_recorder.commands.application")
     text = page("cli.md")
 
     def walk(command, words):
@@ -71,7 +71,7 @@ def test_every_command_and_each_of_its_options_is_in_the_docs() -> None:
                 if option.startswith("--") and option != "--help":
                     assert option in text, (words, option)
 
-    walk(typer.main.get_command(cli.app), ["run-recorder"])
+    walk(typer.main.get_command(application.app), ["run-recorder"])
 
 
 def test_every_setting_is_in_the_docs() -> None:
@@ -119,14 +119,12 @@ def test_every_benchmark_is_in_the_docs() -> None:
 
 
 def test_the_fallback_notes_of_the_docs_are_those_of_the_one_module_that_gives_them() -> None:
-    outside = importlib.import_module("run_recorder.telemetry.gpu.outside")
+    outside = importlib.import_module("run_recorder.client.outside")
     said = {head.format(when=" before execution") for head in (outside.UNAVAILABLE, outside.NO_VRAM)}
     said |= {head + outside.USED_SMI for head in said}
     assert set(re.findall(r"^\| `(/system_stats [^`]*)`", page("gpu.md"), re.MULTILINE)) == said
     places = [
-        path.name
-        for path in (REPO / "telemetry").rglob("*.py")
-        if "/system_stats unavailable" in path.read_text("utf-8")
+        path.name for path in (REPO / "client").rglob("*.py") if "/system_stats unavailable" in path.read_text("utf-8")
     ]
     assert places == ["outside.py"]
     assert source().count("/system_stats unavailable") == 1

@@ -18,6 +18,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 from run_recorder.cli import main
+from run_recorder.client.http import Answer
 from run_recorder.runner import archive, collect
 from run_recorder.runner.comfy_client import ComfyClient
 from run_recorder.telemetry.run_contract import ArtifactMetadata
@@ -289,8 +290,8 @@ def test_a_keyframe_is_made_or_taken_and_reaches_the_server(ran: Ran, one: Host)
 def test_a_server_that_takes_no_keyframe_fails_its_scenes_and_says_why(
     ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(*_: object) -> tuple[int, None]:
-        return 507, None
+    async def full(client: ComfyClient, *_: object) -> str:
+        raise client._no_comfyui(Answer(507, {}, None), "POST", "/upload/image")
 
     monkeypatch.setattr(ComfyClient, "upload", full)
     graph = Graph()
@@ -627,7 +628,7 @@ def test_an_archive_that_cannot_be_written_costs_nothing_that_was_rendered(
     ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(archive.shutil, "copyfileobj", _full)
+        patched.setattr(archive, "_add", _full)
         ran.run(scenes(2), template())
     assert (ran.code, ran.told["error"]["type"]) == (2, "io")
     assert "No space left" in ran.told["error"]["message"]

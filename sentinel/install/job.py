@@ -83,7 +83,7 @@ def check_text(text: str) -> None:
 def check_import(job: Job) -> None:
     """Raises InstallError where the interpreter, started bare as a service is, can't import the command."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    command = [job.python, "-c", "import run_recorder.cli"]
+    command = [job.python, "-c", "import run_recorder.commands.application"]
     try:
         done = subprocess.run(
             command, capture_output=True, timeout=CHECK_SECONDS, check=False, env=bare, cwd=Path(job.python).anchor

@@ -64,7 +64,7 @@ def test_where_it_cannot_be_written_the_earlier_one_stays_whole(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(archive.shutil, "copyfileobj", full)
+    monkeypatch.setattr(archive, "_add", full)
     with pytest.raises(OSError, match="No space left"):
         write_archive(run, run / "run.zip")
     assert (run / "run.zip").read_bytes() == before

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_recorder.telemetry.gpu.outside import NO_VRAM, Outside, is_local, system_stats
+from run_recorder.client.errors import ServerError
+from run_recorder.client.outside import NO_VRAM, Outside, is_local, system_stats
 
 from ..fakes import GIB, fake_smi
 
@@ -215,7 +216,7 @@ def test_a_processor_has_the_hosts_memory_with_a_note() -> None:
 
 def test_nvidia_smi_is_not_asked_about_another_machine(smi: None) -> None:
     looking = Outside("http://192.0.2.1:8188", sleep=lambda seconds: None)
-    looking._get = lambda path: (_ for _ in ()).throw(OSError("no route"))  # type: ignore[method-assign]
+    looking._get = lambda path: (_ for _ in ()).throw(ServerError("unavailable", "no route"))  # type: ignore[method-assign]
     assert looking.look("after").notes == ["/system_stats unavailable after execution"]
 
 

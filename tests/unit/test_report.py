@@ -173,8 +173,8 @@ def test_pictures_are_spread_from_the_first_to_the_last() -> None:
 
 def test_a_bomb_of_a_picture_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("1", (9000, 9000)).save(tmp_path / "a.png")
-    assert thumbnail(tmp_path / "a.png") is None
-    assert thumbnail(tmp_path / "b.png") is None
+    assert thumbnail(tmp_path / "a.png", tmp_path) is None
+    assert thumbnail(tmp_path / "b.png", tmp_path) is None
 
 
 def test_json_of_the_metadata_is_enough_for_a_page(tmp_path: Path) -> None:

@@ -8,27 +8,23 @@ server on this machine nvidia-smi; else nothing. The notes say what was done ins
 from __future__ import annotations
 
 import ipaddress
-import json
 import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from typing import Any, Literal
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
-from pydantic import ValidationError
-
-from ..contract import LiveDevice, LiveFigures, System
-from .live import live_device
-from .numbers import free_of, size, text
-from .nvidia_smi import NvidiaSmi
-from .reading import Source, SourceUnavailableError
+from ..telemetry.contract import LiveDevice, LiveFigures, System
+from ..telemetry.gpu.live import live_device
+from ..telemetry.gpu.numbers import free_of, size, text
+from ..telemetry.gpu.nvidia_smi import NvidiaSmi
+from ..telemetry.gpu.reading import Source, SourceUnavailableError
+from . import blocking
+from .errors import ServerError
 
 When = Literal["before", "after"]
-TRIES, PAUSE_SECONDS, SECONDS = 3, 0.5, 5.0
-MOST_BYTES = 4 * 1024 * 1024
+TRIES, PAUSE_SECONDS = 3, 0.5
 UNAVAILABLE = "/system_stats unavailable{when}"
 NO_VRAM = "/system_stats returned no VRAM{when}"
 USED_SMI = "; used nvidia-smi fallback"
@@ -93,7 +89,7 @@ class Outside:
         """Null where the server has no such route, which is no fault of its, or can't be asked so."""
         try:
             told = LiveFigures.model_validate(self._get("/telemetry/gpu"))
-        except (OSError, HTTPException, ValueError, ValidationError):
+        except (ServerError, ValueError):
             return None
         if not told.devices:
             return None
@@ -120,16 +116,16 @@ class Outside:
                 self._sleep(PAUSE_SECONDS)
             try:
                 return system_stats(self._get("/system_stats"))
-            except (OSError, HTTPException, ValueError):
+            except (ServerError, ValueError):
                 continue
         return None
 
     def _get(self, path: str) -> Any:
-        request = Request(self._url + path)
-        for name, value in self._headers.items():
-            request.add_unredirected_header(name, value)
-        with urlopen(request, timeout=SECONDS) as answer:
-            return json.loads(answer.read(MOST_BYTES))
+        """Raises ServerError, and ValueError for what is no JSON or an error."""
+        answer = blocking.ask(self._url, "GET", path, "figures", headers=self._headers)
+        if answer.status != 200:
+            raise ValueError(f"{path} answered {answer.status}")
+        return answer.value
 
     # ------------------------------------------------------------ nvidia-smi
 

@@ -1,0 +1,211 @@
+"""ComfyUI's own answers as models: what they lack, or have in another form, is null or left out, and nothing raises.
+
+ComfyUI has no schema of its answers, and its versions and node packs differ; so what is no sentence, number or list
+where one is expected counts as not said. What can't be done without is asked for by who needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from ..telemetry.text import clean
+from . import limits
+
+End = Literal["success", "error", "interrupted"]
+ENDS: dict[str, End] = {
+    "execution_success": "success",
+    "execution_error": "error",
+    "execution_interrupted": "interrupted",
+}
+"""What a message of ComfyUI's says of its prompt, in the history and on the web socket."""
+MOST_ID = 200
+"""Characters of an id."""
+MOST_DETAILS = 20
+"""Mistakes of a refused graph that are told."""
+
+
+def text_of(value: object, most: int | None = None) -> str | None:
+    """A text as it may be kept, numbers as text; null for what is none."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = str(value)
+    return clean(value, limits.MOST_TEXT if most is None else most) if isinstance(value, str) else None
+
+
+def _object(value: object) -> dict[Any, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _time(value: object) -> int | None:
+    """Milliseconds since 1970 that a calendar has."""
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 253_402_300_800_000
+    return int(value) if good and isinstance(value, (int, float)) else None
+
+
+def _messages(value: object) -> dict[str, Any]:
+    """The newest data of each kind of message."""
+    pairs = [one for one in _list(value) if isinstance(one, list) and len(one) == 2 and isinstance(one[0], str)]
+    return {kind: data for kind, data in pairs if isinstance(data, dict)}
+
+
+Text = Annotated[str | None, BeforeValidator(text_of)]
+Object = Annotated[dict[Any, Any], BeforeValidator(_object)]
+Objects = Annotated[list[Any], BeforeValidator(_list)]
+Time = Annotated[int | None, BeforeValidator(_time)]
+Messages = Annotated[dict[str, Any], BeforeValidator(_messages)]
+
+
+class Loose(BaseModel):
+    """Base of these models."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class EndData(Loose):
+    """What ComfyUI says with an end."""
+
+    timestamp: Time = None
+    node_id: Text = None
+    node_type: Text = None
+    exception_message: Text = None
+
+    def sentence(self, end: End) -> str | None:
+        """What went wrong; null for a success."""
+        if end == "success":
+            return None
+        if end == "interrupted":
+            return "the prompt was interrupted"
+        return f"node {self.node_id} ({self.node_type}): {(self.exception_message or '').strip()}"
+
+
+class Status(Loose):
+    """The status of a prompt in the history."""
+
+    status_str: Text = None
+    messages: Messages = {}
+
+    @property
+    def end(self) -> tuple[End, EndData | None]:
+        """The end, and what was said with it; null where only the word is there."""
+        for kind in ("execution_error", "execution_interrupted"):
+            if kind in self.messages:
+                return ENDS[kind], EndData.model_validate(self.messages[kind])
+        if self.status_str == "error":
+            return "error", None
+        return "success", EndData.model_validate(self.messages.get("execution_success", {}))
+
+
+def _status(value: object) -> Status:
+    return Status.model_validate(value if isinstance(value, dict) else {})
+
+
+class History(Loose):
+    """One prompt of `/history`."""
+
+    status: Annotated[Status, BeforeValidator(_status)] = Status()
+    outputs: Object = {}
+
+
+class Queue(Loose):
+    """`/queue`: items of a number, an id, a graph and more."""
+
+    queue_running: Objects = []
+    queue_pending: Objects = []
+
+    def places(self) -> dict[str, int]:
+        """The ids with their positions: 0 runs, then 1 and so on."""
+        running = {item[1]: 0 for item in _items(self.queue_running)}
+        waiting = sorted(_items(self.queue_pending), key=lambda item: item[0])
+        return {item[1]: place for place, item in enumerate(waiting, 1)} | running
+
+
+def _items(items: list[Any]) -> Iterator[tuple[float, str]]:
+    for item in items:
+        if isinstance(item, list) and len(item) > 1 and isinstance(item[1], str):
+            number = item[0] if isinstance(item[0], (int, float)) and not isinstance(item[0], bool) else 0
+            yield number, item[1]
+
+
+class Posted(Loose):
+    """What POST `/prompt` says."""
+
+    prompt_id: Annotated[str | None, BeforeValidator(lambda value: text_of(value, MOST_ID))] = None
+    error: Any = None
+    node_errors: Object = {}
+
+    def refusal(self) -> str:
+        """Why the graph was refused, node by node."""
+        error = self.error if isinstance(self.error, dict) else {"message": self.error}
+        head = text_of(error.get("message")) or "the graph was refused"
+        details = [
+            _node_error(str(node_id), node, one)
+            for node_id, node in self.node_errors.items()
+            if isinstance(node, dict)
+            for one in _list(node.get("errors"))
+            if isinstance(one, dict)
+        ]
+        more = len(details) - MOST_DETAILS
+        told = [head, *details[:MOST_DETAILS], *([f"and {more} more"] if more > 0 else [])]
+        return clean("; ".join(told), limits.MOST_TEXT)
+
+
+def _node_error(node_id: str, node: dict[Any, Any], error: dict[Any, Any]) -> str:
+    extra = _object(error.get("extra_info"))
+    given = f", input {text_of(extra['input_name'], MOST_ID)}" if "input_name" in extra else ""
+    words = (text_of(error.get("message")) or "", text_of(error.get("details")) or "")
+    where = f"node {clean(node_id, MOST_ID)} ({text_of(node.get('class_type'), MOST_ID) or '?'}){given}"
+    return f"{where}: {' '.join(words)}".strip()
+
+
+class Uploaded(Loose):
+    """What POST `/upload/image` says."""
+
+    name: Text = None
+    subfolder: Text = None
+
+
+class SystemStats(Loose):
+    """`/system_stats`: without `devices` it is no ComfyUI's."""
+
+    system: Object = {}
+    devices: list[Any] = Field()
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file that a prompt's outputs name."""
+
+    filename: str
+    subfolder: str
+    node_id: str | None = None
+
+    @property
+    def relative(self) -> str:
+        """Below the output folder, forward slashes."""
+        return f"{self.subfolder}/{self.filename}".replace("\\", "/").lstrip("/")
+
+
+def files_of(outputs: dict[Any, Any]) -> list[OutputFile]:
+    """Every file of type output that a node reported, whatever the key, each once and as many as are taken."""
+    found: dict[OutputFile, None] = {}
+    for one in _reported(outputs):
+        found.setdefault(one)
+        if len(found) >= limits.MOST_FILES:
+            break
+    return list(found)
+
+
+def _reported(outputs: dict[Any, Any]) -> Iterator[OutputFile]:
+    for node_id, reported in outputs.items():
+        for values in reported.values() if isinstance(reported, dict) else ():
+            for one in _list(values):
+                if isinstance(one, dict) and one.get("type") == "output" and isinstance(one.get("filename"), str):
+                    folder = one.get("subfolder")
+                    yield OutputFile(one["filename"], folder if isinstance(folder, str) else "", str(node_id))

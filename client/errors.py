@@ -1,0 +1,20 @@
+"""What a server's answer, or the want of one, comes to."""
+
+from __future__ import annotations
+
+from ..telemetry.text import clean
+
+MOST = 1000
+"""Characters of a message: what went wrong may quote a server's own words."""
+
+
+class ServerError(Exception):
+    """The server did not answer as a ComfyUI does. `kind` is a stable word.
+
+    `unavailable` nobody answers, or stops to; `unauthorized` 401; `tls` no secure connection; `not_comfyui` another
+    server's answer; `bad_answer` one that can't be read; `too_large` and `too_slow` one beyond what is taken.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(clean(" ".join(message.split()), MOST))
+        self.kind = kind
