@@ -902,7 +902,9 @@ def test_a_marker_inside_an_expanded_graph_joins_the_plan(recorder: Recorder) ->
     run = fed(recorder, queued("p", {"3": saver("a"), "5": node("Expander")}), started(), ran("5.0.0.1"))
     assert run.record.plan is not None
     assert run.record.plan.savers == {"3": "a"}
-    assert run.record.plan.requests == [MarkerRequest("5.0.0.1", "wired", on_failure=NOTHING, hash_files=True, ran=True)]
+    assert run.record.plan.requests == [
+        MarkerRequest("5.0.0.1", "wired", on_failure=NOTHING, hash_files=True, ran=True)
+    ]
     assert [marker.status for marker in run.record.markers] == ["due"]
     assert run.wants_marker()
 
