@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy.exc import IntegrityError
 
 from .contract import Environment, Instance, PromptStatus
-from .database import is_corrupt, is_fault_of_data
+from .database import is_corrupt
 from .database_file import ForeignFileError
 from .events import MarkerRun, WorkerDied
 from .feed import Feed
@@ -34,6 +34,7 @@ from .requests import MarkerPlan
 from .rows import NODE_CHANGES
 from .settle import Decision, Evidence, decide, due_requests, newly_seen, stale_prefixes, take_listings, unready
 from .store import Change, Store
+from .store_faults import is_fault_of_data
 from .stream import KEPT_IN_MEMORY, NUMBERS_AT_ONCE, Stream, StreamEvent, Told, news_of
 from .times import Stamp, milliseconds
 from .upkeep import is_due
