@@ -78,7 +78,7 @@ class Database:
         self.is_open = False
         self.opened = 0
         """How often it was opened: after a corrupt one was set aside it is another database."""
-        if self.backend == "postgresql":
+        if self.url.drivername == postgresql.DRIVER:
             settings = postgresql.settings_of(self.url)
             self.url = settings.url
             self.engine: Engine = create_engine(self.url, **_COMMON, **settings.options)
@@ -222,8 +222,8 @@ def _parsed(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise ArgumentError("it is no SQLAlchemy URL, such as sqlite:////folder/file.sqlite3") from None
-    if postgresql.is_postgresql(parsed.drivername):
-        return parsed.set(drivername=postgresql.DRIVER)
+    if driver := postgresql.driver_of(parsed.drivername):
+        return parsed.set(drivername=driver)
     if parsed.get_backend_name() == "sqlite" and (
         "uri" in parsed.query or str(parsed.database or "").startswith("file:")
     ):

@@ -15,6 +15,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
 DRIVER = "postgresql+psycopg"
+"""The one that can be given a bound on this end."""
+_DRIVERS = ("", "psycopg", "psycopg2", "psycopg2cffi", "asyncpg", "pg8000")
 CONNECT = {
     "connect_timeout": "5",
     "keepalives": "1",
@@ -58,9 +60,10 @@ class Settings:
     """To be set on each connection, in milliseconds."""
 
 
-def is_postgresql(name: str) -> bool:
-    """Whether the name of a URL's driver is one of PostgreSQL."""
-    return name.partition("+")[0] in ("postgresql", "postgres")
+def driver_of(name: str) -> str | None:
+    """The driver that a URL's own is opened with; null for one that is no driver of PostgreSQL."""
+    backend, _, driver = name.partition("+")
+    return DRIVER if backend in ("postgresql", "postgres") and driver in _DRIVERS else None
 
 
 def settings_of(url: URL) -> Settings:
@@ -77,7 +80,7 @@ def settings_of(url: URL) -> Settings:
         query.pop(name, None)
     connect = {name: value for name, value in CONNECT.items() if name not in query}
     options = {**pool, "max_overflow": 0, "pool_pre_ping": True, "connect_args": connect}
-    return Settings(url.set(drivername=DRIVER, query=query), options, session)
+    return Settings(url.set(query=query), options, session)
 
 
 def _last(value: str | tuple[str, ...]) -> str:
