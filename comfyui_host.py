@@ -43,7 +43,7 @@ from .telemetry.gpu.sampler import make_sampler
 from .telemetry.gpu.torch_devices import HostDevice
 from .telemetry.recording import Host as RecordingHost
 from .telemetry.recording import Recording
-from .telemetry.text import clean, clean_or_none
+from .telemetry.text import clean, clean_or_none, id_note, kept_id
 from .telemetry.times import Stamp, iso, milliseconds
 
 logger = logging.getLogger("run_recorder")
@@ -188,7 +188,7 @@ class Host:
         restricted = next((restricted for asked, restricted in reversed(self._requests) if asked is graph), None)
         batch = extra.get("run_recorder")
         return PromptQueued(
-            prompt_id=clean(str(prompt_id)),
+            prompt_id=kept_id(prompt_id),
             at=_now(),
             number=number,
             graph=graph,
@@ -197,6 +197,7 @@ class Host:
             client_id=clean_or_none(extra.get("client_id")),
             workflow_name=_workflow_name(extra),
             batch=batch if isinstance(batch, Mapping) else None,
+            id_note=id_note(prompt_id),
         )
 
     def on_put_failed(self, queue: Any, item: Any) -> None:
@@ -207,16 +208,16 @@ class Host:
         """
         if any(other is item for other in queue.queue):
             return
-        self._count(clean(str(item[1])), -1)
-        self.inbox.urge(PromptUnqueued(clean(str(item[1])), _now(), item[2], refused=True))
+        self._count(kept_id(item[1]), -1)
+        self.inbox.urge(PromptUnqueued(kept_id(item[1]), _now(), item[2], refused=True))
 
     def on_unqueued(self, queue: Any, before: list[Any]) -> None:
         """The queue has become shorter by other means than its worker: what is gone was cancelled."""
         left = {id(item) for item in queue.queue}
         for item in before:
             if id(item) not in left:
-                self._count(clean(str(item[1])), -1)
-                self.inbox.urge(PromptUnqueued(clean(str(item[1])), _now(), item[2]))
+                self._count(kept_id(item[1]), -1)
+                self.inbox.urge(PromptUnqueued(kept_id(item[1]), _now(), item[2]))
 
     # ------------------------------------------------------------ a prompt's run
 
@@ -231,7 +232,7 @@ class Host:
 
     def _started(self, executor: Any, data: Mapping[str, Any]) -> None:
         self._worker, self._executor = threading.current_thread(), executor
-        prompt_id = clean(str(data["prompt_id"]))
+        prompt_id = kept_id(data["prompt_id"])
         item = self._running_item(executor, data["prompt_id"])
         seen = self._count(prompt_id, -1)
         if not seen:
@@ -270,7 +271,7 @@ class Host:
         return next((item for item in list(running.values()) if item[1] == prompt_id), None)
 
     def _cached(self, data: Mapping[str, Any]) -> None:
-        prompt_id = clean(str(data["prompt_id"]))
+        prompt_id = kept_id(data["prompt_id"])
         self.inbox.append(PromptCached(prompt_id, frozenset(str(node_id) for node_id in data.get("nodes") or ())))
         if self._handler_class is not None and self._add_handler is not None:
             self._add_handler(self._handler_class(self, prompt_id))
@@ -279,7 +280,7 @@ class Host:
         self.guarded("gpu", self.on_sampled, time.perf_counter())
         message = data.get("exception_message")
         outcome = PromptOutcome(
-            clean(str(data["prompt_id"])),
+            kept_id(data["prompt_id"]),
             _now(),
             status,
             node_id=clean_or_none(data.get("node_id")),
@@ -327,7 +328,7 @@ class Host:
         missing = self._cached_outputs(item[2], outputs)
         self.recording.ending()
         completed = getattr(status, "completed", None)
-        return PromptDone(clean(str(item[1])), _now(), {**missing, **outputs} if missing else outputs, completed)
+        return PromptDone(kept_id(item[1]), _now(), {**missing, **outputs} if missing else outputs, completed)
 
     def on_done(self, done: PromptDone) -> None:
         """The queue has filed a prompt: history has it."""
@@ -413,7 +414,7 @@ class Host:
                 prompt_id, node_id = context.prompt_id, context.node_id
         if prompt_id is None:
             prompt_id = sys.modules["server"].PromptServer.instance.last_prompt_id
-        return clean(str(prompt_id)), str(node_id)
+        return kept_id(prompt_id), str(node_id)
 
     def show_text(self, unique_id: object, text: str) -> None:
         """Show a line on the node that this thread executes, in ComfyUI's page, where ComfyUI can do that."""

@@ -13,7 +13,9 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from ..telemetry.contract import NodeList
 from ..telemetry.database import FILE_NAME, Database
 from ..telemetry.database_file import ForeignFileError
+from ..telemetry.hidden_url import without_password
 from ..telemetry.migrations import HEAD, NewerDatabaseError, OlderDatabaseError
+from ..telemetry.postgresql import UnfitDatabaseError
 from ..telemetry.retention import Retention, prune
 from ..telemetry.store import Store
 from ..telemetry.view import node_of, prompt_of
@@ -42,13 +44,22 @@ def _url(where: str) -> str:
     return f"sqlite:///{path}"
 
 
+def _said(error: Exception, where: str) -> str:
+    """The first line of an error, without the password that `--database` may hold."""
+    return next(iter(without_password(error, where).splitlines()), type(error).__name__)
+
+
 def _open(where: str, how: Callable[[Database], list[str] | None]) -> tuple[Store, list[str]]:
     """The store, opened in some way, and the revisions that it had to be brought to."""
     try:
         database = Database(_url(where))
         done = how(database)
-    except ArgumentError as error:
-        fail("invalid_parameter", f"--database: {error}")
+    except (ArgumentError, UnfitDatabaseError) as error:
+        fail("invalid_parameter", f"--database: {_said(error, where)}")
+    except ImportError as error:
+        fail(
+            "unavailable", f"--database: its driver is missing ({error}): pip install 'run-recorder[postgres]'", FAILED
+        )
     except NewerDatabaseError as error:
         fail("conflict", f"{error}; install a newer run-recorder", FAILED)
     except OlderDatabaseError as error:
@@ -56,7 +67,7 @@ def _open(where: str, how: Callable[[Database], list[str] | None]) -> tuple[Stor
     except ForeignFileError as error:
         fail("conflict", f"--database: {error.file.name} {error.what}; nothing was changed")
     except (SQLAlchemyError, OSError) as error:
-        fail("unavailable", f"the database can't be opened: {str(error).splitlines()[0]}", FAILED)
+        fail("unavailable", f"the database can't be opened: {_said(error, where)}", FAILED)
     return Store(database), done or []
 
 
@@ -88,7 +99,7 @@ def prune_database(
         gone = prune(store, Retention(prompts or None, days or None, size or None))
         left = store.count()
     except SQLAlchemyError as error:
-        fail("unavailable", f"the database can't be written: {str(error).splitlines()[0]}", FAILED)
+        fail("unavailable", f"the database can't be written: {_said(error, database)}", FAILED)
     finally:
         store.database.close()
     if as_json:
@@ -108,7 +119,7 @@ def export(database: Where) -> int:
             listed = NodeList(items=[node_of(node) for node in nodes])
             sys.stdout.write(prompt.model_dump_json()[:-1] + ',"nodes":' + listed.model_dump_json()[9:-1] + "}\n")
     except SQLAlchemyError as error:
-        fail("unavailable", f"the database can't be read: {str(error).splitlines()[0]}", FAILED)
+        fail("unavailable", f"the database can't be read: {_said(error, database)}", FAILED)
     finally:
         store.database.close()
     return DONE

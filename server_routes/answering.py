@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..telemetry.database import StoreClosedError
 from ..telemetry.recording import NotReadyError
+from ..telemetry.text import kept_id
 from ..telemetry.token import VARIABLE, TokenError, token_of
 from ..telemetry.version import VERSION
 from .route import ApiError, Call, Route, answer, invalid
@@ -85,7 +86,11 @@ class Answering:
         path = dict(request.match_info)
         for name, part in path.items():
             if len(part) > MAX_PART:
-                raise invalid(name, f"{name} has {len(part)} characters; at most {MAX_PART} are accepted")
+                raise invalid(
+                    name, f"{name} has {len(part)} characters; at most {MAX_PART} are accepted{_hint(name, part)}"
+                )
+            if name == "prompt_id":
+                path[name] = kept_id(part)
         query = parsed(route.parameters, request)
         if not self._host.recording.ready.is_set() and not route.public:
             await self._until_ready()
@@ -96,6 +101,10 @@ class Answering:
         deadline = time.monotonic() + READY_SECONDS
         while not self._host.recording.ready.is_set() and time.monotonic() < deadline:  # noqa: ASYNC110  a thread sets it
             await asyncio.sleep(READY_PAUSE_SECONDS)
+
+
+def _hint(name: str, part: str) -> str:
+    return f"; a prompt that was posted with it is recorded under {kept_id(part)!r}" if name == "prompt_id" else ""
 
 
 def is_authorized(request: web.Request) -> bool:

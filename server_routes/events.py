@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from pydantic import Field
 
+from .parameters import Text
 from .route import ApiError, Call, Parameters, Route, invalid
 
 RESUME_HEADER = "Last-Event-ID"
@@ -13,7 +14,7 @@ RESUME_HEADER = "Last-Event-ID"
 class Events(Parameters):
     """Which events."""
 
-    prompt_id: str | None = Field(None, min_length=1, max_length=200, description="Only this prompt's events.")
+    prompt_id: Text | None = Field(None, min_length=1, max_length=200, description="Only this prompt's events.")
 
 
 async def stream_events(call: Call) -> web.StreamResponse:

@@ -30,6 +30,12 @@ def _finite(value: float) -> float:
     return value
 
 
+def _text(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("this holds a NUL character, which no name does")
+    return value
+
+
 CURSOR = "[0-9]{1,15}-[0-9]{1,18}"
 """How a cursor looks; every text of this form is one, so that the documentation promises nothing that is refused."""
 
@@ -51,6 +57,8 @@ Moment = Annotated[
     BeforeValidator(_milliseconds, json_schema_input_type=str),
     Field(json_schema_extra={"type": "string", "format": "date-time"}),
 ]
+Text = Annotated[str, AfterValidator(_text)]
+"""What is looked for in the store: text that a database takes, so that every database answers alike."""
 RunNumber = Annotated[int | None, Field(None, ge=1, le=2**31 - 1, description="The Nth run of this id, from 1.")]
 
 
@@ -74,11 +82,11 @@ class Listing(Parameters):
     status: tuple[PromptStatus, ...] = Field((), max_length=7, description="May be repeated.")
     since: Moment | None = Field(None, description="Queued at or after this time, ISO 8601.")
     until: Moment | None = Field(None, description="Queued before this time, ISO 8601.")
-    q: str | None = Field(
+    q: Text | None = Field(
         None, max_length=200, description="Part of the id, or of the name of a workflow, a class or an output."
     )
-    class_type: str | None = Field(None, max_length=200, description="A node's class, exactly.")
-    output: str | None = Field(None, max_length=255, description="A file's name, exactly.")
+    class_type: Text | None = Field(None, max_length=200, description="A node's class, exactly.")
+    output: Text | None = Field(None, max_length=255, description="A file's name, exactly.")
     limit: int = Field(50, ge=1, le=MAX_PAGE, description="Prompts a page, 1 to 500.")
     cursor: Annotated[
         Position | None,

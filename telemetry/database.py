@@ -11,10 +11,12 @@ from typing import Any
 import psutil
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InterfaceError, StatementError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
-from . import database_file, migrations
+from . import database_file, migrations, postgresql
+from .patience import patience
+from .text import json_text
 
 NETWORK_FILE_SYSTEMS = frozenset(
     "nfs nfs3 nfs4 cifs smb smbfs smb2 smb3 afpfs webdav davfs davfs2 9p afs ceph glusterfs lustre gpfs "
@@ -24,10 +26,10 @@ NETWORK_FILE_SYSTEMS = frozenset(
 BUSY_TIMEOUT_MS = 1000
 LOG_PAGES = 16_384
 """SQLite moves its log into the database within a commit from this length on (64 MiB); upkeep does so much earlier."""
-CONNECT_SECONDS = 5
 _CORRUPT_CODES = (11, 26)
 """SQLITE_CORRUPT and SQLITE_NOTADB; Python 3.10 doesn't tell the code, only the words."""
 FILE_NAME = "run-recorder.sqlite3"
+_COMMON: dict[str, Any] = {"hide_parameters": True, "json_serializer": json_text}
 
 
 def default_url(folder: Path) -> str:
@@ -76,7 +78,13 @@ class Database:
         self.is_open = False
         self.opened = 0
         """How often it was opened: after a corrupt one was set aside it is another database."""
-        self.engine: Engine = create_engine(self.url, hide_parameters=True, **_options(self.url))
+        if self.url.drivername == postgresql.DRIVER:
+            settings = postgresql.settings_of(self.url)
+            self.url = settings.url
+            self.engine: Engine = create_engine(self.url, **_COMMON, **settings.options)
+            postgresql.bound(self.engine, settings.session)
+            return
+        self.engine = create_engine(self.url, **_COMMON)
         if self.backend == "sqlite":
             event.listen(self.engine, "connect", self._on_connect)
             event.listen(self.engine, "begin", _begin_immediate)
@@ -97,12 +105,22 @@ class Database:
             database_file.prepare(self.file)
             self.on_network = is_on_network(self.file.parent)
         with self.engine.begin() as connection:
-            done = migrations.upgrade(connection)
+            done = self._upgraded(connection)
             if self.file is not None:
                 _sign(connection)
         self.is_open = True
         self.opened += 1
         return done
+
+    def _upgraded(self, connection: Connection) -> list[str]:
+        if self.backend != "postgresql":
+            return migrations.upgrade(connection)
+        postgresql.require_fit(connection)
+        if migrations.current_revision(connection) == migrations.HEAD:
+            return []
+        with patience(postgresql.UPGRADE_SECONDS):
+            postgresql.begin_upgrade(connection)
+            return migrations.upgrade(connection)
 
     def open_to_read(self) -> None:
         """Open it so that nothing in it or beside it is changed, whatever is asked afterwards.
@@ -188,27 +206,14 @@ class Database:
         self.engine.dispose()
 
 
-def _options(url: URL) -> dict[str, Any]:
-    """A server that does not answer is given up after some seconds, unless the URL says otherwise."""
-    if url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query:
-        return {"connect_args": {"connect_timeout": CONNECT_SECONDS}}
-    return {}
-
-
 def is_corrupt(error: BaseException) -> bool:
     """Whether an error says that the file is no database, or a broken one."""
-    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
-    told = str(getattr(error, "orig", error)).lower()
+    cause = getattr(error, "orig", error)
+    if not isinstance(cause, sqlite3.Error):  # a server's error may quote a record that has the same words
+        return False
+    code = getattr(cause, "sqlite_errorcode", None)
+    told = str(cause).lower()
     return code in _CORRUPT_CODES or "not a database" in told or "malformed" in told
-
-
-def is_fault_of_data(error: BaseException) -> bool:
-    """Whether an error is one of what was to be written, and not of where: trying again would not help."""
-    if isinstance(error, (DataError, InterfaceError)):
-        return True
-    if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
-        return True
-    return isinstance(error, (ValueError, TypeError, OverflowError, RecursionError))
 
 
 def _parsed(url: str) -> URL:
@@ -217,6 +222,8 @@ def _parsed(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise ArgumentError("it is no SQLAlchemy URL, such as sqlite:////folder/file.sqlite3") from None
+    if driver := postgresql.driver_of(parsed.drivername):
+        return parsed.set(drivername=driver)
     if parsed.get_backend_name() == "sqlite" and (
         "uri" in parsed.query or str(parsed.database or "").startswith("file:")
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from .contract import Problem
 from .redact import redact
@@ -17,6 +18,8 @@ class Problems:
     """Everything that health has to say. Any thread may report."""
 
     def __init__(self) -> None:
+        self.hide: Callable[[str], str] = str
+        """Takes secrets that only this process knows out of what is told."""
         self._lock = threading.Lock()
         self._known: dict[str, Problem] = {}
         self._counts: dict[str, int] = {}
@@ -29,7 +32,8 @@ class Problems:
             if known is not None:
                 known.count += 1
                 return
-            said = f"{hint} ({type(error).__name__}: {_first_line(error)})" if error is not None else hint
+            cause = self.hide(str(error)) if error is not None else ""
+            said = f"{hint} ({type(error).__name__}: {_first_line(cause)})" if error is not None else hint
             self._known[what] = Problem(what=what, since=iso(milliseconds(time.time())), count=1, hint=said)
         logger.warning("Run Recorder: %s: %s", what, said)
 
@@ -49,6 +53,6 @@ class Problems:
             return [problem.model_copy() for problem in self._known.values()]
 
 
-def _first_line(error: BaseException) -> str:
+def _first_line(said: str) -> str:
     """What an error says, without the statement and its values that a database's error goes on with."""
-    return next(iter(redact(error).splitlines()), "")
+    return next(iter(redact(said).splitlines()), "")

@@ -34,7 +34,7 @@ from .prefix import PrefixError, has_tokens, parse_prefix
 from .record import NodeRecord, PromptRecord
 from .redact import redact
 from .requests import INPUTS_READY, MarkerRequest, plan_of
-from .text import clean, clean_or_none
+from .text import MAX_ID, clean, clean_or_none
 from .times import Stamp, milliseconds
 
 UNSEEN = "ComfyUI did not tell when this prompt was queued, nor what its graph is"
@@ -50,8 +50,6 @@ QUEUE_REFUSED = "ComfyUI's queue refused this prompt"
 UNTOLD = (UNSEEN, UNTOLD_QUEUED, UNTOLD_START, UNTOLD_NODES, UNTOLD_END, UNTOLD_CAUSE, UNTOLD_OUTPUTS)
 """Notes that say that a seam was silent, and what that costs."""
 
-MAX_ID = 200
-"""Characters of a name that is kept: an id, a title, a class."""
 DONE_PATIENCE_SECONDS = 5.0
 """How long the files of an ended prompt are waited for where ComfyUI stays silent about them."""
 
@@ -155,6 +153,8 @@ class Recorder:
             node_total=len(event.graph),
             batch=_batch(event.batch),
         )
+        if event.id_note is not None:
+            record.note(event.id_note)
         run = Run(record, event.graph, queued=event.at)
         self._plan_markers(run, event)
         self.runs.add(run)

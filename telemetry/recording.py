@@ -28,8 +28,10 @@ from .figures import FigureKeeper
 from .fingerprint import IsChoice
 from .gpu.session import Session
 from .guarded_files import read_regular, write_whole
+from .hidden_url import without_password
 from .inbox import Inbox
 from .instance import InstanceLocks
+from .patience import patience
 from .prefix import SIZE_TOKENS, PrefixError, parse_prefix, resolve_tokens
 from .problems import Problems
 from .record import PromptRecord
@@ -61,6 +63,8 @@ POST_SECONDS_OPENING = 2.0
 """The same while the store has not been opened yet."""
 POST_SECONDS_SERVER = 0.005
 """The same where the database is a server."""
+HEALTH_SECONDS = 2.0
+"""How long health waits for each answer of a database server; then it says that there was none."""
 UNCOMMITTED = "the store can't be written now, so this end is not committed and its markers are not written"
 
 
@@ -89,6 +93,7 @@ class Recording:
         self.inbox = Inbox()
         self.feed = Feed()
         self.problems = Problems()
+        self.problems.hide = functools.partial(without_password, url=host.database_url)
         self.cost = RecordCost()
         self.add_metrics: Callable[[CollectorRegistry], None] = lambda registry: None
         """Called once, with the registry of metrics, where there is one: adds what others than the recorder count."""
@@ -533,7 +538,8 @@ class Recording:
         prompts = size = None
         try:
             if writer.opener is None:
-                prompts, size = writer.store.count(), writer.store.database.bytes()
+                with patience(HEALTH_SECONDS):
+                    prompts, size = writer.store.count(), writer.store.database.bytes()
         except Exception as error:  # noqa: BLE001  health answers whatever is broken
             self.problems.report("store", "the store can't be read", error)
         backend = writer.store.database.backend

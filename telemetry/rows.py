@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
@@ -14,7 +13,7 @@ from .folder import FileStamp
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
 from .requests import MarkerPlan
-from .text import clean, clean_or_none
+from .text import clean, clean_or_none, json_text, kept_id
 
 Row = dict[str, Any]
 Fields = Mapping[str, Any] | RowMapping
@@ -24,15 +23,20 @@ _SAME = (
     "node_total node_executed node_cached"
 ).split()
 """Columns that are the record's own fields."""
-_NODE = tuple(
-    "seq node_id title display_node_id parent_node_id started_ms duration_seconds cached progress_max "
-    "vram_used_peak_bytes vram_delta_bytes".split()
+_FOREIGN = ("client_id", "workflow_name")
+"""Those that hold others' text."""
+_NODE_TEXTS = ("node_id", "title", "display_node_id", "parent_node_id")
+_NODE_FIGURES = tuple(
+    "seq started_ms duration_seconds cached progress_max vram_used_peak_bytes vram_delta_bytes".split()
 )
-_node_values: Callable[[NodeRecord], tuple[object, ...]] = attrgetter(*_NODE)
+_NODE = (*_NODE_TEXTS, *_NODE_FIGURES)
+_node_figures: Callable[[NodeRecord], tuple[object, ...]] = attrgetter(*_NODE_FIGURES)
 NODE_COLUMNS = ("prompt_pk", "class_id", "error", *_NODE)
 """The columns of `nodes`, in the order in which `node_row` gives their values."""
 NODE_CHANGES = "started_ms duration_seconds cached progress_max error vram_used_peak_bytes vram_delta_bytes".split()
 """What of a node may change after it was first saved: fields of the record, and columns of `nodes`."""
+MAX_TYPE = 32
+"""Characters of a file's type, `output` and the like."""
 MAX_SEARCH = 64_000
 """Characters: the names of some three thousand files."""
 
@@ -44,6 +48,7 @@ def _dump(model: Model | None) -> Row | None:
 def prompt_row(record: PromptRecord, now_ms: int) -> Row:
     """A record as a row of `prompts`."""
     row: Row = {name: getattr(record, name) for name in _SAME}
+    row.update({name: clean_or_none(row[name]) for name in _FOREIGN}, prompt_id=kept_id(record.prompt_id))
     known = record.queued_ms if record.queued_ms is not None else record.started_ms
     row.update(
         sort_ms=now_ms if known is None else known,
@@ -92,7 +97,7 @@ def output_row(pk: int, seq: int, file: ReportedFile) -> Row:
         "node_id": clean_or_none(file.node_id),
         "filename": clean(file.filename),
         "subfolder": clean(file.subfolder),
-        "type": clean_or_none(file.type),
+        "type": clean_or_none(file.type, MAX_TYPE),
         "bytes": stamp.bytes if stamp else None,
         "modified_ns": stamp.modified_ns if stamp else None,
         "inode": stamp.inode if stamp else None,
@@ -110,8 +115,9 @@ def output_file(row: Fields) -> ReportedFile:
 
 def node_row(pk: int, node: NodeRecord, class_id: int | None) -> tuple[object, ...]:
     """A node as a row of `nodes`, as the driver takes it; `class_id` is null where the class is not known."""
-    error = None if node.error is None else json.dumps(node.error.model_dump())
-    return (pk, class_id, error, *_node_values(node))
+    error = None if node.error is None else json_text(node.error.model_dump())
+    texts = clean(node.node_id), *map(clean_or_none, (node.title, node.display_node_id, node.parent_node_id))
+    return (pk, class_id, error, *texts, *_node_figures(node))
 
 
 def node_change(node: NodeRecord) -> Row:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, column, exists, literal_column, or_, select, table
 
 from .tables import classes, nodes, outputs, prompts
-from .text import clean
+from .text import clean, storable
 
 FEW = 1000
 """As many as can be looked up and sorted in a few milliseconds."""
@@ -43,17 +43,19 @@ def conditions(connection: Connection, wanted: Filter, indexed: bool) -> list[Co
     if wanted.statuses:
         found.append(prompts.c.status.in_(wanted.statuses))
     if wanted.since_ms is not None:
-        found.append(prompts.c.sort_ms >= wanted.since_ms)
+        found.append(prompts.c.sort_ms >= storable(wanted.since_ms))
     if wanted.until_ms is not None:
-        found.append(prompts.c.sort_ms < wanted.until_ms)
+        found.append(prompts.c.sort_ms < storable(wanted.until_ms))
     if wanted.class_type:
-        numbers = connection.execute(select(classes.c.id).where(classes.c.name == wanted.class_type)).scalars().all()
+        named = select(classes.c.id).where(classes.c.name == clean(wanted.class_type))
+        numbers = connection.execute(named).scalars().all()
         few = _few(connection, [_of_class(number) for number in numbers])
         found.append(_ran_one_of(numbers) if few is None else few)
     if wanted.output:
-        query = select(outputs.c.prompt_pk).where(outputs.c.filename == wanted.output)
+        filename = clean(wanted.output)
+        query = select(outputs.c.prompt_pk).where(outputs.c.filename == filename)
         few = _few(connection, [query.distinct().order_by(outputs.c.prompt_pk.desc())])
-        found.append(_saved(wanted.output) if few is None else few)
+        found.append(_saved(filename) if few is None else few)
     if wanted.q:
         found.append(_words(connection, clean(wanted.q.lower()), indexed))
     return found

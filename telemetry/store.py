@@ -44,13 +44,14 @@ from .rows import (
 from .search import SEARCH_TABLE, Filter, conditions
 from .stream import DURABLE, KEPT_IN_STORE, StreamEvent
 from .tables import classes, counters, environments, events, instances, nodes, outputs, prompts, samples
-from .text import clean
+from .text import clean, clean_or_none, kept_id, storable
 from .times import milliseconds
 
 NAMES_A_QUERY = 500
 LEAST_MERGED = 2
 """A merge that changes fewer rows has found nothing to do."""
 EVENT_COUNTER = "events"
+MAX_HOSTNAME = 255
 _PAGES = ("page_count", "freelist_count", "page_size")
 
 
@@ -103,6 +104,10 @@ class Store:
     def _reading(self) -> Iterator[Connection]:
         self._require_open()
         engine = self.database.engine.execution_options(run_recorder_reads=True)
+        if self.database.backend == "postgresql":
+            engine = engine.execution_options(
+                isolation_level="REPEATABLE READ"
+            )  # a prompt and its files, of one moment
         with engine.connect() as connection:
             yield connection
 
@@ -132,7 +137,7 @@ class Store:
         self._require_open()
         keys: list[int] = []
         new = {node.class_type for change in changes for node in change.new_nodes if node.class_type is not None}
-        numbers = self._names.numbers_of(new)
+        numbers = self._names.numbers_of(map(clean, new))
         with self._writing(durable) as connection:
             for change in changes:
                 keys.append(_save(connection, change, numbers))
@@ -169,7 +174,8 @@ class Store:
         """Enter this process."""
         now = milliseconds(time.time())
         with self._writing() as connection:
-            row = {"id": instance.id, "hostname": instance.hostname, "port": instance.port, "started_ms": now}
+            hostname = clean_or_none(instance.hostname, MAX_HOSTNAME)
+            row = {"id": instance.id, "hostname": hostname, "port": instance.port, "started_ms": now}
             connection.execute(insert(instances).values(row))
 
     def enter_instance(self, instance: Instance) -> None:
@@ -198,9 +204,10 @@ class Store:
 
     def erase_prompt(self, prompt_id: str, run_number: int | None = None) -> int:
         """Erase an ended prompt (all its runs, or one) with its events; how many runs were there."""
+        prompt_id = kept_id(prompt_id)
         which = [prompts.c.prompt_id == prompt_id, prompts.c.status.not_in(OPEN_STATUSES)]
         if run_number is not None:
-            which.append(prompts.c.run_number == run_number)
+            which.append(prompts.c.run_number == storable(run_number, 32))
         with self._writing() as connection:
             gone = connection.execute(delete(prompts).where(*which)).rowcount
             _erase_events(connection, {prompt_id})
@@ -213,7 +220,7 @@ class Store:
         """
         oldest = select(prompts.c.pk, prompts.c.prompt_id).where(prompts.c.status.not_in(OPEN_STATUSES))
         if before_ms is not None:
-            oldest = oldest.where(prompts.c.sort_ms < before_ms)
+            oldest = oldest.where(prompts.c.sort_ms < storable(before_ms))
         oldest = oldest.order_by(prompts.c.sort_ms, prompts.c.pk).limit(most)
         with self._writing() as connection:
             found = connection.execute(oldest).all()
@@ -225,7 +232,7 @@ class Store:
 
     def known(self, prompt_ids: Iterable[str]) -> set[str]:
         """Which of these prompts are kept."""
-        wanted, found = list(prompt_ids), set[str]()
+        wanted, found = list(map(kept_id, prompt_ids)), set[str]()
         with self._reading() as connection:
             for start in range(0, len(wanted), NAMES_A_QUERY):
                 query = select(prompts.c.prompt_id).where(
@@ -274,9 +281,9 @@ class Store:
 
     def record(self, prompt_id: str, run_number: int | None = None) -> PromptRecord | None:
         """A prompt with its outputs: that run, else the newest; null where it is not known."""
-        query = select(prompts).where(prompts.c.prompt_id == prompt_id)
+        query = select(prompts).where(prompts.c.prompt_id == kept_id(prompt_id))
         if run_number is not None:
-            query = query.where(prompts.c.run_number == run_number)
+            query = query.where(prompts.c.run_number == storable(run_number, 32))
         with self._reading() as connection:
             found = _records(connection, query.order_by(prompts.c.run_number.desc()).limit(1))
         return found[0] if found else None
@@ -285,9 +292,9 @@ class Store:
         """At most `limit` prompts, newest first."""
         query = select(prompts).order_by(prompts.c.sort_ms.desc(), prompts.c.pk.desc()).limit(limit)
         if after is not None:
-            earlier = prompts.c.sort_ms < after.sort_ms
+            at, pk = storable(after.sort_ms), storable(after.pk)
             # The first condition follows from the second; it is what the index is searched by.
-            query = query.where(prompts.c.sort_ms <= after.sort_ms, or_(earlier, prompts.c.pk < after.pk))
+            query = query.where(prompts.c.sort_ms <= at, or_(prompts.c.sort_ms < at, prompts.c.pk < pk))
         with self._reading() as connection:
             return _records(connection, query.where(*conditions(connection, wanted, self._indexed)))
 
@@ -312,19 +319,21 @@ class Store:
     def environment(self, environment_id: str) -> Environment | None:
         """An environment; null where it is not known."""
         with self._reading() as connection:
-            row = connection.execute(select(environments.c.data).where(environments.c.id == environment_id)).first()
+            row = connection.execute(
+                select(environments.c.data).where(environments.c.id == clean(environment_id))
+            ).first()
         return None if row is None else Environment.model_validate(row[0])
 
     def instances(self, ids: Iterable[str]) -> dict[str, Instance]:
         """The processes with these ids."""
-        query = select(instances).where(instances.c.id.in_(set(ids)))
+        query = select(instances).where(instances.c.id.in_(set(map(clean, ids))))
         with self._reading() as connection:
             rows = connection.execute(query).all()
         return {row.id: Instance(id=row.id, hostname=row.hostname, port=row.port) for row in rows}
 
     def last_run_number(self, prompt_id: str) -> int:
         """The highest run number of a prompt id; 0 for none."""
-        query = select(func.max(prompts.c.run_number)).where(prompts.c.prompt_id == prompt_id)
+        query = select(func.max(prompts.c.run_number)).where(prompts.c.prompt_id == kept_id(prompt_id))
         with self._reading() as connection:
             return connection.execute(query).scalar() or 0
 
@@ -396,7 +405,7 @@ def _save(connection: Connection, change: Change, numbers: Mapping[str, int]) ->
     if key is None:
         raise RuntimeError("the database gave no key to a new prompt")
     if change.new_nodes:
-        rows = [node_row(key, node, numbers.get(node.class_type or "")) for node in change.new_nodes]
+        rows = [node_row(key, node, numbers.get(clean(node.class_type or ""))) for node in change.new_nodes]
         insert_many(connection, nodes, NODE_COLUMNS, rows)
     if change.changed_nodes:
         connection.execute(_UPDATE_NODE, [_node_change(key, node) for node in change.changed_nodes])
@@ -416,7 +425,10 @@ def _erase_events(connection: Connection, prompt_ids: set[str], but_of: Sequence
 
 def _save_news(connection: Connection, news: Sequence[StreamEvent]) -> None:
     kept = [
-        {name: getattr(event, name) for name in ("number", "kind", "prompt_id", "at_ms", "data")}
+        {
+            **{name: getattr(event, name) for name in ("number", "kind", "at_ms", "data")},
+            "prompt_id": kept_id(event.prompt_id),
+        }
         for event in news
         if event.kind in DURABLE
     ]

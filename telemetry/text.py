@@ -1,6 +1,15 @@
-"""Foreign text, made fit for UTF-8: JSON can carry half a surrogate pair, a database and an answer can't."""
+"""Foreign text and figures, made fit for UTF-8, JSON and a database: none of them takes all that Python does."""
 
 from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any
+
+MAX_ID = 200
+"""Characters of a prompt's id, as the routes take it."""
+_DIGEST = 16
 
 
 def clean(text: str, most: int | None = None) -> str:
@@ -15,3 +24,48 @@ def clean(text: str, most: int | None = None) -> str:
 def clean_or_none(text: object, most: int | None = None) -> str | None:
     """As `clean`; null for what is no text."""
     return clean(text, most) if isinstance(text, str) else None
+
+
+def kept_id(given: object) -> str:
+    """The id under which a prompt is recorded: its own, where that is text of 1 to 200 characters without NUL.
+
+    Of any other the beginning is kept, and `~` with 16 hexadecimal digits of the whole id's SHA-256 is added, so that
+    two ids stay two; `id_note` says so in the record.
+    """
+    text = str(given)
+    kept = clean(text)
+    if 0 < len(kept) <= MAX_ID and "\0" not in text:
+        return kept
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
+    return f"{kept[: MAX_ID - _DIGEST - 1]}~{digest}"
+
+
+def id_note(given: object) -> str | None:
+    """What the record says of an id that was not kept as it is; null where it was."""
+    text = str(given)
+    if kept_id(text) == clean(text):
+        return None
+    why = "is empty" if not text else "holds NUL" if "\0" in text else f"has {len(text)} characters"
+    return f"the id that this prompt was posted with {why}; it is recorded under {kept_id(text)!r}"
+
+
+def storable(number: int, bits: int = 64) -> int:
+    """The number, or the nearest that a database's column of so many bits holds."""
+    largest: int = 2 ** (bits - 1) - 1
+    return max(-largest - 1, min(largest, number))
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON that every reader takes: what is no finite number is null."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

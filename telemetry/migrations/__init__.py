@@ -12,9 +12,9 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Column, Connection, String, column, select, table
 
-from . import r0001_first, r0002_events, r0003_figures, r0004_merging
+from . import r0001_first, r0002_events, r0003_figures, r0004_merging, r0005_any_length
 
-REVISIONS: tuple[ModuleType, ...] = (r0001_first, r0002_events, r0003_figures, r0004_merging)
+REVISIONS: tuple[ModuleType, ...] = (r0001_first, r0002_events, r0003_figures, r0004_merging, r0005_any_length)
 """In their order; each has `revision`, `down_revision` and `upgrade(op)`."""
 VERSION_TABLE = "run_recorder_version"
 HEAD: str = REVISIONS[-1].revision

@@ -1,4 +1,4 @@
-"""Fixtures of the core's tests: an output folder, a real database, a clock's zone."""
+"""Fixtures of the core's tests: an output folder, a real database of each kind, a clock's zone."""
 
 import time
 from collections.abc import Iterator
@@ -9,6 +9,11 @@ from run_recorder.telemetry.contract import Instance
 from run_recorder.telemetry.database import Database, default_url
 from run_recorder.telemetry.store import Store
 
+BACKENDS = ("sqlite", "postgresql")
+ON_SQLITE = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+"""For a test that is about SQLite's own files and ways."""
+ON_POSTGRESQL = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+
 
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
@@ -18,9 +23,23 @@ def output(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """Which database a test runs on: each of them, unless the test or its module says otherwise."""
+    return str(request.param)
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(default_url(tmp_path / "private"))
+def database_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database of this test's own."""
+    if backend == "sqlite":
+        return default_url(tmp_path / "private")
+    return str(request.getfixturevalue("postgresql_url"))
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url)
     opened.open()
     yield opened
     opened.close()

@@ -19,13 +19,12 @@ from run_recorder.telemetry.database import (
     default_url,
     file_system_of,
     is_corrupt,
-    is_fault_of_data,
     is_on_network,
 )
 from run_recorder.telemetry.database_file import leave_note
 from run_recorder.telemetry.migrations import HEAD, REVISIONS, VERSION_TABLE, NewerDatabaseError, current_revision
 from run_recorder.telemetry.search import SEARCH_TABLE
-from sqlalchemy.exc import DatabaseError, DataError, OperationalError, StatementError
+from sqlalchemy.exc import DatabaseError
 
 from .support import write
 
@@ -136,12 +135,10 @@ def test_a_database_in_memory_has_no_file(url: str) -> None:
     database.close()
 
 
-def test_a_server_is_no_file_and_is_told_nothing_of_pragmas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "create_engine", lambda url, **_: SimpleNamespace(dispose=lambda: None))
+def test_a_server_is_no_file_and_is_told_nothing_of_pragmas() -> None:
+    pytest.importorskip("psycopg")
     database = Database("postgresql+psycopg://me:pw@host/db")
-    assert (database.backend, database.file, database.bytes()) == ("postgresql", None, None)
-    database.set_durable(SimpleNamespace(), True)  # type: ignore[arg-type]
-    database.close()
+    assert (database.file, database.bytes(), database.set_aside()) == (None, None, None)
 
 
 # ---------------------------------------------------------------- a database that is broken
@@ -189,22 +186,6 @@ def test_a_second_corrupt_database_in_one_second_does_not_overwrite_the_first(tm
 def test_only_a_broken_file_is_corrupt(error: Exception, corrupt: bool) -> None:
     assert is_corrupt(error) is corrupt
     assert is_corrupt(DatabaseError("statement", {}, error)) is corrupt
-
-
-@pytest.mark.parametrize(
-    ("error", "of_data"),
-    [
-        (OverflowError("too large"), True),
-        (TypeError("odd"), True),
-        (DataError("s", {}, Exception("x")), True),
-        (StatementError("x", "s", {}, Exception("x")), True),
-        (OperationalError("s", {}, sqlite3.OperationalError("database is locked")), False),
-        (DatabaseError("s", {}, sqlite3.DatabaseError("malformed")), False),
-        (OSError("full"), False),
-    ],
-)
-def test_a_fault_of_what_was_to_be_written_is_told_from_one_of_the_place(error: Exception, of_data: bool) -> None:
-    assert is_fault_of_data(error) is of_data
 
 
 # ---------------------------------------------------------------- migrations

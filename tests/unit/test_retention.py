@@ -2,27 +2,19 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from run_recorder.cli import main
 from run_recorder.telemetry.bites import BITE_SECONDS, LARGEST_BITE, next_bite
-from run_recorder.telemetry.database import Database
 from run_recorder.telemetry.outputs import ReportedFile
 from run_recorder.telemetry.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.retention import DEFAULT_PROMPTS, Retention, prune
 from run_recorder.telemetry.store import Change, Store
 
+from .conftest import ON_SQLITE
+
 DAY_MS = 86_400_000
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    database = Database(f"sqlite:///{tmp_path / 'run-recorder.sqlite3'}")
-    database.open()
-    yield Store(database)
-    database.close()
 
 
 def fill(
@@ -60,6 +52,7 @@ def test_by_age(store: Store) -> None:
     assert store.count() == 4
 
 
+@ON_SQLITE
 def test_by_size_and_nodes_and_outputs_go_too(store: Store) -> None:
     fill(store, 3000)
     before = store.used_bytes()
@@ -89,9 +82,9 @@ def test_settings_are_read_and_wrong_ones_are_told() -> None:
         assert len(errors) == 1 and "RUN_RECORDER_KEEP_PROMPTS" in errors[0] and wrong in errors[0]
 
 
-def test_the_command_prunes_and_exports(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prunes_and_exports(store: Store, database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     fill(store, 12)
-    where = ["--database", str(tmp_path)]
+    where = ["--database", database_url]
     assert main(["db", "upgrade", *where, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["applied"] == []
     assert main(["db", "prune", *where, "--prompts", "5", "--json"]) == 0

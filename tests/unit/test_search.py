@@ -1,5 +1,6 @@
 """A filter finds the same prompts whether few or many pass it, with the full-text index and without."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,25 +15,38 @@ from run_recorder.telemetry.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.search import SEARCH_TABLE, Filter
 from run_recorder.telemetry.store import Change, Position, Store
 
+from ..postgres import fresh_database
+from .conftest import BACKENDS
+
 PIECES = ["shot", "Shöt_7", "a'b\"c", "100%", "kSampler", "絵文字", "xx"]
 words = st.lists(st.sampled_from(PIECES), min_size=1, max_size=2).map("_".join)
 made = st.tuples(words, words, words, st.sampled_from(["success", "error"]), st.integers(0, 5))
 asked = st.one_of(words, st.text("shotaKx%_\"'*é7 ", min_size=1, max_size=6), st.sampled_from([w[1:] for w in PIECES]))
 
 
-@pytest.fixture(scope="module")
-def open_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Store]]:
+@pytest.fixture(scope="module", params=BACKENDS)
+def open_store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Store]]:
+    """Opens an empty store; the last one is closed by then."""
     stores: list[Store] = []
+    with contextlib.ExitStack() as databases:
 
-    def start() -> Store:
-        database = Database(f"sqlite:///{tmp_path_factory.mktemp('search') / 'records.sqlite3'}")
-        database.open()
-        stores.append(Store(database))
-        return stores[-1]
+        def start() -> Store:
+            for store in stores:
+                store.database.close()
+            url = f"sqlite:///{tmp_path_factory.mktemp('search') / 'records.sqlite3'}"
+            if request.param == "postgresql":
+                databases.close()
+                url = databases.enter_context(fresh_database(request.getfixturevalue("postgresql_server")))
+            database = Database(url)
+            database.open()
+            stores[:] = [Store(database)]
+            return stores[0]
 
-    yield start
-    for store in stores:
-        store.database.close()
+        yield start
+        for store in stores:
+            store.database.close()
 
 
 def change(number: int, workflow: str, output: str, class_type: str, status: Any, queued: int) -> Change:

@@ -1,12 +1,11 @@
 """What is saved is found again: by id, by page, by filter, by graph; and what is deleted is gone."""
 
 import sqlite3
-from pathlib import Path
 from typing import Any
 
 import pytest
 from run_recorder.telemetry.contract import Batch, CurrentNode, Environment, Instance, PromptError, PromptMarker
-from run_recorder.telemetry.database import Database, StoreClosedError, default_url
+from run_recorder.telemetry.database import Database, StoreClosedError
 from run_recorder.telemetry.folder import FileStamp
 from run_recorder.telemetry.outputs import ReportedFile
 from run_recorder.telemetry.record import NodeRecord, PromptRecord
@@ -16,6 +15,8 @@ from run_recorder.telemetry.search import Filter
 from run_recorder.telemetry.store import Change, Position, Store
 from run_recorder.telemetry.stream import StreamEvent
 from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from .conftest import ON_SQLITE
 
 ERROR = PromptError(node_id="1", class_type="A", exception_type="E", message="m")
 
@@ -113,6 +114,7 @@ def test_all_of_a_transaction_is_saved_or_nothing(store: Store, durable: bool) -
     assert store.count() == 2
 
 
+@ON_SQLITE
 def test_a_durable_commit_is_full_and_the_next_one_normal_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     real = store.database.set_durable
@@ -268,6 +270,7 @@ def test_everything_before_a_time_is_deleted(store: Store) -> None:
     assert ids(store.page(Filter(), 9)) == ["3000", "2000"]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("how", ["by id", "by time"])
 def test_what_is_erased_is_nowhere_in_the_files_any_more(store: Store, how: str) -> None:
     names = [f"secret-project-{number}" for number in range(30)]
@@ -325,10 +328,10 @@ def test_every_prompt_is_exported_with_its_nodes_oldest_first(store: Store) -> N
 # ---------------------------------------------------------------- event numbers
 
 
-def test_event_numbers_are_reserved_once_and_for_all(store: Store, tmp_path: Path) -> None:
+def test_event_numbers_are_reserved_once_and_for_all(store: Store, database_url: str) -> None:
     assert [store.reserve_numbers(10), store.reserve_numbers(5), store.reserve_numbers(1)] == [1, 11, 16]
     store.database.close()
-    again = Database(default_url(tmp_path / "private"))
+    again = Database(database_url)
     again.open()
     assert Store(again).reserve_numbers(1) == 17
     again.close()
@@ -347,6 +350,7 @@ def test_a_closed_store_says_so(store: Store) -> None:
     assert store.count() == 0
 
 
+@ON_SQLITE
 def test_a_store_that_someone_locks_says_so_and_nothing_is_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     file = store.database.file
     assert file is not None

@@ -1,26 +1,18 @@
 """Upkeep: SQLite's log and its search index are kept short, and not by whoever commits when they are due."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from run_recorder.telemetry.database import Database
 from run_recorder.telemetry.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.search import Filter
 from run_recorder.telemetry.store import Change, Store
 from run_recorder.telemetry.upkeep import DUE_ROWS, is_due, keep_up
 
+from .conftest import ON_SQLITE
+
 
 def no_pause(_seconds: float) -> None:
     pass
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    database = Database(f"sqlite:///{tmp_path / 'run-recorder.sqlite3'}")
-    database.open()
-    yield Store(database)
-    database.close()
 
 
 def end(store: Store, first: int, count: int) -> None:
@@ -42,6 +34,7 @@ def log_bytes(store: Store) -> int:
     return store.database.file.with_name(store.database.file.name + "-wal").stat().st_size
 
 
+@ON_SQLITE
 def test_the_index_is_merged_by_upkeep_and_by_nobody_else(store: Store) -> None:
     end(store, 0, 40)
     assert pieces(store) >= 40, "no commit had to do it"
@@ -50,6 +43,7 @@ def test_the_index_is_merged_by_upkeep_and_by_nobody_else(store: Store) -> None:
     assert [one.prompt_id for one in store.page(Filter(q="shot 17"), 9)] == ["p17"]
 
 
+@ON_SQLITE
 def test_it_is_due_after_so_many_rows(store: Store) -> None:
     assert not is_due(store)
     end(store, 0, DUE_ROWS // 50 + 1)
@@ -58,6 +52,7 @@ def test_it_is_due_after_so_many_rows(store: Store) -> None:
     assert not is_due(store)
 
 
+@ON_SQLITE
 def test_the_log_is_used_again_after_upkeep(store: Store) -> None:
     end(store, 0, 40)
     longest = log_bytes(store)
@@ -67,6 +62,7 @@ def test_the_log_is_used_again_after_upkeep(store: Store) -> None:
     assert log_bytes(store) < 2 * longest
 
 
+@ON_SQLITE
 def test_one_who_reads_meanwhile_is_no_obstacle(store: Store) -> None:
     end(store, 0, 20)
     with store.database.engine.execution_options(run_recorder_reads=True).connect() as reader:
@@ -84,7 +80,7 @@ def test_an_older_database_gets_the_setting(tmp_path: Path) -> None:
         connection.exec_driver_sql("DELETE FROM prompt_search_config WHERE k IN ('automerge', 'crisismerge')")
         connection.exec_driver_sql("UPDATE run_recorder_version SET version_num = '0003'")
     database.close()
-    assert database.open() == ["0004"]
+    assert "0004" in database.open()
     with database.engine.connect() as connection:
         found = connection.exec_driver_sql("SELECT k, v FROM prompt_search_config WHERE k LIKE '%merge'").all()
     assert dict(tuple(row) for row in found) == {"automerge": 0, "crisismerge": 1000}

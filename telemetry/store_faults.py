@@ -1,0 +1,40 @@
+"""Whose fault a database's error is: the record's own, which no retry mends, or the database's, which may be over soon.
+
+PostgreSQL says so by SQLSTATE (its documentation, appendix A), SQLite by the class of the error and its words.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError, StatementError
+
+RECORD_CLASSES = frozenset({"21", "22", "23", "44", "54", "P0"})
+"""Cardinality, data, integrity, a check, a limit such as an index row's size, and what a trigger refuses."""
+RECORD_STATES = frozenset({"42804", "42846"})
+"""A type that doesn't fit. The rest of class 42 is about tables and rights: another migration or grant mends it."""
+
+
+def is_fault_of_data(error: BaseException) -> bool:
+    """Whether an error is one of what was to be written, and not of where: trying again would not help.
+
+    Everything that is not known to be the record's own is the server's: connections (08), resources (53), an
+    operator (57), the system (58), conflicts (40), a server that only reads (25006), rights and missing tables (42).
+    """
+    if isinstance(error, DBAPIError):
+        return _refused_by_database(error)
+    if isinstance(error, StatementError):
+        return True
+    return isinstance(error, (ValueError, TypeError, OverflowError, RecursionError))
+
+
+def _refused_by_database(error: DBAPIError) -> bool:
+    if error.connection_invalidated:
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return state[:2] in RECORD_CLASSES or state in RECORD_STATES
+    names = {kind.__name__ for kind in type(error.orig).__mro__}
+    if type(error.orig).__module__.startswith("psycopg"):  # refused before it was sent: NUL in a text, an odd type
+        return bool(names & {"DataError", "ProgrammingError", "NotSupportedError"})
+    if "ProgrammingError" in names:
+        return "binding" in str(error.orig)
+    return bool(names & {"DataError", "IntegrityError", "InterfaceError"})
