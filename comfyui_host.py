@@ -12,6 +12,7 @@ import contextlib
 import functools
 import gc
 import importlib
+import ipaddress
 import logging
 import os
 import sys
@@ -24,6 +25,8 @@ from time import perf_counter
 from time import time as wall_time
 from types import ModuleType
 from typing import Any
+
+import psutil
 
 from .telemetry.contract import CurrentNode, Environment, Seam, Worker
 from .telemetry.environment import gather, nvidia_driver_version
@@ -123,6 +126,7 @@ class Host:
         self._handler_class: type[Any] | None = None
         self._add_handler: Callable[[Any], None] | None = None
         self._choices: dict[str, frozenset[str]] = {}
+        self._loopback_only: bool | None = None
 
     # ------------------------------------------------------------ the guard
 
@@ -147,6 +151,15 @@ class Host:
         name = Path(folder).name
         hint = f"custom_nodes holds this package twice; only {self.folder.name!r} is used, remove {name!r}"
         self.problems.report("installed twice", hint)
+
+    def listens_on_loopback_only(self) -> bool | None:
+        """Whether ComfyUI's server can be reached from this machine alone; null while it doesn't listen.
+
+        Asked of the system, since ComfyUI keeps but one of its addresses.
+        """
+        if self._loopback_only is None:
+            self._loopback_only = loopback_only(port())
+        return self._loopback_only
 
     # ------------------------------------------------------------ the queue
 
@@ -662,6 +675,29 @@ def port() -> int | None:
     """The port that the server listens on; null until it does."""
     value = getattr(sys.modules["server"].PromptServer.instance, "port", None)
     return value if isinstance(value, int) else None
+
+
+def loopback_only(listening_on: int | None) -> bool | None:
+    """Whether this process listens on a port on loopback addresses alone; null where that can't be told."""
+    try:
+        sockets = psutil.Process().net_connections(kind="tcp")
+    except (AttributeError, OSError, psutil.Error):  # AttributeError: psutil before 6
+        return _told_loopback_only()
+    addresses = [one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN and one.laddr.port == listening_on]
+    return all(_is_loopback(address) for address in addresses) if addresses else None
+
+
+def _told_loopback_only() -> bool | None:
+    """The same as far as ComfyUI's options tell it."""
+    told = getattr(getattr(sys.modules.get("comfy.cli_args"), "args", None), "listen", None)
+    return all(_is_loopback(one.strip()) for one in told.split(",")) if isinstance(told, str) else None
+
+
+def _is_loopback(address: str) -> bool:
+    with contextlib.suppress(ValueError):
+        found = ipaddress.ip_address(address)
+        return (getattr(found, "ipv4_mapped", None) or found).is_loopback
+    return address == "localhost"
 
 
 def comfyui_version() -> str | None:

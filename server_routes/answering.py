@@ -19,6 +19,7 @@ from ..telemetry.recording import NotReadyError
 from ..telemetry.text import kept_id
 from ..telemetry.token import VARIABLE, TokenError, token_of
 from ..telemetry.version import VERSION
+from .host_check import HostCheck
 from .route import ApiError, Call, Route, answer, invalid
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Answering:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._hosts = HostCheck(host.listens_on_loopback_only, host.problems)
 
     def handler(self, route: Route) -> Callable[[web.Request], Any]:
         """The handler of a route."""
@@ -77,6 +79,7 @@ class Answering:
         return handle
 
     async def _answer(self, route: Route, request: web.Request) -> web.StreamResponse:
+        self._hosts.check(request)
         if not route.public and not is_authorized(request):
             try:
                 token_of()

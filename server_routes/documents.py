@@ -58,7 +58,7 @@ def openapi() -> dict[str, Any]:
 
 
 def _operation(route: Route, components: dict[str, Any]) -> dict[str, Any]:
-    errors = sorted({400, 401, 503, *route.errors} - ({401, 503} if route.public else set()))
+    errors = sorted({400, 401, 403, 503, *route.errors} - ({401, 503} if route.public else set()))
     responses = {str(status): _response(status, model, components) for status, model in route.answers.items()}
     responses.update({str(status): _response(status, ErrorAnswer, components) for status in errors})
     if 200 in route.answers and route.answers[200] is None:

@@ -483,3 +483,24 @@ def test_reading_changes_nothing(host: Host, record: dict) -> None:
         for method in ("POST", "PUT", "PATCH"):
             assert host.request(method, path.format(**record), {}).status in (404, 405)
     assert host.record(record["prompt_id"]) == record
+
+
+# ---------------------------------------------------------------- the name under which it is asked
+
+
+@pytest.mark.parametrize("prefix", ["", "/api"])
+@pytest.mark.parametrize("path", ["/telemetry/health", "/telemetry/prompts", "/telemetry/", "/telemetry/events"])
+def test_a_page_that_makes_its_name_mean_this_machine_is_refused(host: Host, prefix: str, path: str) -> None:
+    strange = {"Host": "evil.example", "Origin": "http://evil.example"}
+    answer = host.request("GET", prefix + path, headers=strange)
+    assert answer.status == 403
+
+
+def test_a_record_cannot_be_erased_under_a_strange_name(host: Host, folder: str) -> None:
+    record = host.run(saved(f"{folder}/a"))
+    path = f"/telemetry/prompts/{record['prompt_id']}"
+    for name in ("evil.example", f"evil.example:{host.port}", "127.0.0.1.evil.example"):
+        answer = host.request("DELETE", path, headers={"Host": name, "Origin": f"http://{name}"})
+        assert answer.status == 403
+    assert host.get(path)[0] == 200
+    assert host.request("DELETE", path, headers={"Host": f"localhost:{host.port}"}).status == 204
