@@ -142,9 +142,8 @@ class Host:
     def hook_failed(self, seam: str, error: Exception) -> None:
         """Count a hook's fault, and tell it once. Raises nothing."""
         with contextlib.suppress(Exception):
-            self.problems.report(
-                f"hook {seam}", f"our hook failed: {COSTS.get(seam, 'some figures are missing')}", error
-            )
+            hint = f"our hook failed: {COSTS.get(seam, 'some figures are missing')}"
+            self.problems.report(f"hook {seam}", hint, error, passing=True)
 
     def note_second_copy(self, folder: str) -> None:
         """Another copy of this package was loaded, and does nothing. Called by that copy."""
@@ -249,7 +248,8 @@ class Host:
         item = self._running_item(executor, data["prompt_id"])
         seen = self._count(prompt_id, -1)
         if not seen:
-            self.problems.report("seam put", f"a prompt started that was not seen to be queued: {COSTS['put']}")
+            hint = f"a prompt started that was not seen to be queued: {COSTS['put']}"
+            self.problems.report("seam put", hint, passing=True)
         found = self._queued_event(item) if item is not None and not seen else None
         number = item[0] if item is not None else None
         at = _now()

@@ -59,16 +59,18 @@ class Answering:
         async def handle(request: web.Request) -> web.StreamResponse:
             try:
                 response = await self._answer(route, request)
+                if not route.public:
+                    self._host.recording.store_read()
             except ApiError as error:
                 response = answer(error.answer, error.status)
                 response.headers.update(error.headers)
             except (NotReadyError, StoreClosedError, SQLAlchemyError, TimeoutError) as error:
-                self._host.problems.report("store", "a request could not be answered from the store", error)
+                self._host.recording.store_unread(error)
                 response = answer(ApiError(503, "unavailable", "the store can't be read now").answer, 503)
             except (web.HTTPException, ConnectionError):
                 raise
             except Exception as error:  # noqa: BLE001  whatever went wrong, the client gets JSON
-                self._host.problems.report("routes", f"{route.method} {route.path} failed", error)
+                self._host.problems.report("routes", f"{route.method} {route.path} failed", error, passing=True)
                 response = answer(ApiError(503, "unavailable", "this could not be answered").answer, 503)
             if not response.prepared:
                 response.headers[HEADER] = VERSION

@@ -43,7 +43,7 @@ class HostCheck:
                 "a request that changes something came under a name that is not this machine's: name those that "
                 f"are accepted in {VARIABLE}, and set RUN_RECORDER_TOKEN"
             )
-            self._problems.report(PROBLEM, hint)
+            self._problems.report(PROBLEM, hint, passing=True)
 
 
 def allowed_hosts() -> list[str]:

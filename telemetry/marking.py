@@ -44,6 +44,7 @@ class Marking:
     def __init__(self, output_folder: Callable[[], Path], problems: Problems) -> None:
         self._output_folder = output_folder
         self._problems = problems
+        self._failing = self._failed_now = False
 
     def remove_stale(self, prefixes: Iterable[PrefixPath]) -> None:
         """Remove the markers that earlier prompts left under these prefixes."""
@@ -57,7 +58,15 @@ class Marking:
         """Note that a marker could not be written."""
         known = isinstance(error, (MarkerError, PrefixError))
         record.note(str(error) if known else f"a marker was not written: {type(error).__name__}")
-        self._problems.report("marker", "a marker could not be written; the prompt's notes say which", error)
+        hint = "a marker could not be written; the prompt's notes say which"
+        self._problems.report("marker", hint, error)
+        self._failing = self._failed_now = True
+
+    def _worked(self) -> None:
+        """A marker is in its place: what kept others from theirs is over."""
+        if self._failing:
+            self._failing = False
+            self._problems.solved("marker")
 
     def prepare(
         self,
@@ -70,6 +79,7 @@ class Marking:
 
         `record` has its final status. What is returned goes into its `pending`, too.
         """
+        self._failed_now = False
         prepared: list[Prepared] = []
         served: set[str] = set()
         entries = [entry for entry in record.markers if entry.status == "refused"]
@@ -126,6 +136,8 @@ class Marking:
                 good = False
                 item.entry.status, item.entry.path, item.entry.written_at = "not written", None, None
                 self.failed(record, error)
+        if prepared and not self._failed_now:
+            self._worked()
         return good
 
     def drop(self, prepared: list[Prepared]) -> None:
@@ -139,6 +151,7 @@ class Marking:
         for decision in decisions:
             item = self._prepare(record, decision, "running")
             put_in_place(item.temporary, item.place, "running")
+            self._worked()
             path = item.entry.path or ""
             for request in decision.requests:
                 request.written.append(path)

@@ -65,6 +65,7 @@ POST_SECONDS_SERVER = 0.005
 """The same where the database is a server."""
 HEALTH_SECONDS = 2.0
 """How long health waits for each answer of a database server; then it says that there was none."""
+UNREAD = "store read"
 UNCOMMITTED = "the store can't be written now, so this end is not committed and its markers are not written"
 
 
@@ -108,6 +109,7 @@ class Recording:
         self._thread = threading.Thread(target=self._run, name="run-recorder", daemon=True)
         self._locks: InstanceLocks | None = None
         self._spool_locks: InstanceLocks | None = None
+        self._unread = False
         self._flushed = threading.Condition()
         self._stepping = False
 
@@ -164,7 +166,8 @@ class Recording:
         try:
             writer.step()
         except Exception as error:  # noqa: BLE001  the thread must live; the next step tries again
-            self.problems.report("writer", "the recorder stumbled; it goes on with the next event", error)
+            hint = "the recorder stumbled; it goes on with the next event"
+            self.problems.report("writer", hint, error, passing=True)
             time.sleep(0.05)
         with self._flushed:
             self._stepping = False
@@ -540,10 +543,22 @@ class Recording:
             if writer.opener is None:
                 with patience(HEALTH_SECONDS):
                     prompts, size = writer.store.count(), writer.store.database.bytes()
+                self.store_read()
         except Exception as error:  # noqa: BLE001  health answers whatever is broken
-            self.problems.report("store", "the store can't be read", error)
+            self.store_unread(error)
         backend = writer.store.database.backend
         return StoreHealth(backend=backend, prompts=prompts, bytes=size, queue_depth=depth, dropped=writer.dropped)
+
+    def store_unread(self, error: Exception) -> None:
+        """A question was not answered by the store; `store_read` takes it back."""
+        self._unread = True
+        self.problems.report(UNREAD, "the store can't be read now, or not in time", error)
+
+    def store_read(self) -> None:
+        """A question was answered."""
+        if self._unread:
+            self._unread = False
+            self.problems.solved(UNREAD)
 
     def died_in(self) -> tuple[str | None, CurrentNode | None]:
         """The running prompt and its node, for a worker that is found dead."""

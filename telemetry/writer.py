@@ -157,6 +157,8 @@ class Writer:
         self._begun = 0
         """How many runs have begun."""
         self._failing_until = 0.0
+        self._stumbled = False
+        """True while the last prompt to be settled could not be."""
         self._silent_until = 0.0
         """Until when the store is not asked anything, because it gave no answer."""
         self._troubled = False
@@ -188,7 +190,9 @@ class Writer:
                 try:
                     self.recorder.apply(event)
                 except Exception as error:  # noqa: BLE001  one event that we misread must not cost the others
-                    self.problems.report("recorder", f"an event was not understood: {type(event).__name__}", error)
+                    self.problems.report(
+                        "recorder", f"an event was not understood: {type(event).__name__}", error, passing=True
+                    )
 
     def step(self) -> None:
         """Everything that is to be done now."""
@@ -388,7 +392,7 @@ class Writer:
             run.record.workflow_fingerprint, run.record.settings_fingerprint = workflow, settings
             run.record.graph_digest = graph_digest(run.graph, self.surroundings.digest_key)
         except Exception as error:  # noqa: BLE001  a graph may hold anything
-            self.problems.report("fingerprint", "a graph has no fingerprint", error)
+            self.problems.report("fingerprint", "a graph has no fingerprint", error, passing=True)
         self._touch([run])
 
     def _touch(self, runs: Sequence[Run], *, urgent: bool = False) -> None:
@@ -620,12 +624,17 @@ class Writer:
         """
         try:
             self._settle(run)
+            if self._stumbled:
+                self._stumbled = False
+                self.problems.solved("markers")
         except StoreAwayError:
             return
         except Exception as error:  # noqa: BLE001  a fault of ours must not keep a prompt from ending
             attendance = self._of(run)
             attendance.stumbles += 1
-            self.problems.report("markers", "the files of an ended prompt could not be looked at", error)
+            hint = "the files of an ended prompt could not be looked at"
+            self.problems.report("markers", hint, error)
+            self._stumbled = True
             if attendance.stumbles >= MAX_STUMBLES:
                 self._finish(run, [], ["its markers could not be decided, by a fault of this package"])
 
@@ -721,7 +730,7 @@ class Writer:
         for note in notes:
             record.note(note)
         for note in [note for note in record.notes if note in UNTOLD]:
-            self.problems.report("a silent seam", f"{note}; those figures are null")
+            self.problems.report("a silent seam", f"{note}; those figures are null", passing=True)
         plan = run.record.plan or NO_PLAN
         prepared = self._marking.prepare(record, plan, decisions, lambda prefix: self._overtaken(run, prefix))
         self.figures.into_ended(run, record)
@@ -782,6 +791,7 @@ class Writer:
         if self.ended % PRUNE_EVERY == 0:
             self.upkeep_due.set()
         self.on_ended(record, list(run.nodes.values()))  # counted before anybody is told
+        self.problems.prompt_passed()
         with self.lock:
             if not committed:
                 self._forget_news(ending)

@@ -78,6 +78,7 @@ class Sampler:
         self._session: Session | None = None
         """The newest prompt's."""
         self._last: Snapshot | None = None
+        self._unread = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="run-recorder-sampler", daemon=True)
 
@@ -168,7 +169,8 @@ class Sampler:
         try:
             session.add(snapshot, self.chain.trouble())
         except Exception as error:  # noqa: BLE001  the thread must live
-            self._problems.report("sampler", "a reading could not be taken into a prompt's figures", error)
+            hint = "a reading could not be taken into a prompt's figures"
+            self._problems.report("sampler reading", hint, error, passing=True)
 
     def _read(self, patience: float = READ_WAIT_SECONDS) -> Snapshot | None:
         try:
@@ -179,7 +181,11 @@ class Sampler:
             return None
         except Exception as error:  # noqa: BLE001  the thread must live
             self._problems.report("sampler", "figures of GPU and memory can't be read", error)
+            self._unread = True
             return None
+        if self._unread:
+            self._unread = False
+            self._problems.solved("sampler")
         return snapshot
 
     # ------------------------------------------------------------ questions

@@ -158,7 +158,7 @@ def test_a_fault_of_ours_is_a_problem_and_the_thread_lives(
         patch.setattr(sampler_module.Chain, "read", lambda *args: 1 / 0)
         sampler.begin("p", time.perf_counter())
         sampler.end(time.perf_counter())
-        until(lambda: sampler._problems.counts()["sampler"] >= 2)
+        until(lambda: sampler._problems.counts().get("sampler", 0) >= 1)
         assert sampler.now(newest=True) is None
     session = sampler.begin("q", time.perf_counter())
     sampler.end(time.perf_counter())

@@ -50,3 +50,36 @@ def test_reports_from_many_threads_are_all_counted() -> None:
     for thread in threads:
         thread.join()
     assert problems.all()[0].count == 2000
+
+
+def test_a_stumble_over_one_prompt_is_taken_back_when_a_whole_prompt_has_gone_by_without_it() -> None:
+    now = 0.0
+    problems = Problems(lambda: now)
+    problems.report("hook put", "it failed", passing=True)
+    problems.report("worker died", "restart ComfyUI")
+    problems.prompt_passed()
+    now = 59.0
+    problems.prompt_passed()
+    assert [one.what for one in problems.all()] == ["hook put", "worker died"], "somebody may look"
+    problems.report("hook put", "it failed", passing=True)
+    now = 118.0
+    problems.prompt_passed()
+    assert [one.count for one in problems.all()] == [2, 1]
+    now = 119.0
+    assert len(problems.all()) == 2, "no prompt has shown that it is over"
+    problems.prompt_passed()
+    assert [one.what for one in problems.all()] == ["worker died"]
+    assert problems.counts() == {"hook put": 2, "worker died": 1}
+
+
+def test_a_problem_flaps_as_often_as_it_comes_and_goes() -> None:
+    now = 0.0
+    problems = Problems(lambda: now)
+    for _ in range(5):
+        problems.report("hook put", "it failed", passing=True)
+        problems.report("store", "locked")
+        assert len(problems.all()) == 2
+        problems.solved("store")
+        now += 60
+        problems.prompt_passed()
+        assert problems.all() == []

@@ -492,7 +492,7 @@ def test_while_the_store_is_closed_what_is_in_memory_is_served(recording: Record
         assert ([one.prompt_id for one in items], after) == (["p"], None)
         assert recording.page(Filter(statuses=("error",)), 9, None) == ([], None)
         assert recording.store_health().prompts is None
-        assert "store" in problems(recording)
+        assert "store read" in problems(recording)
     finally:
         recording.writer.store.database.is_open = True
 

@@ -291,3 +291,42 @@ def test_a_spool_waits_while_the_store_is_away(desk: Desk, monkeypatch: pytest.M
     later.step()
     assert later.record("p").status == "abandoned"
     assert not spool.file.exists()
+
+
+# ---------------------------------------------------------------- health comes back
+
+
+def test_health_is_well_again_after_each_time_that_the_store_is_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool_of(desk)
+    for number in range(3):
+        with monkeypatch.context() as patch:
+            patch.setattr(desk.store, "save", away)
+            desk.whole(f"p{number}")
+            assert set(desk.hints()) == {"store"}
+        desk.writer._failing_until = desk.writer._silent_until = 0.001
+        desk.step()
+        assert desk.hints() == {}
+
+
+def test_health_is_well_again_once_markers_can_be_written(desk: Desk) -> None:
+    for number in range(3):
+        (desk.output / "shot" / "a.done").unlink(missing_ok=True)
+        (desk.output / "shot" / "a.done").mkdir(parents=True)
+        desk.whole(f"bad{number}")
+        assert set(desk.hints()) == {"marker"}
+        (desk.output / "shot" / "a.done").rmdir()
+        desk.whole(f"good{number}")
+        assert desk.hints() == {}
+
+
+def test_health_is_well_again_once_markers_can_be_decided(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("run_recorder.telemetry.writer.decide", lambda *_: 1 / 0)
+        desk.whole("bad")
+        for _ in range(3):
+            desk.step()
+        assert set(desk.hints()) == {"markers"}
+    desk.whole("good")
+    assert desk.hints() == {}, "the next prompt was settled"
