@@ -489,6 +489,10 @@ class Recording:
             runs = [run.record for run in writer.recorder.runs.of(prompt_id)]
         return any(run_number in (None, record.run_number) for record in runs)
 
+    def is_open_anywhere(self, prompt_id: str, run_number: int | None = None) -> bool:
+        """The same, or on another server of this database."""
+        return self.is_open(prompt_id, run_number) or self.writer.store.has_open(prompt_id, run_number)
+
     def delete(self, prompt_id: str, run_number: int | None = None) -> int:
         """Erase an ended prompt; how many runs were there."""
         store = self.writer.store

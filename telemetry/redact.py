@@ -9,11 +9,18 @@ MAX_TEXT = 2000
 """Characters that are kept. Twice as many are looked at: patterns run with the interpreter held, over foreign text."""
 PATH, KEY = "<path>", "<key>"
 
+_NAMES = (
+    r"(?:api[_-]?key|access[_-]?key|private[_-]?key|token|passw(?:or)?d|passwd|pwd|passphrase|secret|authorization"
+    r"|credential|signature|cookie|session[_-]?id)s?"
+)
 _NAMED_KEY = re.compile(
-    r"(?i)((?<![\w-])[\w-]{0,40}?(?:api[_-]?key|token|passw(?:or)?d|passwd|secret|authorization|credential)s?"
-    r"[\"']?\s*[:=]\s*[\"']?)"
+    rf"(?i)((?<![\w-])[\w-]{{0,40}}?{_NAMES}[\"']?\s*[:=]\s*[\"']?)"
     r"(?:(?:bearer|basic)\s+)?[^\s\"',;&)}\]]+"
 )
+_OPTION = re.compile(rf"(?i)((?<![\w-])--?[\w-]{{0,40}}?{_NAMES}[\"']?(?:\s+|\s*,\s*)[\"']?)(?!-)[^\s\"',;&)}}\]]+")
+"""As a command line has it: `--password x`, also as a list of its parts."""
+_COOKIE = re.compile(r"(?i)((?<![\w-])(?:set-)?cookie[\"']?\s*[:=]\s*[\"']?)[^\r\n\"']+")
+"""A cookie's line, which holds several."""
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
 _IN_URL = re.compile(r"(://)[^/\s:@]+(?::[^/\s@]*)?@")
 _WELL_KNOWN = re.compile(
@@ -37,6 +44,8 @@ def redact(text: object, roots: Sequence[str] = ()) -> str:
     a key or a password becomes `<key>`.
     """
     said = str(text)[: MAX_TEXT * 2].replace("\0", "").strip()
+    said = _COOKIE.sub(rf"\g<1>{KEY}", said)
+    said = _OPTION.sub(rf"\g<1>{KEY}", said)
     said = _NAMED_KEY.sub(rf"\g<1>{KEY}", said)
     said = _BEARER.sub(rf"\g<1> {KEY}", said)
     said = _IN_URL.sub(rf"\g<1>{KEY}@", said)

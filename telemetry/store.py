@@ -213,6 +213,16 @@ class Store:
             _erase_events(connection, {prompt_id})
         return gone
 
+    def has_open(self, prompt_id: str, run_number: int | None = None) -> bool:
+        """Whether a run (that one, or any) of an id is queued or running, on any server."""
+        query = select(prompts.c.pk).where(
+            prompts.c.prompt_id == kept_id(prompt_id), prompts.c.status.in_(OPEN_STATUSES)
+        )
+        if run_number is not None:
+            query = query.where(prompts.c.run_number == storable(run_number, 32))
+        with self._reading() as connection:
+            return connection.execute(query.limit(1)).first() is not None
+
     def delete_oldest(self, most: int, before_ms: int | None = None, *, erasing: bool = False) -> int:
         """Delete at most so many of the oldest ended prompts, of those queued before a time; how many there were.
 

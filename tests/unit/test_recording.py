@@ -650,3 +650,13 @@ def test_where_no_lock_can_be_held_the_process_records_all_the_same(starts: Star
     recording = starts()
     assert "instance" in problems(recording)
     assert whole(recording).status == "success"
+
+
+def test_an_id_of_which_a_run_is_open_on_another_server_is_not_erased(recording: Recording) -> None:
+    store = recording.writer.store
+    store.save([Change(PromptRecord("twice", 1, "another server", status="running", queued_ms=1))])
+    store.save([Change(PromptRecord("twice", 2, "me", status="success", queued_ms=2))])
+    assert not recording.is_open("twice")
+    assert recording.is_open_anywhere("twice")
+    assert recording.is_open_anywhere("twice", 1)
+    assert not recording.is_open_anywhere("twice", 2)

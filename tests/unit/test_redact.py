@@ -144,3 +144,32 @@ def test_no_absolute_path_without_spaces_survives(before: str, parts: list[str],
     separator = "\\" if "\\" in start else "/"
     path = start + separator.join(["Private7", *parts])
     assert "Private7" not in redact(before + path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "login --password hunter2 failed",
+        "login --password=hunter2 failed",
+        "['login', '--password', 'hunter2']",
+        '["tool", "--api-key", "hunter2", "--verbose"]',
+        "tool -pwd hunter2",
+        "passphrase: hunter2",
+        "pwd=hunter2;",
+        "Cookie: session=hunter2; theme=dark hunter2",
+        "set-cookie: id=hunter2; Path=x",
+        "https://bucket.example/x.png?Signature=hunter2&Expires=9",
+        "https://bucket.example/x.png?X-Amz-Signature=hunter2",
+        "private_key: hunter2",
+        "session_id=hunter2",
+    ],
+)
+def test_more_ways_in_which_secrets_are_said(text: str) -> None:
+    said = redact(text)
+    assert "hunter2" not in said
+    assert KEY in said
+
+
+def test_an_option_s_name_and_what_comes_after_a_secret_stay() -> None:
+    assert redact("login --password hunter2 failed on host") == f"login --password {KEY} failed on host"
+    assert redact("the signature of this function has changed") == "the signature of this function has changed"

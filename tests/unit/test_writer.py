@@ -1324,3 +1324,41 @@ def test_event_numbers_only_grow_though_the_database_was_set_aside(
     numbers = [number for number, _, _ in heard(desk)]
     assert len(numbers) > 10
     assert numbers == sorted(set(numbers))
+
+
+# ---------------------------------------------------------------- thousands that wait
+
+
+def test_what_one_event_costs_does_not_grow_with_the_prompts_that_wait(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = {"1": node("A")}
+    for number in range(1000):
+        desk.inbox.append(PromptQueued(f"p{number}", now(), number, dict(graph), frozenset(graph), False))
+    desk.step()
+    desk.step()
+    looked_at: list[str] = []
+    honest = desk.writer._attend
+    monkeypatch.setattr(desk.writer, "_attend", lambda run: looked_at.append(run.record.prompt_id) or honest(run))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(type(desk.writer.recorder.runs), "__iter__", lambda _self: pytest.fail("all were walked over"))
+    desk.queue("one more", dict(graph))
+    assert looked_at == ["one more"]
+    assert desk.record("one more").status == "queued"
+    desk.step()
+    looked_at.clear()
+    desk.step(PromptStarted("p0", now()))
+    assert looked_at == ["p0"]
+
+
+def test_a_cleared_queue_is_ended_by_few_transactions(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = [{"1": node("A")} for _ in range(1000)]
+    for number, graph in enumerate(graphs):
+        desk.inbox.append(PromptQueued(f"p{number}", now(), number, graph, frozenset(graph), False))
+    desk.step()
+    commits: list[int] = []
+    honest = desk.store.save
+    monkeypatch.setattr(desk.store, "save", lambda *args, **more: commits.append(1) or honest(*args, **more))  # type: ignore[func-returns-value]
+    desk.step(*(PromptUnqueued(f"p{number}", now(), graph) for number, graph in enumerate(graphs)))
+    assert len(commits) <= 6
+    assert not desk.writer.recorder.runs
+    assert {desk.record(f"p{number}").status for number in (0, 500, 999)} == {"cancelled"}
