@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 
 from .contract import Problem
+from .printable import logger
 from .redact import redact
 from .times import iso, milliseconds
-
-logger = logging.getLogger("run_recorder")
 
 
 class Problems:
