@@ -13,7 +13,6 @@ import functools
 import gc
 import importlib
 import ipaddress
-import logging
 import os
 import sys
 import threading
@@ -48,8 +47,6 @@ from .telemetry.recording import Host as RecordingHost
 from .telemetry.recording import Recording
 from .telemetry.text import clean, clean_or_none, id_note, kept_id
 from .telemetry.times import Stamp, iso, milliseconds
-
-logger = logging.getLogger("run_recorder")
 
 COSTS = {
     "on_prompt": "markers that ComfyUI refused are not noted",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from typing import Annotated
 
 import typer
@@ -12,7 +10,8 @@ from ..client.errors import ServerError
 from ..telemetry.token import TokenError
 from ..telemetry.version import VERSION
 from . import db, demo, gpu, mark, node, preflight, prompts, queue, run, sentinel, validate
-from .output import BAD_USE, DONE, INTERRUPTED, CommandError, err, print_json
+from .output import BAD_USE, DONE, INTERRUPTED, CommandError, print_json
+from .terminal import be_ready, say, show_faults, tell_lines
 
 app = typer.Typer(
     name="run-recorder",
@@ -37,7 +36,7 @@ app.add_typer(db.app, name="db")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"run-recorder {VERSION}\n")
+        say(f"run-recorder {VERSION}")
         raise typer.Exit()
 
 
@@ -53,7 +52,7 @@ def _root(
 def run_command(given: list[str]) -> int:
     """Run a command line; the exit code. Standard output gets nothing but the command's own."""
     as_json = "--json" in given
-    _let_any_name_be_printed(as_json)
+    be_ready(as_json=as_json)
     try:
         result = app(args=given, prog_name="run-recorder", standalone_mode=False)
     except CommandError as error:
@@ -69,23 +68,17 @@ def run_command(given: list[str]) -> int:
     return result if isinstance(result, int) else DONE
 
 
-def _let_any_name_be_printed(as_json: bool) -> None:
-    """JSON is UTF-8 whatever the console is; in a table, what the console lacks is escaped."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8" if as_json else None, errors="backslashreplace")
-
-
 def _not_ours(error: Exception, *, as_json: bool) -> int:
     """What typer raises for bad use and for an abort; anything else is a fault, and goes on."""
     kind = type(error).__name__
     if kind == "Abort":
         return _failed("interrupted", "interrupted", INTERRUPTED, as_json=as_json)
     if kind == "NoArgsIsHelpError":
-        err.print(getattr(error, "message", ""), markup=False)
+        tell_lines(getattr(error, "message", ""))
         return BAD_USE
     message = getattr(error, "format_message", None)
     if message is None:
+        show_faults()  # only now: typer has set a hook of its own
         raise error
     return _failed("usage", str(message()), BAD_USE, as_json=as_json)
 
@@ -94,5 +87,5 @@ def _failed(kind: str, message: str, exit_code: int, *, as_json: bool) -> int:
     if as_json:
         print_json({"error": {"type": kind, "message": message}})
     else:
-        err.print(f"run-recorder: {message}", markup=False)
+        tell_lines(f"run-recorder: {message}")
     return exit_code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,8 @@ from ..telemetry.postgresql import UnfitDatabaseError
 from ..telemetry.retention import Retention, prune
 from ..telemetry.store import Store
 from ..telemetry.view import node_of, prompt_of
-from .output import DONE, FAILED, fail, out, print_json
+from .output import DONE, FAILED, fail, print_json
+from .terminal import print_json_text, say
 
 app = typer.Typer(help="The recorder's database: migrations, retention, export.", no_args_is_help=True)
 
@@ -79,7 +79,7 @@ def upgrade(database: Where, as_json: AsJson = False) -> int:
     if as_json:
         print_json({"revision": HEAD, "applied": done})
     else:
-        out.print(f"at revision {HEAD}" + (f" (applied {', '.join(done)})" if done else ", nothing to do"))
+        say(f"at revision {HEAD}" + (f" (applied {', '.join(done)})" if done else ", nothing to do"))
     return DONE
 
 
@@ -105,7 +105,7 @@ def prune_database(
     if as_json:
         print_json({"removed": gone, "kept": left})
     else:
-        out.print(f"removed {gone}, kept {left}")
+        say(f"removed {gone}, kept {left}")
     return DONE
 
 
@@ -117,7 +117,7 @@ def export(database: Where) -> int:
         for record, nodes in store.export():
             prompt = prompt_of(record, store.instances([record.instance_id]))
             listed = NodeList(items=[node_of(node) for node in nodes])
-            sys.stdout.write(prompt.model_dump_json()[:-1] + ',"nodes":' + listed.model_dump_json()[9:-1] + "}\n")
+            print_json_text(prompt.model_dump_json()[:-1] + ',"nodes":' + listed.model_dump_json()[9:-1] + "}")
     except SQLAlchemyError as error:
         fail("unavailable", f"the database can't be read: {_said(error, database)}", FAILED)
     finally:

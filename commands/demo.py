@@ -23,10 +23,11 @@ from ..runner.preparing import Source
 from ..runner.process_guard import started
 from ..runner.run import Run
 from ..runner.validate import Findings
-from .output import DONE, FAILED, CommandError, err, fail, out, print_json, table
+from .output import DONE, FAILED, CommandError, fail, print_json, table
 from .prompts import print_prompt
 from .run import Asked, going, run_document, show_run, told_errors
 from .server import Server
+from .terminal import say, tell
 
 PACKAGE = Path(__file__).parent.parent
 EXAMPLES = PACKAGE / "example_workflows" / "api"
@@ -51,7 +52,7 @@ def demo(
     server = Server(f"http://127.0.0.1:{port}")
     with _running(command, base) as process:
         _wait_until_up(server, process, base)
-        err.print(f"Serving at {server.url}, files in {base}", markup=False)
+        tell(f"Serving at {server.url}, files in {base}")
         given = Asked([server.url], Source(EXAMPLES / "story.json", None), EXAMPLES / "story_scene.json", base / "runs")
         given.fast_iteration = True
         with told_errors(given), going(given) as (begun, found):
@@ -60,7 +61,7 @@ def demo(
             shown = _Shown(begun, found, prompt, nodes, marker)
         _show(server, base, shown, as_json=as_json)
         if not once:
-            err.print("Serving until Ctrl-C.")
+            tell("Serving until Ctrl-C.")
             process.wait()
             fail("unavailable", f"the host ended by itself; see {base / 'server.log'}", FAILED)
     return DONE if begun.succeeded and found.passed and marker is not None else FAILED
@@ -191,4 +192,4 @@ def _show(server: Server, base: Path, shown: _Shown, *, as_json: bool) -> None:
         table(title, marker["Files"], columns)
     show_run(shown.begun, shown.found)
     for name, link in links.items():
-        out.print(f"{name}: {link}", markup=False)
+        say(f"{name}: {link}")

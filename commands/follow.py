@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -12,8 +9,9 @@ from typing import Any
 from ..client.limits import BOUNDS, MOST_TEXT
 from ..client.parsing import UnreadableError, parse
 from ..telemetry.text import clean
-from .output import DONE, CommandError, err, out, status_exit_code
+from .output import DONE, CommandError, status_exit_code
 from .server import MOST_EVENT_ID, Server
+from .terminal import print_document, say, stdout_is_gone, tell
 
 RETRY_SECONDS = 1.0
 MOST_CHARACTERS = BOUNDS["events"].most_bytes
@@ -63,12 +61,12 @@ def follow(server: Server, prompt_id: str | None, after: str | None, *, as_json:
                     if until_finished and kind == "prompt.finished":
                         return 0 if event.get("status") == "success" else 1
         except BrokenPipeError:  # whoever reads our output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            stdout_is_gone()
             return DONE
         except CommandError as error:
             if not tried or error.kind not in ("unavailable",):
                 raise
-        err.print("the connection is gone; trying again", markup=False)
+        tell("the connection is gone; trying again")
         time.sleep(RETRY_SECONDS)
 
 
@@ -91,9 +89,8 @@ def _told(identity: str | None, kind: str, data: str) -> dict[str, Any]:
 def print_event(event: dict[str, Any], *, as_json: bool) -> None:
     """One event, as a line."""
     if as_json:
-        sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+        print_document(event, in_one_line=True)
         return
     rest = {name: value for name, value in event.items() if name not in ("id", "event", "at", "prompt_id")}
     words = " ".join(f"{name}={value}" for name, value in rest.items() if value is not None)
-    out.print(f"{event.get('at', '')} {event.get('prompt_id', '')} {event['event']} {words}".strip(), markup=False)
+    say(f"{event.get('at', '')} {event.get('prompt_id', '')} {event['event']} {words}".strip())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from typing import Annotated, Any
 
@@ -12,9 +10,10 @@ import typer
 from ..client.outside import Outside, Seen
 from ..telemetry.contract import LiveFigures
 from ..telemetry.token import bearer_of
-from .output import CommandError, out, print_json, table
+from .output import CommandError, print_json, table
 from .prompts import AsJson, Comfyui
 from .server import DEFAULT_URL, Server
+from .terminal import print_document, say
 
 GIB = 1024**3
 COLUMNS = {
@@ -58,8 +57,7 @@ def _show(seen: Seen, *, as_json: bool, in_lines: bool) -> None:
     if not as_json:
         _show_table(seen)
     elif in_lines:
-        sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+        print_document(document, in_one_line=True)
     else:
         print_json(document)
 
@@ -69,11 +67,9 @@ def _show_table(seen: Seen) -> None:
     system = seen.system
     if system is not None and system.ram_total_bytes is not None and system.ram_free_bytes is not None:
         line = f"Host: {system.ram_free_bytes / GIB:.1f} of {system.ram_total_bytes / GIB:.1f} GiB free"
-        out.print(
-            line if system.cpu_percent is None else f"{line}, processor {system.cpu_percent:.0f}% busy", markup=False
-        )
+        say(line if system.cpu_percent is None else f"{line}, processor {system.cpu_percent:.0f}% busy")
     for note in seen.notes:
-        out.print(f"Note: {note}", markup=False)
+        say(f"Note: {note}")
 
 
 def _row(device: dict[str, Any]) -> dict[str, object]:

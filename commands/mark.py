@@ -13,7 +13,8 @@ from ..telemetry.folder import list_folder
 from ..telemetry.marker import MarkedFile, MarkerError, MarkerPlace, make_marker, write_marker
 from ..telemetry.prefix import PrefixError, PrefixPath, group_of, parse_prefix
 from ..telemetry.temporaries import sweep
-from .output import DONE, FAILED, fail, out, print_json
+from .output import DONE, FAILED, fail, print_json
+from .terminal import say
 
 
 class Status(str, Enum):
@@ -54,7 +55,7 @@ def mark(
     if as_json:
         print_json({"Path": str(path), **marker.model_dump(exclude_none=False)})
     else:
-        out.print(f"{path}: {len(files)} files, {kind}", markup=False)
+        say(f"{path}: {len(files)} files, {kind}")
     return DONE
 
 

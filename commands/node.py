@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from .output import DONE, FAILED, fail, out
+from .output import DONE, FAILED, fail
+from .terminal import say
 
 PACKAGE = Path(__file__).resolve().parent.parent
 NAME = "run-recorder"
@@ -57,9 +58,9 @@ def deploy(
         fail("unavailable", f"{nodes} can't be written: {error}", FAILED)
     finally:
         _discard(staged)
-    out.print(f"{place}: {'linked' if link else 'copied'}; restart ComfyUI", markup=False)
+    say(f"{place}: {'linked' if link else 'copied'}; restart ComfyUI")
     if backup is not None:
-        out.print(f"what stood there is kept as {backup.name}", markup=False)
+        say(f"what stood there is kept as {backup.name}")
     return DONE
 
 
@@ -69,7 +70,7 @@ def remove(comfyui_dir: ComfyuiDir) -> int:
     nodes = _custom_nodes(comfyui_dir)
     place = nodes / NAME
     if not os.path.lexists(place):
-        out.print(f"{place} is not there", markup=False)
+        say(f"{place} is not there")
         return DONE
     if not place.is_symlink() and not (place / DEPLOYED).exists():
         fail("conflict", f"{place} was not put there by this command, so it is left alone")
@@ -80,7 +81,7 @@ def remove(comfyui_dir: ComfyuiDir) -> int:
             backups[-1].rename(place)
     except OSError as error:
         fail("unavailable", f"{place} can't be removed: {error}", FAILED)
-    out.print(f"{place}: {f'restored from {backups[-1].name}' if backups else 'removed'}", markup=False)
+    say(f"{place}: {f'restored from {backups[-1].name}' if backups else 'removed'}")
     return DONE
 
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from . import terminal
 
 DONE, FAILED, BAD_USE, INTERRUPTED = 0, 1, 2, 130
-
-out = Console(file=None, highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class CommandError(Exception):
@@ -28,8 +21,7 @@ class CommandError(Exception):
 
 def print_json(document: Any) -> None:
     """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
-    sys.stdout.flush()
+    terminal.print_document(document)
 
 
 def fail(kind: str, message: str, exit_code: int = BAD_USE) -> NoReturn:
@@ -46,17 +38,12 @@ def told(value: object) -> str:
 
 def table(title: str, rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> None:
     """Some records as a table. `columns` gives the heading of each field."""
-    shown = Table(title=title, title_justify="left")
-    for heading in columns.values():
-        shown.add_column(heading)
-    for row in rows:
-        shown.add_row(*(Text(told(row.get(name))) for name in columns))
-    out.print(shown)
+    terminal.show_table(title, list(columns.values()), [[told(row.get(name)) for name in columns] for row in rows])
 
 
 def facts(title: str, pairs: Mapping[str, object]) -> None:
     """A record as a table of names and values."""
-    table(title, [{"name": name, "value": value} for name, value in pairs.items()], {"name": "", "value": ""})
+    terminal.show_table(title, ["", ""], [(name, told(value)) for name, value in pairs.items()], in_lines=True)
 
 
 def status_exit_code(status: str) -> int:

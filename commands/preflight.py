@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from ..runner.comfy_client import ComfyClient
 from ..runner.llm import LlmSettings, SettingError
@@ -17,11 +16,12 @@ from ..runner.preflight import Check, given_keyframes, preflight, write_prefligh
 from ..runner.scene_graph import on_no_server
 from ..runner.story import Scene, Story, StoryError, read_story
 from ..runner.workflow import WorkflowError, read_workflow
-from .output import DONE, FAILED, fail, out, print_json
+from .output import DONE, FAILED, fail, print_json
 from .prompts import AsJson, Comfyui
 from .server import DEFAULT_URL, Server, infos_of
+from .terminal import Styled, say
 
-SIGNS = {"passed": "[green]passed[/]", "warning": "[yellow]warning[/]", "failed": "[red]failed[/]"}
+COLORS = {"passed": "green", "warning": "yellow", "failed": "red"}
 STANDING_IN = Scene(id="scene-001", prompt="preflight", expected_frames=1)
 
 
@@ -87,6 +87,6 @@ async def _look(
 
 def _show(checks: list[Check]) -> None:
     for one in checks:
-        out.print(f"{SIGNS[one.status]}  [bold]{escape(one.name)}[/]  {escape(one.found)}")
+        say(Styled(one.status, COLORS[one.status]), "  ", Styled(one.name, "bold"), "  ", one.found)
         if one.advice:
-            out.print(f"         {escape(one.advice)}")
+            say("         ", one.advice)

@@ -8,8 +8,9 @@ import typer
 
 from ..telemetry.contract import NodeList, Prompt, PromptPage
 from .follow import follow, print_end
-from .output import DONE, FAILED, err, facts, out, print_json, status_exit_code, table
+from .output import DONE, FAILED, facts, print_json, status_exit_code, table
 from .server import DEFAULT_URL, Server
+from .terminal import say, tell
 
 app = typer.Typer(help="What became of prompts, from a ComfyUI server's records.", no_args_is_help=True)
 
@@ -77,7 +78,7 @@ def list_prompts(
         return DONE
     table("Prompts", [_row(prompt) for prompt in page["items"]], COLUMNS)
     if page["next_cursor"]:
-        err.print(f"More: --cursor {page['next_cursor']}")
+        tell(f"More: --cursor {page['next_cursor']}")
     return DONE
 
 
@@ -114,7 +115,7 @@ def print_prompt(prompt: dict[str, Any], nodes: list[dict[str, Any]]) -> None:
     facts("Prompt", simple)
     current = prompt["current_node"]
     if current:
-        out.print(f"At node {current['node_id']} ({current['class_type']}): {current['value']} of {current['max']}")
+        say(f"At node {current['node_id']} ({current['class_type']}): {current['value']} of {current['max']}")
     if prompt["error"]:
         facts("Error", prompt["error"])
     table("Nodes", nodes, NODE_COLUMNS)
@@ -126,7 +127,7 @@ def print_prompt(prompt: dict[str, Any], nodes: list[dict[str, Any]]) -> None:
     table("Devices", prompt["devices"], DEVICE_COLUMNS)
     table("Markers", prompt["markers"], {"path": "path", "status": "status", "written_at": "written"})
     for note in [*prompt["notes"], *prompt["fallback_notes"]]:
-        out.print(f"Note: {note}", markup=False)
+        say(f"Note: {note}")
 
 
 @app.command("wait")
@@ -142,9 +143,9 @@ def wait_prompt(
     if as_json:
         print_json(prompt)
     elif ended:
-        out.print(f"{prompt_id}: {prompt['status']}", markup=False)
+        say(f"{prompt_id}: {prompt['status']}")
     else:
-        err.print(f"{prompt_id}: still {prompt['status']} after {timeout:g} s", markup=False)
+        tell(f"{prompt_id}: still {prompt['status']} after {timeout:g} s")
     return status_exit_code(prompt["status"]) if ended else FAILED
 
 

@@ -18,7 +18,7 @@ from ..runner.policy import Policy, PolicyError, resolve
 from ..runner.run_folder import RunFolder
 from ..runner.workflow import WorkflowError, read_workflow, unknown_classes
 from ..telemetry.run_contract import plain
-from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, err, fail, out, print_json
+from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, fail, print_json
 from .policy_options import (
     FrameWait,
     Knob,
@@ -32,6 +32,7 @@ from .policy_options import (
 from .progress import showing
 from .prompts import AsJson, Comfyui
 from .server import DEFAULT_URL, Server, infos_of
+from .terminal import say, tell
 
 
 @dataclass(slots=True)
@@ -129,9 +130,9 @@ def _told(job: _Job, frames: list[str], *, as_json: bool) -> int:
         print_json({"PromptId": best.prompt_id, "Success": best.success, "Files": frames, "Telemetry": telemetry})
     else:
         for name in frames:
-            out.print(name, markup=False)
+            say(name)
         for name, value in plain(best.telemetry).items():
-            out.print(f"{name}: {value}", markup=False)
+            say(f"{name}: {value}")
         if best.tracked.error:
-            err.print(f"run-recorder: {best.tracked.error}", markup=False)
+            tell(f"run-recorder: {best.tracked.error}")
     return DONE if best.success else FAILED

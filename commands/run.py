@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from ..client.errors import ServerError
 from ..runner import preparing
@@ -31,7 +30,7 @@ from ..runner.workflow import WorkflowError, read_workflow
 from ..telemetry.run_contract import Scene
 from ..telemetry.token import VARIABLE as TOKEN
 from ..telemetry.token import TokenError, token_of
-from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, err, fail, out, print_json, table
+from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, fail, print_json, table
 from .policy_options import (
     FrameWait,
     Knob,
@@ -44,6 +43,7 @@ from .policy_options import (
 )
 from .prompts import AsJson
 from .server import DEFAULT_URL, Server, infos_of
+from .terminal import say, status, tell
 
 NEWS_SECONDS = 0.1
 """The line that is written over shows news at most so often."""
@@ -187,8 +187,8 @@ def going(given: Asked) -> Iterator[tuple[runs.Run, Findings]]:
         raise CommandError("interrupted", "interrupted", INTERRUPTED) from None
     try:
         for line in warnings:
-            err.print(f"warning: {line}", markup=False)
-        err.print(f"run {begun.folder.run_id} in {begun.folder.path}", markup=False)
+            tell(f"warning: {line}")
+        tell(f"run {begun.folder.run_id} in {begun.folder.path}")
         yield begun, _whole(begun)
     finally:
         begun.close()
@@ -297,16 +297,16 @@ def _progress(begun: runs.Run) -> Iterator[Callable[[str, str], None]]:
     """Scenes as they begin and end on lines of their own, the rest on one that is written over."""
     scenes = len(begun.jobs)
     done, said = sum(job.done for job in begun.jobs), 0.0
-    with err.status(f"{done} of {scenes} scenes") as status:
+    with status(f"{done} of {scenes} scenes") as show:
 
         def say(who: str, what: str) -> None:
             nonlocal done, said
             done += what == "done"
             if what in LASTING or " on " not in who:
-                err.print(f"{who}: {what}", markup=False)
+                tell(f"{who}: {what}")
             if time.monotonic() - said >= NEWS_SECONDS:
                 said = time.monotonic()
-                status.update(escape(f"{done} of {scenes} scenes; {who}: {what}"))
+                show(f"{done} of {scenes} scenes; {who}: {what}")
 
         yield say
 
@@ -343,9 +343,9 @@ def show_run(begun: runs.Run, found: Findings) -> None:
     rows = [{**_scene(scene), "Success": "yes" if scene.Success else "; ".join(scene.Errors)} for scene in scenes]
     columns = {"SceneId": "scene", "Success": "succeeded", "FrameCount": "frames", "AttemptsRun": "tries"}
     table(str(begun.folder.path), rows, {**columns, "DurationSeconds": "seconds"})
-    out.print(f"report: {begun.folder.path / REPORT}", markup=False)
-    out.print(f"run-summary validation: {'PASS' if found.passed else 'FAIL'}", markup=False)
+    say(f"report: {begun.folder.path / REPORT}")
+    say(f"run-summary validation: {'PASS' if found.passed else 'FAIL'}")
     for line in found.errors:
-        out.print(f"ERROR: {line}", markup=False)
+        say(f"ERROR: {line}")
     if not begun.succeeded:
-        err.print(f"to go on: run-recorder run --resume {begun.folder.path}", markup=False)
+        tell(f"to go on: run-recorder run --resume {begun.folder.path}")

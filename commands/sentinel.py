@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.control import Control
-from rich.file_proxy import FileProxy
-from rich.segment import ControlType
 
 from ..sentinel.keeper import Told
 from ..sentinel.lock import HeldError
 from ..sentinel.service import Sentinel, distinct
 from ..telemetry.contract import DoneMarker
 from ..telemetry.marker import as_document
-from .output import DONE, FAILED, INTERRUPTED, err, fail, out
+from .output import DONE, FAILED, INTERRUPTED, fail
 from .sentinel_install import install, status, uninstall
 from .sentinel_live import LiveLine
 from .sentinel_options import (
@@ -37,6 +31,7 @@ from .sentinel_options import (
     checked,
     server,
 )
+from .terminal import clear_line, log_to_terminal, print_document, say, tell
 
 app = typer.Typer(help="Marks what is complete in folders, for graphs without the node.", no_args_is_help=True)
 app.command("install")(install)
@@ -62,7 +57,7 @@ def watch(
     options = checked(folders, stable_seconds, scan_interval, min_frames, polling=polling, recursive=recursive)
     if once:
         _check_there(folders)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=FileProxy(err, sys.stderr))
+    log_to_terminal()
     report = Report(as_json=as_json)
     told, stop_metrics = report.told(), None
     metrics = _metrics(metrics_port)
@@ -106,10 +101,6 @@ def _serve(metrics: Any, host: str, port: int) -> Callable[[], None]:
     return stop
 
 
-_CLEAR_LINE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
-"""Takes the live line away before something else is printed where it stood."""
-
-
 class Report:
     """Prints what is marked, and counts what fails."""
 
@@ -125,17 +116,15 @@ class Report:
     def _marked(self, path: Path, marker: DoneMarker, _delay: float) -> None:
         with self._lock:
             self.marked += 1
-            if out.is_terminal and err.is_terminal:
-                out.control(_CLEAR_LINE)
+            clear_line()
             if self._as_json:
-                sys.stdout.write(json.dumps({"Path": str(path), **as_document(marker)}) + "\n")
-                sys.stdout.flush()
+                print_document({"Path": str(path), **as_document(marker)}, in_one_line=True)
             else:
-                out.print(f"{path}: {marker.FrameCount} files, {marker.Status}", markup=False)
+                say(f"{path}: {marker.FrameCount} files, {marker.Status}")
 
     def _withdrawn(self, path: Path) -> None:
         if not self._as_json:
-            err.print(f"{path}: withdrawn, its group has changed", markup=False)
+            tell(f"{path}: withdrawn, its group has changed")
 
     def _failed(self, _key: object, _why: str) -> None:
         with self._lock:
@@ -148,7 +137,7 @@ def _once(sentinel: Sentinel, report: Report) -> int:
     except OSError as error:
         fail("not_found", f"a folder can't be listed: {error}")
     still_open = len(sentinel.open_groups())
-    err.print(f"{report.marked} marked, {still_open - report.failed} not complete, {report.failed} failed")
+    tell(f"{report.marked} marked, {still_open - report.failed} not complete, {report.failed} failed")
     return FAILED if report.failed else DONE
 
 

@@ -20,7 +20,7 @@ from ..sentinel.install.methods import (
     make_method,
 )
 from ..sentinel.install.plan import InstallError, Plan, StepError, ask, document_of, line_of, lines_of, perform
-from .output import DONE, FAILED, err, facts, fail, out, print_json
+from .output import DONE, FAILED, facts, fail, print_json
 from .prompts import AsJson
 from .sentinel_options import (
     Comfyui,
@@ -35,6 +35,7 @@ from .sentinel_options import (
     checked,
     server,
 )
+from .terminal import say, tell
 
 PROGRAMS = {"systemd": "systemctl", "launchd": "launchctl", "scheduled-task": "schtasks", "nssm": "nssm"}
 """By method the program that does it."""
@@ -150,16 +151,16 @@ def _check_rights(plan: Plan) -> None:
 def _carry_out(plan: Plan, *, dry_run: bool, as_json: bool, undo: Method | None = None) -> int:
     if not dry_run:
         if plan.administrator is not None:
-            err.print(f"as an administrator: {plan.administrator}", markup=False)
+            tell(f"as an administrator: {plan.administrator}")
         _perform(plan, undo)
     if as_json:
         print_json(document_of(plan))
     else:
         lines = lines_of(plan) if dry_run else [*map(line_of, plan.steps), *(f"note: {note}" for note in plan.notes)]
         for line in lines:
-            out.print(line, markup=False)
+            say(line)
         if not plan.steps:
-            out.print("nothing to do", markup=False)
+            say("nothing to do")
     return DONE
 
 
@@ -174,6 +175,6 @@ def _perform(plan: Plan, undo: Method | None) -> None:
                 try:
                     perform(Plan((step,)))
                 except StepError as left_behind:
-                    err.print(f"undoing: {left_behind}", markup=False)
+                    tell(f"undoing: {left_behind}")
         hint = f"; {NO_SESSION}" if "connect to bus" in str(error) else ""
         fail("unavailable", f"{error}{hint}", FAILED)

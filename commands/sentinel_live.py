@@ -6,11 +6,8 @@ import sys
 import time
 from types import TracebackType
 
-from rich.live import Live
-from rich.text import Text
-
 from ..sentinel.service import Sentinel
-from .output import err
+from .terminal import LiveText
 
 SHOWN = 3
 EVERY_SECONDS = 0.5
@@ -22,31 +19,27 @@ class LiveLine:
 
     def __init__(self, sentinel: Sentinel) -> None:
         self._sentinel = sentinel
-        self._live = (
-            Live(console=err, auto_refresh=False, transient=True, redirect_stdout=False) if err.is_terminal else None
-        )
+        self._live = LiveText()
 
     def __enter__(self) -> LiveLine:
-        if self._live is not None:
-            self._live.start()
+        self._live.start()
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._live.stop()
 
     def for_ever(self) -> None:
         """Show it until an exception comes. Where it isn't shown nothing wakes up."""
         is_deaf = sys.platform == "win32"  # there a sleeping main thread hears of Ctrl-C, but not of Ctrl-Break
-        every = EVERY_SECONDS if self._live is not None or is_deaf else IDLE_SECONDS
+        every = EVERY_SECONDS if self._live.is_shown or is_deaf else IDLE_SECONDS
         shown = None
         while True:
             time.sleep(every)
-            if self._live is not None and (text := self.text()) != shown:
+            if self._live.is_shown and (text := self.text()) != shown:
                 shown = text
-                self._live.update(Text(text, overflow="ellipsis", no_wrap=True), refresh=True)
+                self._live.update(text)
 
     def text(self) -> str:
         """What it says now."""

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ..runner.validate import UncheckableError, validate_run
-from .output import DONE, FAILED, fail, out, print_json
+from .output import DONE, FAILED, fail, print_json
+from .terminal import say
 
 
 def validate(
@@ -23,8 +24,8 @@ def validate(
     if as_json:
         print_json({"Passed": found.passed, "Errors": found.errors, "Warnings": found.warnings})
     else:
-        out.print(f"run-summary validation: {'PASS' if found.passed else 'FAIL'}", markup=False)
+        say(f"run-summary validation: {'PASS' if found.passed else 'FAIL'}")
         for word, lines in (("ERROR", found.errors), ("WARNING", found.warnings)):
             for line in lines:
-                out.print(f"{word}: {line}", markup=False)
+                say(f"{word}: {line}")
     return DONE if found.passed else FAILED

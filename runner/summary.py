@@ -7,6 +7,7 @@ import string
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from ..telemetry.printable import spaced
 from ..telemetry.run_contract import SceneTelemetry
 
 STAMP = re.compile(r"^\[\d{2}:\d{2}:\d{2}\] ")
@@ -40,12 +41,12 @@ class Line:
 
 
 def one_line(value: object) -> str:
-    """A value as it stands in a line: numbers without trailing zeros, text without line breaks."""
+    """A value as it stands in a line: numbers without trailing zeros, text without line breaks and controls."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".")
-    return re.sub(r"[\x00-\x1f\x85\u2028\u2029]+", " ", str(value))
+    return spaced(value)
 
 
 TITLE = Line("title", "E2E Story-to-Video Run: {run}")

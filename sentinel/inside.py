@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 from collections import OrderedDict
@@ -11,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..telemetry.printable import logger
 from .evidence import FINAL, Answer, Ended, Named, Running, SilentError, literals_of, marked_by, running_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from .keeper import Told
     from .service import Sentinel
 
-logger = logging.getLogger("run_recorder")
 
 SETTING = "RUN_RECORDER_SENTINEL"
 ON, OFF = ("on", "1", "true", "yes"), ("", "off", "0", "false", "no")
@@ -70,7 +69,7 @@ class Recorded:
                 of_id = self._writer.recorder.runs.of(record.prompt_id)
                 graph = next((run.graph for run in of_id if run.record.run_number == record.run_number), {})
             ended = _ended_of(record, graph)
-        except Exception:  # the recorder's thread goes on, whatever a record holds
+        except Exception:  # noqa: BLE001  the recorder's thread goes on, whatever a record holds
             logger.exception("Run Recorder: the sentinel can't be told of a prompt's end")
             return
         if ended is not None:

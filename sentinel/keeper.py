@@ -5,7 +5,6 @@ Has neither a thread nor a clock of its own: the watch around it says when it is
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +22,12 @@ from ..telemetry.marker import (
     write_temporary,
 )
 from ..telemetry.prefix import PrefixError, PrefixPath, group_of
+from ..telemetry.printable import logger
 from ..telemetry.times import iso
 from .evidence import Asked, Ended, Key, Running
 from .groups import Complete, Group, Groups, groups_of
 from .standing import PRODUCER, Standing, is_ours, read, standing
 from .tree import counts, list_groups, path_of, walk
-
-logger = logging.getLogger("run_recorder")
 
 LOOK_SHARE = 4.0
 """A folder that takes long to list is listed at most a fifth of the time."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from ..telemetry.printable import logger
 from .evidence import Answer, Asked, Ended, Running, SilentError
 from .feed import News, now
-
-logger = logging.getLogger("run_recorder")
 
 ASK_SECONDS = 0.25
 """How often it is asked while a group is open that no prompt explains."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ..telemetry.folder import folder_clock
+from ..telemetry.printable import logger
 from .feed import Feed, FileNews, News, now
 from .filesystems import tells_of_changes, time_step
 from .groups import Groups
@@ -22,7 +22,6 @@ from .tree import count_folders
 if TYPE_CHECKING:
     from .native import Native
 
-logger = logging.getLogger("run_recorder")
 
 CHECK_SECONDS = 2.0
 """How often it is looked whether the folder is there, is the same, and its observer lives: one stat."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from ..telemetry.printable import logger
 from . import documents, environments, events, gpu, health, metrics, panel, prompts, waiting
 from .answering import Answering
 from .route import AnyParameters, Route
@@ -29,8 +29,6 @@ ROUTES: tuple[Route, ...] = (
 """Every route, in the order in which the documentation lists them."""
 
 NOWHERE = Route("*", "/{tail}", "Any other path", documents.nowhere, AnyParameters)
-
-logger = logging.getLogger("run_recorder")
 
 
 def add_routes(table: web.RouteTableDef, host: Host) -> None:

@@ -118,7 +118,7 @@ class HandingIn:
             left = self.inherited[0]
             instance = instance_of(left.file)
             if instance is not None:
-                self._store.enter_instance(instance)
+                self._store.add_instance(instance)
             if not self._take_all(left.entries, save, adopt):
                 return
             with contextlib.suppress(OSError):

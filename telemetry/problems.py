@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 
 from .contract import Problem
+from .printable import logger
 from .redact import redact
 from .times import iso, milliseconds
 
 PASSING_SECONDS = 60.0
 """How long a stumble over one prompt is shown at least: somebody may look."""
-
-logger = logging.getLogger("run_recorder")
 
 
 class Problems:

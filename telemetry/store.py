@@ -22,11 +22,14 @@ from sqlalchemy import (
     table,
     update,
 )
+from sqlalchemy.exc import DBAPIError
 
+from . import kept_events
 from .bulk import insert_many
 from .class_names import ClassNames
 from .contract import OPEN_STATUSES, Environment, Instance
 from .database import Database, StoreClosedError
+from .doubt import Doubts
 from .folder import FileStamp
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
@@ -42,15 +45,14 @@ from .rows import (
     prompt_row,
 )
 from .search import SEARCH_TABLE, Filter, conditions
-from .stream import DURABLE, KEPT_IN_STORE, StreamEvent
-from .tables import classes, counters, environments, events, instances, nodes, outputs, prompts, samples
+from .stream import StreamEvent
+from .tables import classes, environments, instances, nodes, outputs, prompts, samples
 from .text import clean, clean_or_none, kept_id, storable
 from .times import milliseconds
 
 NAMES_A_QUERY = 500
 LEAST_MERGED = 2
 """A merge that changes fewer rows has found nothing to do."""
-EVENT_COUNTER = "events"
 MAX_HOSTNAME = 255
 _PAGES = ("page_count", "freelist_count", "page_size")
 
@@ -64,6 +66,21 @@ class Change:
     changed_nodes: list[NodeRecord] = field(default_factory=list)
     outputs: bool = False
     """True where the outputs are final and are to be saved, too."""
+
+    @property
+    def was_new(self) -> bool:
+        """Whether the store does not have its prompt yet."""
+        return self.record.pk is None
+
+    @property
+    def new_seqs(self) -> list[int]:
+        """The places of its new nodes."""
+        return [node.seq for node in self.new_nodes]
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether a curve is to be saved."""
+        return self.record.samples is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +105,7 @@ class Store:
         self._indexed = False
         self._turn = threading.Lock()
         """Held while a transaction writes: SQLite's own way to wait for one is to look again at growing intervals."""
+        self._doubts = Doubts()
         self.unkept = 0
         """Rows changed since the last upkeep."""
 
@@ -105,9 +123,7 @@ class Store:
         self._require_open()
         engine = self.database.engine.execution_options(run_recorder_reads=True)
         if self.database.backend == "postgresql":
-            engine = engine.execution_options(
-                isolation_level="REPEATABLE READ"
-            )  # a prompt and its files, of one moment
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")  # prompts and files of one moment
         with engine.connect() as connection:
             yield connection
 
@@ -138,50 +154,40 @@ class Store:
         keys: list[int] = []
         new = {node.class_type for change in changes for node in change.new_nodes if node.class_type is not None}
         numbers = self._names.numbers_of(map(clean, new))
-        with self._writing(durable) as connection:
-            for change in changes:
-                keys.append(_save(connection, change, numbers))
-            _save_news(connection, news)
+        try:
+            with self._writing(durable) as connection:
+                if self._doubts:
+                    self._doubts.undo(connection)
+                for change in changes:
+                    keys.append(_save(connection, change, numbers))
+                kept_events.keep(connection, news)
+        except DBAPIError as error:
+            if error.connection_invalidated and len(keys) == len(changes):
+                self._doubts.add(zip(changes, keys, strict=True), [event.number for event in news])
+            raise
+        self._doubts.forget()
         for change, key in zip(changes, keys, strict=True):  # a key says that a record is committed, so not before
             change.record.pk, change.record.samples = key, None
 
     def events(self) -> list[StreamEvent]:
         """The newest events that were kept, oldest first."""
-        query = select(events).order_by(events.c.number.desc()).limit(KEPT_IN_STORE)
         with self._reading() as connection:
-            rows = connection.execute(query).all()
-        return [StreamEvent(row.kind, row.prompt_id, row.at_ms, row.data or {}, row.number) for row in reversed(rows)]
+            return kept_events.newest(connection)
 
     def reserve_numbers(self, count: int, at_least: int = 1) -> int:
         """Reserve a block of event numbers for this process alone; the first of them. Also lets go of old events."""
         with self._writing() as connection:
-            last = connection.execute(select(func.max(events.c.number))).scalar() or 0
-            counter = select(counters.c.value).where(counters.c.name == EVENT_COUNTER).with_for_update()
-            reserved = connection.execute(counter).scalar()
-            first = max(reserved or 1, last + 1, at_least)
-            value = {"the_name": EVENT_COUNTER, "new_value": first + count}
-            if reserved is None:
-                connection.execute(insert(counters), {"name": EVENT_COUNTER, "value": first + count})
-            else:
-                connection.execute(_UPDATE_COUNTER, value)
-            oldest = select(events.c.number).order_by(events.c.number.desc()).offset(KEPT_IN_STORE).limit(1)
-            old = connection.execute(oldest).scalar()
-            if old is not None:
-                connection.execute(delete(events).where(events.c.number <= old))
-        return first
+            return kept_events.reserve(connection, count, at_least)
 
     def add_instance(self, instance: Instance) -> None:
-        """Enter this process."""
+        """Enter this process, unless it is there: what was not answered may have been done."""
+        if self.instances([instance.id]):
+            return
         now = milliseconds(time.time())
         with self._writing() as connection:
             hostname = clean_or_none(instance.hostname, MAX_HOSTNAME)
             row = {"id": instance.id, "hostname": hostname, "port": instance.port, "started_ms": now}
             connection.execute(insert(instances).values(row))
-
-    def enter_instance(self, instance: Instance) -> None:
-        """Enter a process that died before it could do so itself, unless it is there."""
-        if not self.instances([instance.id]):
-            self.add_instance(instance)
 
     def set_port(self, instance_id: str, port: int) -> None:
         """Say which port a process listens on, which is known only after it has started."""
@@ -210,7 +216,7 @@ class Store:
             which.append(prompts.c.run_number == storable(run_number, 32))
         with self._writing() as connection:
             gone = connection.execute(delete(prompts).where(*which)).rowcount
-            _erase_events(connection, {prompt_id})
+            kept_events.erase(connection, {prompt_id})
         return gone
 
     def has_open(self, prompt_id: str, run_number: int | None = None) -> bool:
@@ -237,7 +243,7 @@ class Store:
             if not found:
                 return 0
             if erasing:
-                _erase_events(connection, {row.prompt_id for row in found}, but_of=[row.pk for row in found])
+                kept_events.erase(connection, {row.prompt_id for row in found}, but_of=[row.pk for row in found])
             return connection.execute(delete(prompts).where(prompts.c.pk.in_([row.pk for row in found]))).rowcount
 
     def known(self, prompt_ids: Iterable[str]) -> set[str]:
@@ -426,29 +432,8 @@ def _save(connection: Connection, change: Change, numbers: Mapping[str, int]) ->
     return key
 
 
-def _erase_events(connection: Connection, prompt_ids: set[str], but_of: Sequence[int] = ()) -> None:
-    """Delete the events of prompts of which no run is left, those with the keys `but_of` not counted."""
-    left = select(prompts.c.prompt_id).where(prompts.c.prompt_id.in_(prompt_ids), prompts.c.pk.not_in(but_of))
-    gone = prompt_ids - set(connection.execute(left).scalars())
-    connection.execute(delete(events).where(events.c.prompt_id.in_(gone)))
-
-
-def _save_news(connection: Connection, news: Sequence[StreamEvent]) -> None:
-    kept = [
-        {
-            **{name: getattr(event, name) for name in ("number", "kind", "at_ms", "data")},
-            "prompt_id": kept_id(event.prompt_id),
-        }
-        for event in news
-        if event.kind in DURABLE
-    ]
-    if kept:
-        connection.execute(insert(events), kept)
-
-
 _MERGE = insert(table(SEARCH_TABLE, column(SEARCH_TABLE), column("rank")))
 """What looks like a row is a command to the index."""
-_UPDATE_COUNTER = update(counters).where(counters.c.name == bindparam("the_name")).values(value=bindparam("new_value"))
 _UPDATE_PROMPT = update(prompts).where(prompts.c.pk == bindparam("the_pk"))
 _UPDATE_NODE = (
     update(nodes)

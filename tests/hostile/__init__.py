@@ -1,0 +1,1 @@
+"""What a stranger may put in our way: servers, folders, files, records."""

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from run_recorder.telemetry.postgresql import CONNECT, UnfitDatabaseError
 from run_recorder.telemetry.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.search import Filter
 from run_recorder.telemetry.store import Change, Store
+from run_recorder.telemetry.stream import StreamEvent
 from sqlalchemy import create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
@@ -199,6 +200,63 @@ def test_a_half_open_connection_is_given_up_and_a_new_one_serves(silent: tuple[S
     proxy.flow()
     store.save([Change(PromptRecord("after", 1, "me"))])
     assert {record.prompt_id for record in store.page(Filter(), 9)} >= {"before", "after"}
+
+
+Saves = Callable[..., None]
+
+
+@pytest.fixture
+def unanswered(silent: tuple[Store, StallingProxy], monkeypatch: pytest.MonkeyPatch) -> Saves:
+    """Saves so that the server commits, and its answer to that never comes; after that it answers again."""
+    store, proxy = silent
+    dialect = store.database.engine.dialect
+
+    def save(*changes: Change, news: Sequence[StreamEvent] = ()) -> None:
+        real = dialect.do_commit
+
+        def commit(connection: Any) -> None:
+            real(connection)
+            proxy.stall()
+            connection.execute("SELECT 1")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(dialect, "do_commit", commit)
+            with pytest.raises(OperationalError, match="not answered"):
+                store.save(list(changes), news=news)
+        proxy.flow()
+
+    return save
+
+
+def test_a_commit_that_was_done_and_not_answered_is_done_once(
+    silent: tuple[Store, StallingProxy], unanswered: Saves
+) -> None:
+    store, _ = silent
+    record = PromptRecord("p", 1, "me", queued_ms=1000)
+    event = StreamEvent("prompt.queued", "p", 1000, {}, 1)
+    unanswered(Change(record, [NodeRecord(0, "1")]), news=[event])
+    assert record.pk is None, "it is not known to be there"
+    assert store.count() == 1, "and yet it is"
+    record.run_number = store.last_run_number("p") + 1
+    store.save([Change(record, [NodeRecord(0, "1")])], news=[StreamEvent("prompt.queued", "p", 1000, {}, 2)])
+    assert store.count() == 1
+    assert [event.number for event in store.events()] == [2]
+    record.status, record.samples = "success", b"curve"
+    record.outputs = [ReportedFile("1", "a.png", "", "output")]
+    end = [NodeRecord(1, "2")]
+    unanswered(Change(record, end, outputs=True), news=[StreamEvent("prompt.finished", "p", 2000, {}, 3)])
+    unanswered(Change(record, end, outputs=True), news=[StreamEvent("prompt.finished", "p", 2000, {}, 3)])
+    store.save([Change(record, end, outputs=True)], news=[StreamEvent("prompt.finished", "p", 2000, {}, 3)])
+    assert record.pk is not None
+    assert ([node.node_id for node in store.nodes(record.pk)], store.samples(record.pk)) == (["1", "2"], b"curve")
+    found = store.record("p")
+    assert found is not None and [file.filename for file in found.outputs] == ["a.png"]
+    assert [event.number for event in store.events()] == [2, 3]
+
+
+def test_a_process_that_was_entered_and_not_told_so_is_entered_once(store: Store) -> None:
+    store.add_instance(Instance(id="me", hostname="elsewhere"))
+    assert store.instances(["me"])["me"].hostname == "here"
 
 
 def test_one_who_has_little_patience_waits_less(silent: tuple[Store, StallingProxy]) -> None:

@@ -5,12 +5,13 @@ import io
 import pytest
 from rich.console import Console
 from run_recorder.commands import progress
+from run_recorder.commands import terminal as terminal_module
 from run_recorder.runner.step import Step
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
     stream = io.StringIO()
-    monkeypatch.setattr(progress, "err", Console(file=stream, force_terminal=terminal, width=120))
+    monkeypatch.setattr(terminal_module, "_err", Console(file=stream, force_terminal=terminal, width=120))
     with progress.showing() as say:
         say("queued, place 2")
         say(Step("running: node [bold]3[/]", "3", 5, 20))

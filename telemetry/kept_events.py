@@ -1,0 +1,58 @@
+"""Events that outlive the process, and the counter that their numbers come from; each function in a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+
+from .stream import DURABLE, KEPT_IN_STORE, StreamEvent
+from .tables import counters, events, prompts
+from .text import kept_id
+
+EVENT_COUNTER = "events"
+_UPDATE_COUNTER = update(counters).where(counters.c.name == bindparam("the_name")).values(value=bindparam("new_value"))
+
+
+def newest(connection: Connection) -> list[StreamEvent]:
+    """The newest that were kept, oldest first."""
+    rows = connection.execute(select(events).order_by(events.c.number.desc()).limit(KEPT_IN_STORE)).all()
+    return [StreamEvent(row.kind, row.prompt_id, row.at_ms, row.data or {}, row.number) for row in reversed(rows)]
+
+
+def keep(connection: Connection, news: Sequence[StreamEvent]) -> None:
+    """Keep those that outlive the process."""
+    kept = [
+        {
+            **{name: getattr(event, name) for name in ("number", "kind", "at_ms", "data")},
+            "prompt_id": kept_id(event.prompt_id),
+        }
+        for event in news
+        if event.kind in DURABLE
+    ]
+    if kept:
+        connection.execute(insert(events), kept)
+
+
+def erase(connection: Connection, prompt_ids: set[str], but_of: Sequence[int] = ()) -> None:
+    """Delete the events of prompts of which no run is left, those with the keys `but_of` not counted."""
+    left = select(prompts.c.prompt_id).where(prompts.c.prompt_id.in_(prompt_ids), prompts.c.pk.not_in(but_of))
+    gone = prompt_ids - set(connection.execute(left).scalars())
+    connection.execute(delete(events).where(events.c.prompt_id.in_(gone)))
+
+
+def reserve(connection: Connection, count: int, at_least: int) -> int:
+    """Reserve a block of numbers for this process alone; the first of them. Also lets go of old events."""
+    last = connection.execute(select(func.max(events.c.number))).scalar() or 0
+    counter = select(counters.c.value).where(counters.c.name == EVENT_COUNTER).with_for_update()
+    reserved = connection.execute(counter).scalar()
+    first = max(reserved or 1, last + 1, at_least)
+    if reserved is None:
+        connection.execute(insert(counters), {"name": EVENT_COUNTER, "value": first + count})
+    else:
+        connection.execute(_UPDATE_COUNTER, {"the_name": EVENT_COUNTER, "new_value": first + count})
+    oldest = select(events.c.number).order_by(events.c.number.desc()).offset(KEPT_IN_STORE).limit(1)
+    old = connection.execute(oldest).scalar()
+    if old is not None:
+        connection.execute(delete(events).where(events.c.number <= old))
+    return first
