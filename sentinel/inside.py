@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SETTING = "RUN_RECORDER_SENTINEL"
 ON, OFF = ("on", "1", "true", "yes"), ("", "off", "0", "false", "no")
+ODD = "sentinel entry"
+"""The problem that health shows while an entry of the folder is odd."""
 REMEMBERED = 64
 """How many ended prompts are kept for the question that comes once their files are seen."""
 STOP_SECONDS = 2.0
@@ -132,9 +134,22 @@ def _sentinel(recording: Recording) -> Sentinel:
 
 
 def _told(recording: Recording) -> Told:
+    from ..telemetry.printable import printable
     from .keeper import Told
 
     def failed(_key: object, why: str) -> None:
         recording.problems.report("sentinel", f"a marker can't be written, and is tried again: {why}")
 
-    return Told(failed=failed)
+    standing: set[Path] = set()
+
+    def odd(path: Path, why: str | None) -> None:
+        if why is not None:
+            standing.add(path)
+            hint = "something in the output folder is not what its name says, and its group has no marker"
+            recording.problems.report(ODD, f"{hint}: {printable(path.name)} {printable(why)}")
+            return
+        standing.discard(path)
+        if not standing:
+            recording.problems.solved(ODD)
+
+    return Told(failed=failed, odd=odd)

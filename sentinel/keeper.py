@@ -5,7 +5,7 @@ Has neither a thread nor a clock of its own: the watch around it says when it is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,13 +21,14 @@ from ..telemetry.marker import (
     take_away,
     write_temporary,
 )
-from ..telemetry.prefix import PrefixError, PrefixPath, group_of
+from ..telemetry.prefix import MARKER_SUFFIXES, PrefixError, PrefixPath, confine, group_of
 from ..telemetry.printable import logger
 from ..telemetry.times import iso
 from .evidence import Asked, Ended, Key, Running
 from .groups import Complete, Group, Groups, groups_of
+from .oddities import Oddities
 from .standing import PRODUCER, Standing, is_ours, read, standing
-from .tree import counts, list_groups, path_of, walk
+from .tree import Folder, counts, list_groups, path_of, walk
 
 LOOK_SHARE = 4.0
 """A folder that takes long to list is listed at most a fifth of the time."""
@@ -44,6 +45,8 @@ class Told:
     withdrawn: Callable[[Path], None] = lambda _path: None
     failed: Callable[[Key, str], None] = lambda _key, _why: None
     scanned: Callable[[str], None] = lambda _why: None
+    odd: Callable[[Path, str | None], None] = lambda _path, _why: None
+    """What lies there can't be what it is named for, and costs its group its marker; null once that is over."""
 
 
 @dataclass(slots=True)
@@ -59,7 +62,10 @@ class Keeper:
     """By folder when it may be listed again, for those that took long."""
     _prints: dict[Key, int] = field(default_factory=dict)
     """While polling: a digest of each group as the last scan met it."""
-    _refused: set[Key] = field(default_factory=set)
+    _odd: Oddities = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._odd = Oddities(lambda path, why: self.told.odd(path, why))
 
     def move_to(self, root: Path) -> None:
         """The folder is, or is again, at this path: nothing of before counts."""
@@ -72,24 +78,35 @@ class Keeper:
         self.groups.clear()
         self._prints.clear()
         self._looks.clear()
-        self._refused.clear()
+        self._odd.forget()
 
     # ------------------------------------------------------------ news of files
 
     def appeared(self, folder: str, name: str, at: float) -> None:
         """A file is new or has changed."""
         if counts(name):
-            self._news(Key(folder, group_of(name)), name, at, closed=False)
+            key = Key(folder, group_of(name))
+            self._surely(key, self._news, key, name, at, False)
+        elif name.endswith(MARKER_SUFFIXES):
+            self._marker_changed(folder, name, at)
 
     def closed(self, folder: str, name: str, at: float) -> None:
         """A file that was open for writing was closed."""
         if counts(name):
-            self._news(Key(folder, group_of(name)), name, at, closed=True)
+            key = Key(folder, group_of(name))
+            self._surely(key, self._news, key, name, at, True)
 
     def gone(self, folder: str, name: str, at: float) -> None:
         """A file was removed, or has another name now."""
-        key = Key(folder, group_of(name))
-        if not counts(name):
+        if counts(name):
+            key = Key(folder, group_of(name))
+            self._surely(key, self._gone, key, name, at)
+        elif name.endswith(MARKER_SUFFIXES):
+            self._marker_changed(folder, name, at)
+
+    def _gone(self, key: Key, name: str, at: float) -> None:
+        if self._at(key) in self._odd and not list_groups(path_of(self.root, key), {key.name})[key.name]:
+            self._odd.over([self._at(key)])
             return
         if key not in self.groups.open:
             stands = self._standing(key)
@@ -98,7 +115,33 @@ class Keeper:
             self._reopen(key, stands, at, "lost")
         self.groups.gone(key, name, at)
 
-    def _news(self, key: Key, name: str, at: float, *, closed: bool) -> None:
+    def _marker_changed(self, folder: str, name: str, at: float) -> None:
+        """Something happened at a marker's name: what stood in its way there may be gone."""
+        key = Key(folder, name.rpartition(".")[0])
+        path = path_of(self.root, key) / name
+        if path in self._odd and self._is_over(path):
+            self.groups.found(key, {}, (), at)
+
+    def _is_over(self, path: Path) -> bool:
+        stands = read(path)
+        if stands is None or stands.odd is None:
+            self._odd.over([path])
+            return True
+        self._odd.met(path, stands.odd)
+        return False
+
+    def _surely(self, key: Key, do: Callable[..., None], *given: object) -> None:
+        """Do something for one group; whatever lies there costs no other group anything."""
+        try:
+            do(*given)
+        except Exception as error:  # noqa: BLE001  names and contents are anybody's
+            self._odd.met(self._at(key), f"can't be looked at ({type(error).__name__}: {error})")
+
+    def _at(self, key: Key) -> Path:
+        """Where a group is, for those who are told of it: no file has this name."""
+        return path_of(self.root, key) / key.name
+
+    def _news(self, key: Key, name: str, at: float, closed: bool) -> None:
         stamp = None
         if key not in self.groups.open:
             stands = self._standing(key)
@@ -121,15 +164,20 @@ class Keeper:
 
     def _standing(self, key: Key) -> Standing | None:
         place = self._place(key)
-        return standing(place) if place is not None else None
+        if place is None:
+            return None
+        stands = standing(place)
+        if stands is not None and stands.odd is not None:
+            self._odd.met(stands.path, stands.odd)
+        elif self._odd:
+            self._odd.over([self._at(key), place.path("success"), place.path("error")])
+        return stands
 
     def _place(self, key: Key) -> MarkerPlace | None:
         try:
             return MarkerPlace.of(self.root, PrefixPath(key.folder, key.name))
         except PrefixError as error:
-            if key not in self._refused:
-                self._refused.add(key)
-                logger.warning("Run Recorder: no marker: %s", error)
+            self._odd.met(self._at(key), f"can't be marked: {error}")
             return None
 
     # ------------------------------------------------------------ scans
@@ -140,12 +188,26 @@ class Keeper:
         With `clock`, the time that the folder would give to a file now (seconds since 1970), files older than the
         window have settled; else every file is waited for. Raises OSError where the folder can't be listed.
         """
+        seen: set[Key] = set()
         for folder in walk(self.root, recursive=self.recursive, below=below):
             for name, files in folder.groups.items():
-                self._met(Key(folder.path, name), files, at, clock)
-            for marker in folder.markers:
-                self._check_orphan(folder.path, marker, folder.groups)
+                key = Key(folder.path, name)
+                seen.add(key)
+                self._surely(key, self._met, key, files, at, clock)
+            self._check_orphans(folder)
+        if not below:
+            self._take_back(seen, at)
         self.told.scanned(why)
+
+    def _take_back(self, seen: Container[Key], at: float) -> None:
+        """After a scan of everything: what it did not meet is odd no more."""
+        for path in self._odd.all():
+            folder = path.parent.relative_to(self.root).as_posix()
+            folder = "" if folder == "." else folder
+            if path.name.endswith(MARKER_SUFFIXES):
+                self._marker_changed(folder, path.name, at)
+            elif Key(folder, path.name) not in seen:
+                self._odd.over([path])
 
     def poll(self, at: float, clock: float | None = None) -> None:
         """As a scan, but what the last one has met just so is passed over. Raises OSError as `scan` does."""
@@ -155,9 +217,9 @@ class Keeper:
                 key = Key(folder.path, name)
                 seen[key] = _digest(files)
                 if seen[key] != self._prints.get(key):
-                    self._met(key, files, at, clock)
-            for marker in folder.markers:
-                self._check_orphan(folder.path, marker, folder.groups)
+                    self._surely(key, self._met, key, files, at, clock)
+            self._check_orphans(folder)
+        self._take_back(seen, at)
         for key in [key for key in self._prints if key not in seen and key in self.groups.open]:
             self.groups.found(key, {}, (), at)
         self._prints = seen
@@ -185,13 +247,18 @@ class Keeper:
     def _is_old(self, stamp: FileStamp, clock: float | None) -> bool:
         return clock is not None and stamp.modified_ns / 1e9 <= clock - self.groups.window
 
-    def _check_orphan(self, folder: str, marker: str, groups: Mapping[str, object]) -> None:
+    def _check_orphans(self, folder: Folder) -> None:
+        for marker in folder.markers:
+            prefix = marker.rpartition(".")[0]
+            if prefix not in folder.groups:
+                self._surely(Key(folder.path, prefix), self._check_orphan, self.root / folder.path / marker)
+
+    def _check_orphan(self, path: Path) -> None:
         """Withdraw a marker of ours whose files are all gone."""
-        prefix = marker.rpartition(".")[0]
-        if prefix in groups:
-            return
-        stands = read(self.root / folder / marker)
-        if stands is None or not stands.is_ours or any((self.root / folder / name).exists() for name in stands.files):
+        stands = read(path)
+        if stands is not None and stands.odd is not None:
+            self._odd.met(path, stands.odd)
+        if stands is None or not stands.is_ours or any(_is_file(path.parent, name) for name in stands.files):
             return
         if take_away(stands.path, is_ours) is not None:
             self.told.withdrawn(stands.path)
@@ -205,10 +272,22 @@ class Keeper:
         elif isinstance(news, Asked):
             self.groups.asked(news, at)
         else:
-            root = self.root.parts
-            self.groups.ended(
-                news, groups_of(news, root, lambda folder, name: (self.root / folder / name).is_file()), at
-            )
+            self._surely(Key("", news.prompt_id), self._hear_end, news, at)
+
+    def _hear_end(self, ended: Ended, at: float) -> None:
+        self.groups.ended(ended, groups_of(ended, self.root.parts, self._finder()), at)
+
+    def _finder(self) -> Callable[[str, str], bool]:
+        """Tells whether a reported name is a file in a folder below this one; none that a link leads to is."""
+        folders: dict[str, Path | None] = {}
+
+        def is_there(folder: str, name: str) -> bool:
+            if folder not in folders:
+                folders[folder] = _below(self.root, folder)
+            place = folders[folder]
+            return place is not None and _is_file(place, name)
+
+        return is_there
 
     # ------------------------------------------------------------ decisions
 
@@ -258,6 +337,9 @@ class Keeper:
         except (MarkerError, OSError, PrefixError) as error:
             self._failed(key, str(error), at)
             return
+        except Exception as error:  # noqa: BLE001  one group's names must not cost the others their markers
+            self._failed(key, f"{key.name!r} can't be marked: {type(error).__name__}: {error}", at)
+            return
         self.groups.done(key)
         if marker is not None:
             self.told.marked(*marker, max(0.0, self.clock() - active))
@@ -273,7 +355,7 @@ class Keeper:
         place = self._place(key)
         if place is None:
             return None
-        stands = standing(place)
+        stands = self._standing(key)
         notes = list(complete.notes)
         if stands is not None:
             if not _is_better(stands, complete):
@@ -298,6 +380,21 @@ class Keeper:
         else:
             take_away(place.path(_other(complete.status)), is_ours)
         return place.path(complete.status), marker
+
+
+def _below(root: Path, folder: str) -> Path | None:
+    """A folder that was reported; null where its name or a link leads out of the watched one."""
+    if ".." in folder.split("/") or Path(folder).is_absolute():
+        return None
+    try:
+        return confine(root, PrefixPath(folder, ""))
+    except PrefixError:
+        return None
+
+
+def _is_file(folder: Path, name: str) -> bool:
+    """Whether a name, which may be any text, is that of a regular file in a folder."""
+    return Path(name).name == name and stamp_of(folder / name) is not None
 
 
 def _other(status: MarkerStatus) -> MarkerStatus:

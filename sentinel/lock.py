@@ -13,8 +13,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ..telemetry.guarded_files import read_regular, regular_status, write_whole
+from ..telemetry.printable import printable
+
 LOCK_NAME = ".run-recorder-sentinel.lock"
 HOLDER_NAME = ".run-recorder-sentinel.json"
+MAX_HOLDER_BYTES = 4096
+MAX_HOST = 255
 
 
 class HeldError(RuntimeError):
@@ -34,20 +39,23 @@ class FolderLock:
         return bool(self._lock.is_locked)
 
     def acquire(self) -> None:
-        """Take it. Raises HeldError, and OSError where no lock can be made in the folder."""
+        """Take it. Raises HeldError, and OSError where no lock can be made, or what lies at its name is no file."""
+        with contextlib.suppress(FileNotFoundError):
+            regular_status(self._folder / LOCK_NAME)  # the lock's library would follow a link, and empty its target
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise HeldError(f"{self._folder} is already watched by {self._holder()}") from None
+        told = {"pid": os.getpid(), "host": socket.gethostname()}
         with contextlib.suppress(OSError):
-            told = {"pid": os.getpid(), "host": socket.gethostname()}
-            (self._folder / HOLDER_NAME).write_text(json.dumps(told), "utf-8")
+            write_whole(self._folder / HOLDER_NAME, json.dumps(told).encode())
 
     def _holder(self) -> str:
         try:
-            told = json.loads((self._folder / HOLDER_NAME).read_text("utf-8"))
-            return f"the sentinel with process number {int(told['pid'])} on {told['host']}"
-        except (OSError, ValueError, TypeError, KeyError):
+            told = json.loads(read_regular(self._folder / HOLDER_NAME, MAX_HOLDER_BYTES))
+            host = printable(str(told["host"])[:MAX_HOST])
+            return f"the sentinel with process number {int(told['pid'])} on {host}"
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return "another sentinel"
 
     def release(self) -> None:

@@ -38,6 +38,11 @@ class SentinelMetrics:
         self._failures = Counter(
             "run_recorder_sentinel_failures", "Times that a marker could not be written.", registry=self.registry
         )
+        self._odd = Counter(
+            "run_recorder_sentinel_odd_entries",
+            "Entries met that cost their group its marker: links, pipes, folders, names.",
+            registry=self.registry,
+        )
         self._scans = Counter(
             "run_recorder_sentinel_scans", "Times that a folder was scanned, by why.", ["why"], registry=self.registry
         )
@@ -72,7 +77,11 @@ class SentinelMetrics:
             self._scans.labels(why).inc()
             told.scanned(why)
 
-        return Told(marked, withdrawn, failed, scanned)
+        def odd(path: Path, why: str | None) -> None:
+            self._odd.inc(why is not None)
+            told.odd(path, why)
+
+        return Told(marked, withdrawn, failed, scanned, odd)
 
     def watch(self, sentinel: Sentinel) -> None:
         """Read a sentinel when it is asked for."""

@@ -10,7 +10,9 @@ from typing import Any
 
 from ..telemetry.contract import DoneMarker, MarkerProducer
 from ..telemetry.folder import FileStamp
-from ..telemetry.marker import MAX_MARKER_BYTES, MarkerPlace
+from ..telemetry.guarded_files import OddEntryError, read_regular
+from ..telemetry.marker import MarkerPlace
+from ..telemetry.marker_size import CUT, MAX_MARKER_BYTES
 from ..telemetry.times import iso
 
 PRODUCER: MarkerProducer = "sentinel"
@@ -28,6 +30,10 @@ class Standing:
     latest: str | None
     files: Mapping[str, File]
     timestamp: str | None
+    is_cut: bool = False
+    """Whether there were more files than a marker lists."""
+    odd: str | None = None
+    """Why it can't be read, in words, where what stands there is not what any writer of markers makes; else null."""
 
     @property
     def is_ours(self) -> bool:
@@ -42,7 +48,8 @@ class Standing:
     def is_right(self, files: Mapping[str, FileStamp]) -> bool:
         """Whether it needs no change for a group of these files.
 
-        A prompt's marker speaks of that prompt's files: others may lie beside them, as long as none is newer.
+        A prompt's marker speaks of that prompt's files: others may lie beside them, as long as none is newer; and so
+        may those that were too many to be listed.
         """
         if not all(name in files and self.files[name] == as_listed(files[name]) for name in self.files):
             return False
@@ -50,7 +57,7 @@ class Standing:
         if not others:
             return True
         latest = self.latest or ""
-        return self.prompt_id is not None and all(as_listed(stamp)[1] <= latest for stamp in others)
+        return (self.prompt_id is not None or self.is_cut) and all(as_listed(stamp)[1] <= latest for stamp in others)
 
 
 def as_listed(stamp: FileStamp) -> File:
@@ -71,21 +78,28 @@ def standing(place: MarkerPlace) -> Standing | None:
 def read(path: Path) -> Standing | None:
     """Read a marker, for comparing only: quicker than `read_marker`, which checks it. Null where there is none."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_MARKER_BYTES)
+        data = read_regular(path, MAX_MARKER_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError):
-        return Standing(path, None, None, None, {}, None)
+    except OddEntryError as error:
+        return _unread(path, error.what)
+    except (OSError, ValueError) as error:
+        return _unread(path, f"can't be read: {getattr(error, 'strerror', None) or type(error).__name__}")
     try:
-        found = json.loads(data)
-        return _of(path, found)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return Standing(path, None, None, None, {}, None)
+        return _of(path, json.loads(data))
+    except RecursionError:
+        return _unread(path, "is nested too deep")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return _unread(path, None)
+
+
+def _unread(path: Path, odd: str | None) -> Standing:
+    return Standing(path, None, None, None, {}, None, odd=odd)
 
 
 def _of(path: Path, found: dict[str, Any]) -> Standing:
     files = {file["Name"]: (file["Bytes"], file["Modified"]) for file in found.get("Files") or ()}
-    told = (found.get(name) for name in ("Producer", "PromptId", "Latest"))
-    producer, prompt_id, latest = (value if isinstance(value, str) else None for value in told)
-    return Standing(path, producer, prompt_id, latest, files, found.get("Timestamp"))
+    told = (found.get(name) for name in ("Producer", "PromptId", "Latest", "Timestamp"))
+    producer, prompt_id, latest, timestamp = (value if isinstance(value, str) else None for value in told)
+    is_cut = any(isinstance(note, str) and note.startswith(CUT) for note in found.get("Notes") or ())
+    return Standing(path, producer, prompt_id, latest, files, timestamp, is_cut)

@@ -68,6 +68,8 @@ def _list(root: Path, path: str) -> tuple[Folder, list[str]]:
                     continue
             if name.endswith(MARKER_SUFFIXES):
                 folder.markers.append(name)
+                if _is_folder(entry):
+                    deeper.append(f"{path}/{name}" if path else name)
             elif is_temporary(name):
                 _sweep(Path(entry.path))
             elif _is_folder(entry):
@@ -76,10 +78,10 @@ def _list(root: Path, path: str) -> tuple[Folder, list[str]]:
 
 
 def stamp_of(entry: os.DirEntry[str]) -> FileStamp | None:
-    """Size, time and inode of a regular file; null for anything else, and where it can't be read."""
+    """Size, time and inode of a regular file; null for anything else, links too, and where it can't be read."""
     try:  # not `suppress`, which costs a fifth of this
-        if entry.is_file():
-            status = entry.stat()
+        if entry.is_file(follow_symlinks=False):
+            status = entry.stat(follow_symlinks=False)
             return FileStamp(status.st_size, status.st_mtime_ns, str(status.st_ino or entry.inode()))
     except OSError:
         pass

@@ -34,9 +34,9 @@ class Listing:
 
 
 def stamp_of(path: Path) -> FileStamp | None:
-    """Size, time and inode of a regular file; null where there is none or it can't be read."""
+    """Size, time and inode of a regular file; null where there is none or it can't be read. A link is none."""
     try:
-        status = path.stat()
+        status = path.lstat()
     except (OSError, ValueError):
         return None
     if not stat.S_ISREG(status.st_mode):
@@ -45,7 +45,7 @@ def stamp_of(path: Path) -> FileStamp | None:
 
 
 def list_folder(folder: Path, heads: tuple[str, ...] = ("",)) -> dict[str, FileStamp]:
-    """The regular files in a folder that count as output and begin with one of `heads`, by name.
+    """The regular files in a folder that count as output and begin with one of `heads`, by name. A link is none.
 
     A folder that isn't there is empty.
     """
@@ -56,8 +56,8 @@ def list_folder(folder: Path, heads: tuple[str, ...] = ("",)) -> dict[str, FileS
                 if not entry.name.startswith(heads) or not counts_as_output(entry.name):
                     continue
                 with contextlib.suppress(OSError):
-                    if entry.is_file():
-                        status = entry.stat()
+                    if entry.is_file(follow_symlinks=False):
+                        status = entry.stat(follow_symlinks=False)
                         found[entry.name] = FileStamp(status.st_size, status.st_mtime_ns, _inode(entry, status))
     except OSError:
         return found
@@ -80,9 +80,8 @@ def folder_clock(folder: Path) -> float | None:
     """
     probe = folder / temporary_name()
     try:
-        with probe.open("xb"):
-            pass
-        return probe.stat().st_mtime
+        with probe.open("xb") as file:
+            return os.fstat(file.fileno()).st_mtime
     except OSError:
         return None
     finally:

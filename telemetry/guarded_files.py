@@ -38,6 +38,7 @@ _WRITE_FLAGS = (
 _FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _WALKS = os.open in os.supports_dir_fd and sys.platform != "win32"
 """Whether a folder's descriptor can be held, so that nobody can exchange a folder on the way."""
+_REFUSES_LINKS = hasattr(os, "O_NOFOLLOW")
 _CHUNK = 1024 * 1024
 
 
@@ -98,7 +99,8 @@ def open_regular(path: Path, root: Path | None = None) -> BinaryIO:
         now = os.fstat(descriptor)
         if not stat.S_ISREG(now.st_mode):
             raise OddEntryError(path, kind_of(now.st_mode))
-        if (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):
+        # Where no link is followed another regular file is as good: a writer's rename came in between.
+        if not _REFUSES_LINKS and (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):
             raise OddEntryError(path, "was exchanged while it was opened")
         return io.BufferedReader(io.FileIO(descriptor, "rb"))
     except BaseException:

@@ -22,6 +22,8 @@ import pydantic_core
 
 from .contract import DoneMarker, MarkerFile, MarkerProducer, MarkerStatus
 from .folder import FileStamp
+from .guarded_files import OddEntryError, TooLargeError, copy_regular, kind_of, read_regular
+from .marker_size import MAX_MARKER_BYTES, fitting_files, fitting_notes
 from .prefix import PrefixError, PrefixPath, confine, parse_prefix
 from .temporaries import temporary_name
 from .times import iso, milliseconds
@@ -29,8 +31,8 @@ from .times import iso, milliseconds
 SCHEMA_VERSION = 1
 SHARING_RETRY_SECONDS = 2.0
 """How long a file that another Windows process holds open is waited for."""
-MAX_MARKER_BYTES = 64 * 1024 * 1024
-_HASH_CHUNK = 1024 * 1024
+MAX_HASHED_BYTES = 64 * 1024**3
+"""A larger file has no hash: a file without data can claim any size, and would hold up everything else."""
 
 
 class MarkerError(RuntimeError):
@@ -88,7 +90,8 @@ def make_marker(
 ) -> DoneMarker:
     """The marker of some files, in the order of their names with numbers counted as numbers.
 
-    With `hash_files` each file is read for its SHA-256; one that can't be read is listed without, with a note.
+    With `hash_files` each file is read for its SHA-256; one that can't be read is listed without, with a note. What
+    would make the marker larger than `MAX_MARKER_BYTES` is left out of its lists, and a note says so.
     """
     ordered = sorted(files, key=lambda file: _natural(file.name))
     said = list(notes)
@@ -99,6 +102,8 @@ def make_marker(
         listed.append(
             MarkerFile(Name=file.name, Bytes=file.stamp.bytes, Modified=modified, NodeId=file.node_id, Sha256=digest)
         )
+    said = fitting_notes(said)
+    listed = fitting_files(listed, said)
     newest = max((file.stamp.modified_ns for file in ordered), default=None)
     return DoneMarker(
         Timestamp=iso(milliseconds(time.time())),
@@ -131,11 +136,11 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 def _sha256(path: Path, notes: list[str]) -> str | None:
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(_HASH_CHUNK):
-                digest.update(chunk)
-    except OSError as error:
-        notes.append(f"{path.name} could not be read for its hash ({error.strerror})")
+        if path.lstat().st_size > MAX_HASHED_BYTES:
+            raise TooLargeError(path, MAX_HASHED_BYTES)
+        copy_regular(path, digest.update, MAX_HASHED_BYTES)
+    except (OSError, ValueError) as error:
+        notes.append(f"{path.name} could not be read for its hash ({_why(error)})")
         return None
     return digest.hexdigest()
 
@@ -233,12 +238,13 @@ def take_away(path: Path, is_ours: Callable[[DoneMarker], bool]) -> DoneMarker |
         if not is_ours(read_marker(path)):
             return None
         _patiently(lambda: path.replace(aside))
-        marker = read_marker(aside)
     except (OSError, MarkerError):
         return None
-    if is_ours(marker):
-        remove(aside)
-        return marker
+    with contextlib.suppress(OSError, MarkerError):
+        marker = read_marker(aside)
+        if is_ours(marker):
+            remove(aside)
+            return marker
     with contextlib.suppress(OSError):  # another writer's came in between: it goes back, unless a newer one stands
         _take_free_name(aside, path)
     remove(aside)
@@ -298,6 +304,15 @@ def remove_stale(place: MarkerPlace) -> bool:
     return any([remove(place.path("success")), remove(place.path("error"))])
 
 
+def in_the_way(place: MarkerPlace, status: MarkerStatus) -> str | None:
+    """What stands where a marker of this status was removed, a folder for one, in words; null where nothing does."""
+    try:
+        mode = place.path(status).lstat().st_mode
+    except OSError:
+        return None
+    return f"{place.relative(status)} {kind_of(mode)} that can't be removed"
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in a folder survive a loss of power, where the platform can."""
     if sys.platform == "win32":
@@ -310,24 +325,26 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _why(error: OSError) -> str:
-    return error.strerror or type(error).__name__
+def _why(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 def read_marker(path: Path) -> DoneMarker:
     """Read a marker, an older one with only `Timestamp` too; fields that we don't know are dropped.
 
-    Raises FileNotFoundError where there is none, MarkerError where it is no marker.
+    A link is not followed, and a pipe not waited for. Raises FileNotFoundError where there is none, MarkerError where
+    it is no marker.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_MARKER_BYTES + 1)
+        data = read_regular(path, MAX_MARKER_BYTES)
     except FileNotFoundError:
         raise
-    except OSError as error:
+    except TooLargeError as error:
+        raise MarkerError(f"{path.name} is larger than any marker ({MAX_MARKER_BYTES} bytes)") from error
+    except OddEntryError as error:
+        raise MarkerError(f"{path.name} can't be read: it {error.what}") from error
+    except (OSError, ValueError) as error:
         raise MarkerError(f"{path.name} can't be read: {_why(error)}") from error
-    if len(data) > MAX_MARKER_BYTES:
-        raise MarkerError(f"{path.name} is larger than any marker ({MAX_MARKER_BYTES} bytes)")
     try:
         return DoneMarker.model_validate(json.loads(data.decode("utf-8-sig")))
     except (ValueError, RecursionError) as error:

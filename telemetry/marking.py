@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import cast
 
 from .contract import MarkerStatus, PromptMarker
+from .folder import stamp_of
 from .marker import (
     MarkedFile,
     MarkerError,
     MarkerPlace,
+    in_the_way,
     make_marker,
     put_in_place,
     remove,
     remove_stale,
+    suffix_of,
     write_temporary,
 )
 from .prefix import PrefixError, PrefixPath, parse_prefix
@@ -26,6 +29,7 @@ from .settle import Decision
 from .temporaries import is_temporary
 
 OVERTAKEN = "a newer prompt with the same prefix had started"
+_STALE: tuple[MarkerStatus, ...] = ("success", "error")
 
 
 @dataclass(slots=True)
@@ -46,13 +50,26 @@ class Marking:
         self._problems = problems
         self._failing = self._failed_now = False
 
-    def remove_stale(self, prefixes: Iterable[PrefixPath]) -> None:
-        """Remove the markers that earlier prompts left under these prefixes."""
+    def remove_stale(self, record: PromptRecord, output_folder: Path, prefixes: Iterable[PrefixPath]) -> None:
+        """Remove the markers that earlier prompts left under these prefixes; what can't be is noted."""
         for prefix in prefixes:
             try:
-                remove_stale(MarkerPlace.of(self._output_folder(), prefix))
+                place = MarkerPlace.of(output_folder, prefix)
             except PrefixError:
                 continue
+            remove_stale(place)
+            self._tell_obstacles(record, place, _STALE)
+
+    def _tell_obstacles(self, record: PromptRecord, place: MarkerPlace, statuses: Iterable[MarkerStatus]) -> bool:
+        """Note what still stands where markers were removed; false where nothing new does."""
+        told = [what for what in (in_the_way(place, status) for status in statuses) if what is not None]
+        if told:
+            self._failing = self._failed_now = True
+        new = [what for what in told if what not in record.notes]
+        for what in new:
+            record.note(what)
+            self._problems.report("marker", f"an earlier marker stays: {what}")
+        return bool(new)
 
     def failed(self, record: PromptRecord, error: BaseException) -> None:
         """Note that a marker could not be written."""
@@ -74,9 +91,11 @@ class Marking:
         plan: MarkerPlan,
         decisions: list[Decision],
         overtaken: Callable[[PrefixPath], bool],
+        output_folder: Path,
     ) -> list[Prepared]:
         """Write the temporaries of an ended prompt, and say in its record what becomes of each marker.
 
+        `output_folder` is the one that the prompt wrote to: ComfyUI may have another by now.
         `record` has its final status. What is returned goes into its `pending`, too.
         """
         self._failed_now = False
@@ -91,7 +110,7 @@ class Marking:
             elif not decision.wanted(record.status):
                 record.note(f"no marker {decision.prefix}: the prompt failed, and none was wanted for that")
             else:
-                item = self._try(record, decision, cast("MarkerStatus", record.status))
+                item = self._try(record, decision, cast("MarkerStatus", record.status), output_folder)
             if item is not None:
                 prepared.append(item)
             entries.append(item.entry if item is not None else PromptMarker(path=None, status="not written"))
@@ -102,15 +121,15 @@ class Marking:
         record.pending = [(str(item.place.prefix), item.status, item.temporary.name) for item in prepared]
         return prepared
 
-    def _try(self, record: PromptRecord, decision: Decision, status: MarkerStatus) -> Prepared | None:
+    def _try(self, record: PromptRecord, decision: Decision, status: MarkerStatus, output: Path) -> Prepared | None:
         try:
-            return self._prepare(record, decision, status)
+            return self._prepare(record, decision, status, output)
         except Exception as error:  # noqa: BLE001  one marker must not hold up the end of its prompt
             self.failed(record, error)
             return None
 
-    def _prepare(self, record: PromptRecord, decision: Decision, status: MarkerStatus) -> Prepared:
-        place = MarkerPlace.of(self._output_folder(), decision.prefix)
+    def _prepare(self, record: PromptRecord, decision: Decision, status: MarkerStatus, output: Path) -> Prepared:
+        place = MarkerPlace.of(output, decision.prefix)
         files = [MarkedFile(file.filename, file.stamp, file.node_id) for file in decision.files if file.stamp]
         marker = make_marker(
             place,
@@ -136,6 +155,9 @@ class Marking:
                 good = False
                 item.entry.status, item.entry.path, item.entry.written_at = "not written", None, None
                 self.failed(record, error)
+                continue
+            if self._tell_obstacles(record, item.place, [_other(item.status)]):
+                good = False
         if prepared and not self._failed_now:
             self._worked()
         return good
@@ -145,11 +167,11 @@ class Marking:
         for item in prepared:
             remove(item.temporary)
 
-    def write_now(self, record: PromptRecord, decisions: list[Decision]) -> str:
+    def write_now(self, record: PromptRecord, decisions: list[Decision], output_folder: Path) -> str:
         """Write markers while their prompt runs; the relative path of the last, empty where there is none."""
         path = ""
         for decision in decisions:
-            item = self._prepare(record, decision, "running")
+            item = self._prepare(record, decision, "running", output_folder)
             put_in_place(item.temporary, item.place, "running")
             self._worked()
             path = item.entry.path or ""
@@ -166,7 +188,7 @@ class Marking:
             except PrefixError:
                 continue
             temporary = place.folder / name
-            if not is_temporary(name) or not temporary.exists():
+            if not is_temporary(name) or stamp_of(temporary) is None:
                 continue
             try:
                 if _is_newer(place, temporary):
@@ -179,9 +201,13 @@ class Marking:
 
 def _is_newer(place: MarkerPlace, temporary: Path) -> bool:
     """Whether a marker that stands there was written after a temporary was."""
-    written = temporary.stat().st_mtime_ns
-    paths = [place.path("success"), place.path("error")]
-    return any(path.exists() and path.stat().st_mtime_ns > written for path in paths)
+    written = temporary.lstat().st_mtime_ns
+    stamps = [stamp_of(place.path("success")), stamp_of(place.path("error"))]
+    return any(stamp is not None and stamp.modified_ns > written for stamp in stamps)
+
+
+def _other(status: MarkerStatus) -> MarkerStatus:
+    return "error" if suffix_of(status) == ".done" else "success"
 
 
 def _take_the_place_of_a_due_one(entries: list[PromptMarker], entry: PromptMarker) -> None:

@@ -116,7 +116,10 @@ def take_listings(plan: MarkerPlan, output_folder: Path, started: float, prompt_
     """What lies in those folders now."""
     listings = {}
     for folder, heads in heads_of(plan, started, prompt_id).items():
-        files = list_folder(output_folder / folder, heads)
+        try:
+            files = list_folder(confine(output_folder, PrefixPath(folder, "")), heads)
+        except PrefixError:
+            continue
         listings[folder] = Listing(files, time.perf_counter(), heads)
     return listings
 

@@ -52,7 +52,7 @@ def is_orphan(path: Path) -> bool:
         return False
     if match["host"] != _host():
         try:
-            return time.time() - path.stat().st_mtime > FOREIGN_AGE_SECONDS
+            return time.time() - path.lstat().st_mtime > FOREIGN_AGE_SECONDS
         except OSError:
             return False
     try:

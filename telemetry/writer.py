@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -90,6 +91,8 @@ class Attendance:
     """The same of the nodes that are being saved, as they were when the change was made up: readers go on taking in."""
     told: Told = field(default_factory=Told)
     evidence: Evidence | None = None
+    roots: dict[str, Path] | None = None
+    """The folders that it writes to: those of its start, until then those of its queueing. A node may set others."""
     waiting_since: float | None = None
     cleared: set[PrefixPath] = field(default_factory=set)
     """Prefixes whose stale markers were removed: at the start, when a node told them, when the first file came."""
@@ -326,6 +329,7 @@ class Writer:
                 attendance.begun_before = self._begun if self._nothing_runs() else None
         if not attendance.begun and run.started is not None:
             attendance.begun = True
+            self._keep_roots(run)
             run.record.environment_id = self.environment.id if self.environment else None
             if plan:
                 self._clear_learned(run, plan, run.started.wall)
@@ -344,7 +348,25 @@ class Writer:
         for prefix in stale_prefixes(plan, started, run.record.prompt_id):
             if prefix not in attendance.cleared and f"{prefix}.done" not in ours:
                 attendance.cleared.add(prefix)
-                self._marking.remove_stale([prefix])
+                self._marking.remove_stale(run.record, self._output(run), [prefix])
+
+    def _keep_roots(self, run: Run) -> None:
+        """At the start: the folders are what they are now; of others that it was queued with nothing is known here."""
+        attendance = self._of(run)
+        now = dict(self.surroundings.roots())
+        if attendance.roots is not None and attendance.roots != now and attendance.evidence is not None:
+            attendance.evidence.roots = now
+            attendance.evidence.queued_listings = {}
+        attendance.roots = now
+
+    def _roots(self, run: Run) -> dict[str, Path]:
+        attendance = self._of(run)
+        if attendance.roots is None:
+            attendance.roots = dict(self.surroundings.roots())
+        return attendance.roots
+
+    def _output(self, run: Run) -> Path:
+        return self._roots(run)["output"]
 
     def _nothing_runs(self) -> bool:
         with self.lock:
@@ -357,12 +379,11 @@ class Writer:
         for prefix in newly_seen(self._evidence(run)):
             if prefix not in attendance.cleared and f"{prefix}.done" not in ours:
                 attendance.cleared.add(prefix)
-                self._marking.remove_stale([prefix])
+                self._marking.remove_stale(run.record, self._output(run), [prefix])
 
     def _listings(self, run: Run, started: float) -> dict[str, Listing]:
         plan = run.record.plan
-        output_folder = self.surroundings.roots()["output"]
-        return {} if plan is None else take_listings(plan, output_folder, started, run.record.prompt_id)
+        return {} if plan is None else take_listings(plan, self._output(run), started, run.record.prompt_id)
 
     def _evidence(self, run: Run) -> Evidence:
         attendance = self._of(run)
@@ -370,7 +391,7 @@ class Writer:
             attendance.evidence = Evidence(
                 run.record.prompt_id,
                 run.record.plan or NO_PLAN,
-                self.surroundings.roots(),
+                self._roots(run),
                 run.started or run.queued or Stamp(time.time(), time.perf_counter()),
                 listed=lambda folder, names: self._ask(self.store.listed, folder, names),
             )
@@ -595,7 +616,7 @@ class Writer:
         decisions, notes = self._decide_now(self._evidence(run), requests)
         for note in notes:
             run.record.note(note)
-        path = self._marking.write_now(run.record, decisions)
+        path = self._marking.write_now(run.record, decisions, self._output(run))
         if path:
             told = {"path": path, "status": "running"}
             self._untold.append(StreamEvent("marker.written", run.record.prompt_id, milliseconds(time.time()), told))
@@ -732,7 +753,8 @@ class Writer:
         for note in [note for note in record.notes if note in UNTOLD]:
             self.problems.report("a silent seam", f"{note}; those figures are null", passing=True)
         plan = run.record.plan or NO_PLAN
-        prepared = self._marking.prepare(record, plan, decisions, lambda prefix: self._overtaken(run, prefix))
+        overtaken = partial(self._overtaken, run)
+        prepared = self._marking.prepare(record, plan, decisions, overtaken, self._output(run))
         self.figures.into_ended(run, record)
         return Ending(run, record, change, prepared, decisions, notes, self._news_of_end(run, record))
 
@@ -880,6 +902,8 @@ class Writer:
             others = [other for other in known if other is not run and self._of(other).begun]
         for other in others:
             if other.started is None or run.started is None or other.started.mono <= run.started.mono:
+                continue
+            if self._output(other) != self._output(run):
                 continue
             plan = other.record.plan or NO_PLAN
             cleared = self._of(other).cleared

@@ -575,7 +575,7 @@ def test_a_marker_that_is_not_there_is_not_found(output: Path) -> None:
 
 def test_a_marker_that_cannot_be_read_is_told(output: Path) -> None:
     (output / "a.done").mkdir()
-    with pytest.raises(MarkerError, match=r"^a\.done can't be read: Is a directory$"):
+    with pytest.raises(MarkerError, match=r"^a\.done can't be read: it is a folder$"):
         read_marker(output / "a.done")
 
 
