@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..sentinel.install.account import Account, account_for
 from ..sentinel.install.job import check_import, make_job
 from ..sentinel.install.methods import (
     PLATFORM_NAMES,
@@ -57,6 +58,12 @@ MethodName = Annotated[
     Name | None, typer.Option("--method", help="How; default: this platform's own way for one user.")
 ]
 System = Annotated[bool, typer.Option("--system", help="systemd: a system service, by an administrator.")]
+User = Annotated[
+    str | None,
+    typer.Option(
+        "--user", metavar="NAME", help="--system: whom it runs as; default: the folder's owner, else who called sudo."
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be written and run.")]
 
 
@@ -64,6 +71,7 @@ def install(
     folders: Folders,
     method: MethodName = None,
     system: System = False,
+    user: User = None,
     linger: Annotated[
         bool, typer.Option("--linger", help="systemd, for a user: run it without a logon, so after a reboot, too.")
     ] = False,
@@ -83,13 +91,17 @@ def install(
     server(comfyui)
     if linger and (system or _name(method) != "systemd"):
         fail("invalid_parameter", "--linger is for a user's systemd service; the others need none")
+    if user is not None and not system:
+        fail("invalid_parameter", "--user is for --system; a user's own service runs as that user")
     try:
         job = make_job(folders, options, comfyui=comfyui, metrics_port=metrics_port, metrics_host=metrics_host)
-        way = _method(method, system=system, linger=linger, dry_run=dry_run, folders=job.folders)
+        _check_method(method, system=system, dry_run=dry_run)
+        account = account_for(user, job.folders) if system else None
+        way = _method(method, system=system, linger=linger, dry_run=dry_run, account=account)
         plan = way.install(job, ask)
         if not dry_run:
             _check_rights(plan)
-            check_import(job)
+            check_import(job, account)
     except InstallError as error:
         fail("invalid_parameter", str(error))
     was_there = not dry_run and way.status(ask).Installed
@@ -101,7 +113,10 @@ def uninstall(
 ) -> int:
     """Stop it, and take away everything that `install` has put there."""
     way = _method(method, system=system, dry_run=dry_run)
-    plan = way.uninstall(ask)
+    try:
+        plan = way.uninstall(ask)
+    except InstallError as error:
+        fail("conflict", str(error))
     if not dry_run:
         _check_rights(plan)
     return _carry_out(plan, dry_run=dry_run, as_json=as_json)
@@ -131,8 +146,13 @@ def _method(
     system: bool,
     linger: bool = False,
     dry_run: bool = False,
-    folders: tuple[str, ...] = (),
+    account: Account | None = None,
 ) -> Method:
+    _check_method(method, system=system, dry_run=dry_run)
+    return make_method(_name(method), system=system, linger=linger, account=account)
+
+
+def _check_method(method: Name | None, *, system: bool, dry_run: bool) -> None:
     name = _name(method)
     if system and name != "systemd":
         fail("invalid_parameter", f"--system is for systemd, not for {name}")
@@ -140,7 +160,6 @@ def _method(
         fail("invalid_parameter", f"{name} is for {PLATFORM_NAMES[PLATFORMS[name]]}; --dry-run shows what it would do")
     if not dry_run and shutil.which(PROGRAMS[name]) is None:
         fail("unavailable", f"{PROGRAMS[name]} is not on the PATH, and {name} needs it")
-    return make_method(name, system=system, linger=linger, folders=folders)
 
 
 def _check_rights(plan: Plan) -> None:
@@ -170,8 +189,12 @@ def _perform(plan: Plan, undo: Method | None) -> None:
         perform(plan)
     except StepError as error:
         if undo is not None:
-            left = undo.uninstall(ask)
-            for step in left.steps:
+            try:
+                left = undo.uninstall(ask).steps
+            except InstallError as left_behind:
+                left = ()
+                err.print(f"undoing: {left_behind}", markup=False)
+            for step in left:
                 try:
                     perform(Plan((step,)))
                 except StepError as left_behind:

@@ -11,12 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..watch import Options
-from .plan import InstallError
+from .account import Account
+from .ours import DESCRIPTION, InstallError
+
+__all__ = ["DESCRIPTION"]
 
 NAME = "run-recorder-sentinel"
 """What it is called by every service manager."""
-DESCRIPTION = "Run Recorder sentinel: done markers for ComfyUI's output"
 CHECK_SECONDS = 60.0
+_CHECK = """
+import os, sys
+import run_recorder.commands.application
+for folder in sys.argv[1:]:
+    try:
+        os.stat(folder)
+    except FileNotFoundError:
+        continue
+    except OSError as error:
+        sys.exit(f"can't reach {folder}: {error.strerror}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        sys.exit(f"may not write to {folder}")
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +95,30 @@ def check_text(text: str) -> None:
         raise InstallError(f"{text!r} has a control character, or a byte that is no UTF-8: a service can't be given it")
 
 
-def check_import(job: Job) -> None:
-    """Raises InstallError where the interpreter, started bare as a service is, can't import the command."""
+def check_import(job: Job, account: Account | None = None) -> None:
+    """Raises InstallError where the interpreter, started bare as a service is, can't import the command.
+
+    With an account it is tried as that user, who must also be able to write to the folders that are there.
+    """
     bare = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    command = [job.python, "-c", "import run_recorder.commands.application"]
+    command = [job.python, "-B", "-c", _CHECK, *(job.folders if account is not None else ())]
     try:
         done = subprocess.run(
-            command, capture_output=True, timeout=CHECK_SECONDS, check=False, env=bare, cwd=Path(job.python).anchor
+            command,
+            capture_output=True,
+            timeout=CHECK_SECONDS,
+            check=False,
+            env=bare,
+            cwd=Path(job.python).anchor,
+            user=account.user_id if account is not None else None,
+            group=account.group_id if account is not None else None,
+            extra_groups=os.getgrouplist(account.name, account.group_id) if account is not None else None,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise InstallError(f"{job.python} can't be run: {error}") from error
+        who = f" by {account.name}" if account is not None else ""
+        raise InstallError(f"{job.python} can't be run{who}: {error}") from error
     if done.returncode:
         why = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it ended"])[-1]
+        if account is not None:
+            raise InstallError(f"the service would run as {account.name}, and with {job.python} can't work: {why}")
         raise InstallError(f"{job.python} can't import run_recorder: {why}; install it there with pip")

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .job import NAME, Job
-from .plan import Ask, Plan, Remove, Run, Status, Step, Write, standing
+from .ours import MARK, check_owner
+from .plan import Ask, Plan, Remove, Run, Status, Step, Write, earlier, standing
 
 THROTTLE_SECONDS = 5
+AS_ROOT = "you are root, so it runs as root: install it as the user whose folders it watches, without sudo"
 _STATE = re.compile(r"^\s*(state|pid|runs) = (.+)$", re.MULTILINE)
 
 
@@ -43,13 +45,15 @@ class Launchd:
             "StandardOutPath": str(self.log),
             "StandardErrorPath": str(self.log),
         }
-        return plistlib.dumps(agent, sort_keys=False).decode("utf-8")
+        head, root, rest = plistlib.dumps(agent, sort_keys=False).decode("utf-8").partition("<plist ")
+        return f"{head}<!-- {MARK} -->\n{root}{rest}"
 
     def install(self, job: Job, ask: Ask) -> Plan:
         """Write the agent and load it, anew where it has changed."""
         plist = self.plist(job)
         steps: list[Step] = []
-        if standing(self.path) != plist:
+        check_owner(self.path.parent)
+        if earlier(self.path) != plist:
             steps = [Run(("launchctl", "bootout", self._service), may_fail=True), Write(self.path, plist)]
         elif self.status(ask).Running:
             return Plan(())
@@ -60,14 +64,15 @@ class Launchd:
         note = (
             "macOS may ask whether python may read the folder, where it is on the Desktop, in Documents or on a share"
         )
-        return Plan(tuple(steps), notes=(note,))
+        return Plan(tuple(steps), notes=(note, *((AS_ROOT,) if self.user_id == 0 else ())))
 
     def uninstall(self, ask: Ask) -> Plan:
         """Unload it and take everything away again; nothing to do where it isn't installed."""
-        if not standing(self.path):
+        if not earlier(self.path):
             return Plan(())
+        check_owner(self.path.parent)
         unload = Run(("launchctl", "bootout", self._service), may_fail=True)
-        return Plan((unload, Remove(self.path), Remove(self.log)))
+        return Plan((unload, Remove(self.path), Remove(self.log, is_log=True)))
 
     def status(self, ask: Ask) -> Status:
         """What launchd says of it."""

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Protocol
 
+from .account import Account
 from .job import NAME, Job
 from .launchd import Launchd
 from .nssm import Nssm
@@ -44,12 +45,12 @@ def is_here(method: str) -> bool:
     return sys.platform.startswith(PLATFORMS[method])
 
 
-def make_method(name: str, *, system: bool = False, linger: bool = False, folders: tuple[str, ...] = ()) -> Method:
-    """A method for this user on this machine; `folders` tell whose a system service is."""
+def make_method(name: str, *, system: bool = False, linger: bool = False, account: Account | None = None) -> Method:
+    """A method for this user on this machine; `account` is whom a system service of systemd runs as."""
     if name == "systemd":
         if os.name == "nt":
-            return Systemd(system, getpass.getuser(), Path("/home/user/.config"), linger)
-        return of_this_machine(system=system, linger=linger, folders=folders)
+            return Systemd(system, getpass.getuser(), Path("/home/user/.config"), linger, account)
+        return of_this_machine(system=system, linger=linger, account=account)
     if name == "launchd":
         return Launchd(Path.home(), os.getuid() if os.name != "nt" else 501)
     if name == "nssm":

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ntpath
 from dataclasses import dataclass
 
-from .job import DESCRIPTION, NAME, Job
+from .job import NAME, Job
+from .ours import DESCRIPTION, InstallError
 from .plan import Ask, Plan, Run, Status
 from .windows import command_line
 
 RESTART_MS = 5000
 STOP_MS = 10000
 """How long it may take to stop after the Ctrl-C that it is sent."""
+ACCOUNT = "NT AUTHORITY\\LocalService"
+"""Whom it runs as: the account of Windows with the fewest rights that a service can have, and no password."""
 _STATES = {"SERVICE_RUNNING": True, "SERVICE_STOPPED": False, "SERVICE_PAUSED": False, "SERVICE_START_PENDING": False}
 
 
@@ -22,7 +25,13 @@ class Nssm:
     administrator = "NSSM registers a Windows service"
 
     def install(self, job: Job, ask: Ask) -> Plan:
-        """Register and start the service, in the place of an earlier one. Raises InstallError for a bad path."""
+        """Register and start the service, in the place of an earlier one.
+
+        Raises InstallError for a bad path, and where a service of this name is another's. An account that somebody
+        gave the service stays; LocalSystem, which may do everything, does not.
+        """
+        had = self._account(ask) if self._is_registered(ask) else None
+        keeps = had is not None and had.casefold() not in ("", "localsystem")
         settings = {
             "Application": job.python,
             "AppParameters": command_line(job),
@@ -38,22 +47,43 @@ class Nssm:
             Run(("nssm", "install", NAME, job.python), may_fail=True),
             *(Run(("nssm", "set", NAME, name, value)) for name, value in settings.items()),
             Run(("nssm", "set", NAME, "AppExit", "Default", "Restart")),
+            *(() if keeps else (Run(("nssm", "set", NAME, "ObjectName", ACCOUNT)),)),
             Run(("nssm", "stop", NAME), may_fail=True),
             Run(("nssm", "start", NAME)),
         ]
+        grants = " & ".join(f'icacls "{folder}" /grant "*S-1-5-19:(OI)(CI)M"' for folder in job.folders)
         notes = (
-            "it runs as LocalSystem, which has no network drives: name a share as \\\\server\\share, and give the "
-            f"service an account that may write there (nssm set {NAME} ObjectName USER PASSWORD)",
+            f"it runs as {had}, as before"
+            if keeps
+            else f"it runs as {ACCOUNT}, never as LocalSystem; let it write to the folders ({grants}), see that it may "
+            "read the interpreter, and for a share (named as \\\\server\\share) give the service a user of its own "
+            f"(nssm set {NAME} ObjectName USER PASSWORD)",
         )
         return Plan(tuple(steps), self.administrator, notes)
 
     def uninstall(self, ask: Ask) -> Plan:
-        """Stop the service and remove it."""
-        answer = ask(("nssm", "status", NAME))
-        if answer is not None and answer.code:
+        """Stop the service and remove it. Raises InstallError where a service of this name is another's."""
+        if not self._is_registered(ask):
             return Plan(())
         steps = (Run(("nssm", "stop", NAME), may_fail=True), Run(("nssm", "remove", NAME, "confirm")))
         return Plan(steps, self.administrator)
+
+    def _is_registered(self, ask: Ask) -> bool:
+        """Whether a service of ours is there."""
+        answer = ask(("nssm", "status", NAME))
+        if answer is None or answer.code:
+            return False
+        runs = ask(("nssm", "get", NAME, "AppParameters"))
+        if runs is None or runs.code or "run_recorder.cli" not in runs.text:
+            raise InstallError(
+                f"the service {NAME} was not made by `run-recorder sentinel install`: it is left as it is; "
+                "remove or rename it yourself"
+            )
+        return True
+
+    def _account(self, ask: Ask) -> str | None:
+        answer = ask(("nssm", "get", NAME, "ObjectName"))
+        return answer.text if answer is not None and not answer.code else None
 
     def status(self, ask: Ask) -> Status:
         """What NSSM says of it."""

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from ...telemetry.guarded_files import regular_status
+from .ours import InstallError, earlier, remove_ours, standing, write_ours
+
+__all__ = ["InstallError", "earlier", "standing"]
+
 COMMAND_SECONDS = 90.0
 """No command of an operating system's service manager takes as long."""
-
-
-class InstallError(RuntimeError):
-    """It can't be installed so. The message says what is wrong, and what would help."""
 
 
 class StepError(RuntimeError):
@@ -25,7 +26,7 @@ class StepError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A file is written, whole or not at all; the folders above it are made."""
+    """A file is written, whole or not at all and over none but ours; the folders above it are made."""
 
     path: Path
     text: str
@@ -35,11 +36,13 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """A file is removed where it is there, and with it the folders above it that are empty then, up to `keep`."""
+    """A file of ours is removed where it is there, and the folders above it that are empty then, up to `keep`."""
 
     path: Path
     keep: Path | None = None
     """The first folder that stays, whatever it holds; null: all stay."""
+    is_log: bool = False
+    """A service manager wrote it for us, so that it has no mark: any regular file of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +96,6 @@ class Status:
     """What the service manager calls its state."""
 
 
-def standing(path: Path) -> str:
-    """What an earlier installation has written there; empty where there is nothing that can be read."""
-    try:
-        return path.read_text("utf-8")
-    except (OSError, ValueError):
-        return ""
-
-
 def ask(command: Sequence[str]) -> Answer | None:
     """Run a command and hear what it says."""
     environment = {**os.environ, "LC_ALL": "C", "SYSTEMD_PAGER": ""}
@@ -120,11 +115,13 @@ def perform(plan: Plan, run: Ask = ask, told: Callable[[str], None] = lambda _li
             _perform(step, run)
         except OSError as error:
             raise StepError(f"{line_of(step)}: {error.strerror or error}") from error
+        except InstallError as error:
+            raise StepError(f"{line_of(step)}: {error}") from error
 
 
 def _perform(step: Step, run: Ask) -> None:
     if isinstance(step, Write):
-        _write(step)
+        write_ours(step.path, step.text, step.encoding, step.mode)
     elif isinstance(step, Remove):
         _remove(step)
     else:
@@ -134,19 +131,13 @@ def _perform(step: Step, run: Ask) -> None:
             raise StepError(f"{line_of(step)}: {said}")
 
 
-def _write(step: Write) -> None:
-    step.path.parent.mkdir(parents=True, exist_ok=True)
-    beside = step.path.with_name(f"{step.path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(step.text, step.encoding, newline="")
-        beside.chmod(step.mode)
-        beside.replace(step.path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def _remove(step: Remove) -> None:
-    step.path.unlink(missing_ok=True)
+    if step.is_log:
+        with contextlib.suppress(FileNotFoundError):
+            regular_status(step.path)
+            step.path.unlink()
+    else:
+        remove_ours(step.path)
     folder = step.path.parent
     with contextlib.suppress(OSError):  # the first that isn't empty ends it
         while step.keep is not None and folder != step.keep and folder.is_relative_to(step.keep):

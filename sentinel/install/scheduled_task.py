@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from .job import DESCRIPTION, NAME, Job
+from .job import NAME, Job
+from .ours import DESCRIPTION, InstallError, earlier, is_ours
 from .plan import Ask, Plan, Remove, Run, Status, Write
 from .windows import command_line
 
@@ -62,7 +63,9 @@ class ScheduledTask:
         return '<?xml version="1.0" encoding="UTF-16"?>\n' + ElementTree.tostring(task, "unicode") + "\n"
 
     def install(self, job: Job, ask: Ask) -> Plan:
-        """Register the task in the place of an earlier one, and start it."""
+        """Register the task in the place of an earlier one, and start it. Raises InstallError for another's task."""
+        earlier(self.temporary)
+        self._is_registered(ask)
         return Plan(
             (
                 Write(self.temporary, self.xml(job), "utf-16", 0o600),
@@ -75,12 +78,23 @@ class ScheduledTask:
         )
 
     def uninstall(self, ask: Ask) -> Plan:
-        """End it and delete the task."""
-        answer = ask(("schtasks", "/Query", "/TN", NAME))
-        if answer is not None and answer.code:
+        """End it and delete the task. Raises InstallError where a task of this name is another's."""
+        if not self._is_registered(ask):
             return Plan(())
         end = Run(("schtasks", "/End", "/TN", NAME), may_fail=True)
         return Plan((end, Run(("schtasks", "/Delete", "/TN", NAME, "/F")), Remove(self.temporary)))
+
+    def _is_registered(self, ask: Ask) -> bool:
+        """Whether a task of ours is there."""
+        answer = ask(("schtasks", "/Query", "/TN", NAME, "/XML"))
+        if answer is None or answer.code:
+            return False
+        if not is_ours(answer.text):
+            raise InstallError(
+                f"the task {NAME} was not made by `run-recorder sentinel install`: it is left as it is; "
+                "delete or rename it yourself"
+            )
+        return True
 
     def status(self, ask: Ask) -> Status:
         """What Task Scheduler says of it, in numbers: its words are in the user's language."""

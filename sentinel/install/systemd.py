@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .job import DESCRIPTION, NAME, Job
-from .plan import Ask, Plan, Remove, Run, Status, Step, Write, standing
+from .account import Account
+from .job import NAME, Job
+from .ours import DESCRIPTION, MARK, InstallError, check_owner, earlier, standing
+from .plan import Ask, Plan, Remove, Run, Status, Step, Write
 
 UNIT = f"{NAME}.service"
 SYSTEM_FOLDER = Path("/etc/systemd/system")
@@ -64,12 +66,14 @@ class Systemd:
     """The sentinel as a systemd service."""
 
     system: bool = False
-    user: str = "root"
-    """Whose service it is; with `system` whom it runs as."""
+    user: str = ""
+    """Whose service it is, where it is a user's own."""
     config: Path = Path("/etc")
     """The user's folder of configuration."""
     linger: bool = False
     """Whether lingering is to be switched on, so that it runs without a logon."""
+    account: Account | None = None
+    """With `system` whom it runs as; null where nothing is to be installed."""
 
     @property
     def path(self) -> Path:
@@ -82,11 +86,11 @@ class Systemd:
         return f"a system service is written to {SYSTEM_FOLDER}" if self.system else None
 
     def unit(self, job: Job, *, lingers: bool = False) -> str:
-        """The unit's text."""
+        """The unit's text. Raises InstallError for a system service of nobody's."""
         return "\n".join(self._lines(job, lingers=lingers)) + "\n"
 
     def _lines(self, job: Job, *, lingers: bool) -> Iterator[str]:
-        yield "# Written by `run-recorder sentinel install`; `run-recorder sentinel uninstall` removes it."
+        yield f"# {MARK}"
         if lingers:
             yield LINGER_LINE
         folders = " ".join(word(folder) for folder in job.folders)
@@ -97,15 +101,21 @@ class Systemd:
         yield "EnvironmentFile=-%E/run-recorder/sentinel.env"
         yield f"Restart=always\nRestartSec={RESTART_SECONDS}\nTimeoutStopSec=20"
         if self.system:
-            yield f"User={self.user}\n{_HARDENING.rstrip()}"
+            if self.account is None or self.account.user_id == 0:
+                raise InstallError("a system service never runs as root; give --user NAME")
+            user, group = self.account.in_unit
+            yield f"User={user}\nGroup={group}\n{_HARDENING.rstrip()}"
             if not any(is_below_tmp(path) for path in (job.python, *job.folders)):
                 yield "PrivateTmp=yes"
             yield f"ReadWritePaths={folders}"
         yield f"\n[Install]\nWantedBy={'multi-user.target' if self.system else 'default.target'}"
 
     def install(self, job: Job, ask: Ask) -> Plan:
-        """Write the unit where it isn't so already; enable it; start it, anew where it has changed."""
-        stands = standing(self.path)
+        """Write the unit where it isn't so already; enable it; start it, anew where it has changed.
+
+        Raises InstallError where what lies at the unit's name is not ours.
+        """
+        stands = self._earlier()
         switches = self.linger and not self.system and not self.lingers(ask)
         unit = self.unit(job, lingers=switches or (not self.system and LINGER_LINE in stands))
         steps: list[Step] = []
@@ -118,8 +128,11 @@ class Systemd:
         return Plan(tuple(steps), self.administrator, tuple(self._notes(job, ask)))
 
     def uninstall(self, ask: Ask) -> Plan:
-        """Stop it and take everything away again; nothing to do where it isn't installed."""
-        stands = standing(self.path)
+        """Stop it and take everything away again; nothing to do where it isn't installed.
+
+        Raises InstallError where what lies at the unit's name is not ours.
+        """
+        stands = self._earlier()
         if not stands:
             return Plan(())
         steps: list[Step] = [
@@ -158,14 +171,21 @@ class Systemd:
             return answer.text == "yes"
         return Path("/var/lib/systemd/linger", self.user).exists()  # loginctl knows no user who is not logged on
 
+    def _earlier(self) -> str:
+        if not self.system:
+            check_owner(self.path.parent)
+        return earlier(self.path)
+
     def _notes(self, job: Job, ask: Ask) -> Iterator[str]:
         if not self.system and not self.linger and not self.lingers(ask):
             yield (
                 f"it runs from your logon on; to have it run after a reboot without one: --linger "
                 f"(loginctl enable-linger {self.user})"
             )
-        if self.system:
-            yield f"it runs as {self.user}, and can write to nothing but the watched folders"
+        if not self.system and self.user == "root":
+            yield "you are root, so it runs as root: --system has a user of its own, or install it as another user"
+        if self.system and self.account is not None:
+            yield f"it runs as {self.account.name}, and can write to nothing but the watched folders"
             for folder in job.folders:
                 if not os.path.isdir(folder):  # noqa: PTH112
                     yield f"{folder} is not there: systemd starts the service again and again until it is"
@@ -180,18 +200,14 @@ def is_below_tmp(path: str) -> bool:
     return any(f"{place}/".startswith(("/tmp/", "/var/tmp/")) for place in (path, real))
 
 
-def of_this_machine(*, system: bool, linger: bool, folders: tuple[str, ...] = ()) -> Systemd:
-    """For whoever asks: the user, or with `system` who called sudo, else the first folder's owner."""
+def of_this_machine(*, system: bool, linger: bool, account: Account | None = None) -> Systemd:
+    """For whoever asks; `account` is whom a system service runs as."""
     import pwd
 
     user_id = os.getuid()
-    if system:
-        sudo = os.environ.get("SUDO_UID", "")
-        owner = next((os.stat(folder).st_uid for folder in folders if os.path.isdir(folder)), user_id)  # noqa: PTH112,PTH116
-        user_id = int(sudo) if sudo.isdigit() else owner
     try:
         name = pwd.getpwuid(user_id).pw_name
     except KeyError:
         name = str(user_id)
     config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Systemd(system, name, Path(config), linger)
+    return Systemd(system, name, Path(config), linger, account)

@@ -14,10 +14,12 @@ import pytest
 from run_recorder.cli import main
 from run_recorder.commands import sentinel_install
 from run_recorder.commands.output import CommandError
+from run_recorder.sentinel.install import account
+from run_recorder.sentinel.install.account import Account, account_for
 from run_recorder.sentinel.install.job import NAME, Job, make_job
 from run_recorder.sentinel.install.launchd import Launchd
-from run_recorder.sentinel.install.methods import make_method
 from run_recorder.sentinel.install.nssm import Nssm
+from run_recorder.sentinel.install.ours import DESCRIPTION, MARK
 from run_recorder.sentinel.install.plan import Answer, InstallError, Plan, Remove, Run, StepError, Write, perform
 from run_recorder.sentinel.install.scheduled_task import NAMESPACE, ScheduledTask
 from run_recorder.sentinel.install.systemd import Systemd
@@ -25,6 +27,7 @@ from run_recorder.sentinel.watch import Options
 
 from .watching import frames, marker, put
 
+ARTIST = Account("artist", 1234, 1234)
 NASTY = [
     "plain",
     "two words",
@@ -93,7 +96,7 @@ def windows_job(folder: str, python: str = "C:\\Program Files\\Pythön\\pythonw.
 
 
 class Manager:
-    """A service manager that answers 0 but to what it is told to refuse."""
+    """A service manager that answers 0 but to what it is told to refuse, and knows services of ours."""
 
     def __init__(self, *refused: str) -> None:
         self.refused, self.ran = refused, list[tuple[str, ...]]()
@@ -101,7 +104,9 @@ class Manager:
     def __call__(self, command: Sequence[str]) -> Answer:
         self.ran.append(tuple(command))
         refuses = any(word in command for word in self.refused)
-        return Answer(1, "refused") if refuses else Answer(0, "")
+        told = {"AppParameters": "-m run_recorder.cli sentinel watch", "/XML": DESCRIPTION}
+        said = next((text for word, text in told.items() if command[-1] == word), "")
+        return Answer(1, "refused") if refuses else Answer(0, said)
 
 
 # ---------------------------------------------------------------- what is written
@@ -239,7 +244,7 @@ def test_systemd_finds_no_fault_in_a_unit(tmp_path: Path, analyze: str, system: 
     for folder in folders:
         folder.mkdir()
     unit = tmp_path / f"{NAME}.service"
-    unit.write_text(Systemd(system, "root", tmp_path).unit(make_job(folders, Options())), "utf-8")
+    unit.write_text(Systemd(system, config=tmp_path, account=ARTIST).unit(make_job(folders, Options())), "utf-8")
     command = [analyze, "verify", "--man=no", *(() if system else ("--user",)), str(unit)]
     env = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
@@ -249,7 +254,9 @@ def test_systemd_finds_no_fault_in_a_unit(tmp_path: Path, analyze: str, system: 
 
 def test_the_system_services_exposure_is_small(tmp_path: Path, analyze: str, capsys: pytest.CaptureFixture) -> None:
     unit = tmp_path / f"{NAME}.service"
-    unit.write_text(Systemd(True, "nobody").unit(make_job([Path("/srv/o")], Options(), python="/usr/bin/python3")))
+    unit.write_text(
+        Systemd(True, account=ARTIST).unit(make_job([Path("/srv/o")], Options(), python="/usr/bin/python3"))
+    )
     command = [analyze, "security", "--offline=true", "--no-pager", str(unit)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     score = re.search(r"Overall exposure level for .*: (\d+\.\d+)", done.stdout)
@@ -261,12 +268,13 @@ def test_the_system_services_exposure_is_small(tmp_path: Path, analyze: str, cap
 
 
 def test_a_system_service_may_write_to_the_watched_folders_only(tmp_path: Path) -> None:
-    unit = Systemd(True, "artist").unit(make_job([Path("/srv/a b"), Path("/srv/c%d")], Options()))
+    way = Systemd(True, account=Account("artist", 1000, 1001))
+    unit = way.unit(make_job([Path("/srv/a b"), Path("/srv/c%d")], Options()))
     assert unit_line(unit, "ReadWritePaths") == '"/srv/a b" "/srv/c%%d"'
     assert unit_line(unit, "ProtectSystem") == "strict"
     assert unit_line(unit, "NoNewPrivileges") == "yes"
-    assert unit_line(unit, "User") == "artist"
-    assert "PrivateTmp" not in Systemd(True).unit(make_job([Path("/tmp/x")], Options())), "it would hide the folder"
+    assert (unit_line(unit, "User"), unit_line(unit, "Group")) == ("artist", "1001")
+    assert "PrivateTmp" not in way.unit(make_job([Path("/tmp/x")], Options())), "it would hide the folder"
 
 
 # ---------------------------------------------------------------- what is done
@@ -345,7 +353,7 @@ def test_a_first_installation_that_fails_is_undone(home: Path, monkeypatch: pyte
 
 def test_other_files_beside_ours_stay(home: Path) -> None:
     way = Systemd(config=home)
-    perform(Plan((Write(way.path, "x"),)))
+    perform(Plan((Write(way.path, MARK),)))
     (way.path.parent / "mine.service").touch()
     perform(Plan((Remove(way.path, home),)))
     assert tree(home) == ["systemd", "systemd/user", "systemd/user/mine.service"]
@@ -393,6 +401,7 @@ def test_a_dry_run_shows_all_and_does_nothing(
         (("--method", "launchd"), "launchd is for macOS"),
         (("--method", "nssm", "--system", "--dry-run"), "--system is for systemd"),
         (("--system", "--linger", "--dry-run"), "--linger"),
+        (("--user", "nobody", "--dry-run"), "--user is for --system"),
         (("--comfyui", "ftp://x"), "--comfyui"),
     ],
 )
@@ -411,21 +420,74 @@ def test_bad_use_is_named_and_nothing_is_done(
 
 def test_a_system_service_without_rights_is_refused_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentinel_install, "is_administrator", lambda: False)
-    plan = Systemd(system=True).install(make_job([Path("/srv")], Options()), Manager())
+    plan = Systemd(system=True, account=ARTIST).install(make_job([Path("/srv")], Options()), Manager())
     with pytest.raises(CommandError, match=r"administrator.*nothing was done"):
         sentinel_install._check_rights(plan)
 
 
-def test_a_system_service_runs_as_the_folders_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def another() -> tuple[str, int]:
     import pwd
 
+    return next((entry.pw_name, entry.pw_uid) for entry in pwd.getpwall() if entry.pw_uid not in (0, os.getuid()))
+
+
+def test_a_system_service_runs_as_the_folders_owner_else_as_who_called_sudo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, number = another()
+    monkeypatch.setenv("SUDO_UID", str(number))
+    monkeypatch.setattr(account, "_owner", lambda _folder: 0)
+    assert account_for(None, (str(tmp_path),)).name == name
+    monkeypatch.delenv("SUDO_UID")
+    monkeypatch.setattr(account, "_owner", lambda folder: number if folder.endswith("b") else 0)
+    assert account_for(None, ("/srv/a", "/srv/b")).name == name
+
+
+@pytest.mark.parametrize("sudo", [None, "0", "x", "-1", "99999999999999999999"])
+def test_a_system_service_of_roots_is_refused_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sudo: str | None, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.delenv("SUDO_UID", raising=False)
-    way = make_method("systemd", system=True, folders=(str(tmp_path),))
-    assert isinstance(way, Systemd) and way.user == pwd.getpwuid(os.getuid()).pw_name
-    other = next(entry for entry in pwd.getpwall() if entry.pw_uid not in (0, os.getuid()))
-    monkeypatch.setenv("SUDO_UID", str(other.pw_uid))
-    way = make_method("systemd", system=True, folders=(str(tmp_path),))
-    assert isinstance(way, Systemd) and way.user == other.pw_name
+    if sudo is not None:
+        monkeypatch.setenv("SUDO_UID", sudo)
+    monkeypatch.setattr(account, "_owner", lambda _folder: 0)
+    ask_for = ("sentinel", "install", str(tmp_path), "--method", "systemd", "--system", "--dry-run")
+    assert main([*ask_for]) == 2
+    told = capsys.readouterr().err
+    assert "never runs as root" in told and f"{tmp_path} belongs to root" in told and "--user NAME" in told
+    for name, why in (
+        ("root", "that is root"),
+        ("nobody", "that is nobody"),
+        ("nobody here", "no such user"),
+        ("a\0b", "no such user"),
+    ):
+        assert main([*ask_for, "--user", name]) == 2
+        assert why in capsys.readouterr().err
+    name, _ = another()
+    assert main([*ask_for, "--user", name]) == 0
+    assert f"User={name}" in capsys.readouterr().out
+    assert tree(tmp_path) == []
+
+
+def test_no_unit_is_ever_written_for_root(tmp_path: Path) -> None:
+    for nobody in (None, Account("root", 0, 0), Account("toor", 0, 0)):
+        with pytest.raises(InstallError, match="never runs as root"):
+            Systemd(True, account=nobody).unit(make_job([tmp_path], Options()))
+    odd = Systemd(True, account=Account("DOM\\jo %h", 1234, 1235)).unit(make_job([tmp_path], Options()))
+    assert unit_line(odd, "User") == "1234", "a name that a unit would read otherwise is told by number"
+
+
+def test_a_windows_service_never_runs_as_local_system() -> None:
+    def given(text: str) -> list[tuple[str, ...]]:
+        def ask(command: Sequence[str]) -> Answer:
+            return Answer(0, text) if command[-1] == "ObjectName" else Manager()(command)
+
+        steps = Nssm().install(windows_job("C:\\out"), ask).steps
+        return [step.command for step in steps if isinstance(step, Run) and "ObjectName" in step.command]
+
+    fewest = ("nssm", "set", NAME, "ObjectName", "NT AUTHORITY\\LocalService")
+    assert given("LocalSystem") == [fewest] == given("")
+    assert given(".\\artist") == [], "an account that somebody gave it stays"
 
 
 def test_an_interpreter_that_lacks_the_package_is_refused(tmp_path: Path) -> None:

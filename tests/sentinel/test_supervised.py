@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_recorder.sentinel.install.account import Account
 from run_recorder.sentinel.install.job import make_job
 from run_recorder.sentinel.install.systemd import Systemd
 from run_recorder.sentinel.watch import Options
@@ -123,8 +124,9 @@ def test_it_is_started_killed_started_again_and_taken_away(instance: Instance) -
 def test_the_hardened_service_works_and_can_write_to_nothing_else(instance: Instance) -> None:
     folder, elsewhere = instance.home / "watched é", instance.home / "elsewhere"
     folder.mkdir()
-    unit = Systemd(True, "root").unit(make_job([folder], Options(stable_seconds=0.2)))
-    lines = [*unit.splitlines(), "[Service]", f"ExecStartPre=-/bin/touch {elsewhere}"]
+    unit = Systemd(True, account=Account("artist", 1000, 1000)).unit(make_job([folder], Options(stable_seconds=0.2)))
+    kept = [line for line in unit.splitlines() if not line.startswith(("User=", "Group="))]  # a user's has its own
+    lines = [*kept, "[Service]", f"ExecStartPre=-/bin/touch {elsewhere}"]
     path = instance.home / ".config" / "systemd" / "user" / "hardened.service"
     path.parent.mkdir(parents=True)
     path.write_text("\n".join(lines), "utf-8")
