@@ -193,7 +193,7 @@ def _perform(plan: Plan, undo: Method | None) -> None:
                 left = undo.uninstall(ask).steps
             except InstallError as left_behind:
                 left = ()
-                err.print(f"undoing: {left_behind}", markup=False)
+                tell(f"undoing: {left_behind}")
             for step in left:
                 try:
                     perform(Plan((step,)))
