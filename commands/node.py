@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from ..telemetry.guarded_files import read_regular
 from .output import DONE, FAILED, fail
 from .terminal import say
 
@@ -21,6 +24,9 @@ DEPLOYED = ".deployed-by-run-recorder"
 """Stands in a copy that we made: only such a copy, or a link, is ever removed."""
 LEFT_OUT = (".*", "__pycache__", "tests", "benchmarks", "*.egg-info", "build", "dist")
 CHECK_SECONDS = 120
+_BACKUP = re.compile(rf"{NAME}\.backup-\d{{8}}T\d{{6}}\.\d{{6}}Z\.disabled")
+"""The names that this command gives; a file that is only called like one is not restored."""
+_PYPROJECT_BYTES = 1024 * 1024
 _CHECK = """
 import importlib, importlib.util, sys
 path = sys.argv[1]
@@ -42,7 +48,9 @@ def deploy(
 ) -> int:
     """Copy this package into custom_nodes, and check that ComfyUI's interpreter can import it."""
     nodes = _custom_nodes(comfyui_dir)
-    place, staged = nodes / NAME, nodes / f"{NAME}.{os.getpid()}.disabled"
+    place, staged = nodes / NAME, nodes / f"{NAME}.{secrets.token_hex(8)}.disabled"
+    if os.path.lexists(staged):
+        fail("conflict", f"{staged} is there already; nothing was changed", FAILED)
     try:
         _stage(staged, link=link)
         why = _cannot_import(_python(comfyui_dir), staged)
@@ -52,8 +60,7 @@ def deploy(
                 f"it can't be imported there, so nothing was changed: {why} (are its requirements installed there?)",
                 FAILED,
             )
-        backup = _set_aside(place)
-        staged.rename(place)
+        backup = _exchange(place, staged)
     except OSError as error:
         fail("unavailable", f"{nodes} can't be written: {error}", FAILED)
     finally:
@@ -72,13 +79,15 @@ def remove(comfyui_dir: ComfyuiDir) -> int:
     if not os.path.lexists(place):
         say(f"{place} is not there")
         return DONE
-    if not place.is_symlink() and not (place / DEPLOYED).exists():
+    if not _is_ours(place):
         fail("conflict", f"{place} was not put there by this command, so it is left alone")
-    backups = sorted(nodes.glob(f"{NAME}.backup-*.disabled"))
+    backups = sorted(path for path in nodes.iterdir() if _BACKUP.fullmatch(path.name))
+    leaving = nodes / f"{NAME}.{secrets.token_hex(8)}.disabled"
     try:
-        _discard(place, is_strict=True)
+        place.rename(leaving)
         if backups:
-            backups[-1].rename(place)
+            _rename_or_undo(backups[-1], place, undo=leaving)
+        _discard(leaving, is_strict=True)
     except OSError as error:
         fail("unavailable", f"{place} can't be removed: {error}", FAILED)
     say(f"{place}: {f'restored from {backups[-1].name}' if backups else 'removed'}")
@@ -119,12 +128,44 @@ def _cannot_import(python: str, folder: Path) -> str | None:
     return (done.stderr.strip().splitlines() or ["it ended"])[-1] if done.returncode else None
 
 
-def _set_aside(place: Path) -> Path | None:
-    """Keep what stands there under a dated name that ComfyUI passes over; null where nothing does."""
+def _is_ours(place: Path) -> bool:
+    """Whether this command put it there: a copy with its note in it, or a link that leads to this package."""
+    if place.is_symlink():
+        target = place.resolve()
+        return target == PACKAGE or _is_this_package(target)
+    note = place / DEPLOYED
+    return place.is_dir() and note.is_file() and not note.is_symlink()
+
+
+def _is_this_package(folder: Path) -> bool:
+    """Whether a folder is a checkout of this package, which a developer may have linked from elsewhere."""
+    try:
+        said = read_regular(folder / "pyproject.toml", _PYPROJECT_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return False
+    return f'name = "{NAME}"' in said
+
+
+def _exchange(place: Path, staged: Path) -> Path | None:
+    """Put what is staged into its place; what stood there is kept under a dated name that ComfyUI passes over.
+
+    Where that fails half-way, what stood there stands there again. Null where nothing did.
+    """
     if not os.path.lexists(place):
+        staged.rename(place)
         return None
     now = datetime.now(timezone.utc)
-    return place.rename(place.with_name(f"{NAME}.backup-{now:%Y%m%dT%H%M%S.%f}Z.disabled"))
+    backup = place.rename(place.with_name(f"{NAME}.backup-{now:%Y%m%dT%H%M%S.%f}Z.disabled"))
+    _rename_or_undo(staged, place, undo=backup)
+    return backup
+
+
+def _rename_or_undo(path: Path, place: Path, *, undo: Path) -> None:
+    try:
+        path.rename(place)
+    except OSError:
+        undo.rename(place)
+        raise
 
 
 def _discard(path: Path, *, is_strict: bool = False) -> None:

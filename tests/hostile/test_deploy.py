@@ -1,0 +1,121 @@
+"""`run-recorder node` in a custom_nodes that others write in: nothing of theirs goes, and nothing is half done."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from run_recorder.cli import main
+from run_recorder.commands import node as node_command
+
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.skipif(sys.platform == "win32", reason="makes links and pipes"),
+]
+
+
+@pytest.fixture
+def comfyui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that looks like ComfyUI; the check by its interpreter is taken as passed."""
+    folder = tmp_path / "ComfyUI"
+    (folder / "custom_nodes").mkdir(parents=True)
+    (folder / "main.py").touch()
+    monkeypatch.setattr(node_command, "_cannot_import", lambda *_: None)
+    return folder
+
+
+def place(comfyui: Path) -> Path:
+    return comfyui / "custom_nodes" / "run-recorder"
+
+
+def names(comfyui: Path) -> list[str]:
+    return sorted(path.name for path in (comfyui / "custom_nodes").iterdir())
+
+
+def test_a_link_to_another_s_folder_is_not_removed(comfyui: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "work").write_text("mine")
+    place(comfyui).symlink_to(precious)
+    assert main(["node", "remove", str(comfyui)]) == 2
+    assert place(comfyui).is_symlink()
+    assert (precious / "work").read_text() == "mine"
+
+
+def test_a_link_to_another_s_folder_is_kept_by_deploy_and_restored_by_remove(comfyui: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "work").write_text("mine")
+    place(comfyui).symlink_to(precious)
+    assert main(["node", "deploy", str(comfyui)]) == 0
+    assert not place(comfyui).is_symlink()
+    assert main(["node", "remove", str(comfyui)]) == 0
+    assert place(comfyui).resolve() == precious
+    assert [path.name for path in precious.iterdir()] == ["work"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "pipe", "dangling", "note is a link"])
+def test_what_another_put_there_is_left_alone_by_remove(comfyui: Path, kind: str) -> None:
+    there = place(comfyui)
+    if kind == "file":
+        there.write_text("mine")
+    elif kind == "pipe":
+        os.mkfifo(there)
+    elif kind == "dangling":
+        there.symlink_to(comfyui / "nothing")
+    else:
+        there.mkdir()
+        (there / "mine.py").touch()
+        if kind == "note is a link":
+            (there / node_command.DEPLOYED).symlink_to(there / "mine.py")
+    before = there.lstat()
+    assert main(["node", "remove", str(comfyui)]) == 2
+    assert there.lstat() == before
+
+
+def test_links_inside_a_copy_are_removed_and_not_followed(comfyui: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "work").write_text("mine")
+    assert main(["node", "deploy", str(comfyui)]) == 0
+    (place(comfyui) / "models").symlink_to(precious)
+    assert main(["node", "remove", str(comfyui)]) == 0
+    assert names(comfyui) == []
+    assert (precious / "work").read_text() == "mine"
+
+
+def test_what_is_only_called_like_a_backup_is_not_restored(comfyui: Path) -> None:
+    (comfyui / "custom_nodes" / "run-recorder.backup-zzz.disabled").mkdir()
+    assert main(["node", "deploy", str(comfyui)]) == 0
+    assert main(["node", "remove", str(comfyui)]) == 0
+    assert names(comfyui) == ["run-recorder.backup-zzz.disabled"]
+
+
+def test_a_foreign_folder_in_the_way_of_the_staged_copy_is_not_removed(
+    comfyui: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_command.secrets, "token_hex", lambda _count: "0")
+    foreign = comfyui / "custom_nodes" / "run-recorder.0.disabled"
+    foreign.mkdir()
+    (foreign / "work").touch()
+    assert main(["node", "deploy", str(comfyui)]) == 1
+    assert names(comfyui) == ["run-recorder.0.disabled"]
+    assert (foreign / "work").exists()
+
+
+def test_what_stood_there_stands_there_again_when_deploying_fails_half_way(
+    comfyui: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(comfyui).mkdir()
+    (place(comfyui) / "mine.py").touch()
+    honest = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name.endswith(".disabled") and ".backup-" not in self.name:
+            raise OSError(28, "No space left on device")
+        return honest(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    assert main(["node", "deploy", str(comfyui)]) == 1
+    assert names(comfyui) == ["run-recorder"]
+    assert (place(comfyui) / "mine.py").exists()
