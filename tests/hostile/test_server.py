@@ -21,8 +21,9 @@ if not sys.platform.startswith("linux"):
 DRIVER = Path(__file__).parent / "drive.py"
 PROCESSES = 6
 MOST_MEMORY = 200 * 2**20
-MOST_SECONDS = 20.0
-"""That a single command may take: its policy gives it about three."""
+MOST_SECONDS = 60.0
+"""That a single command may take: its policy gives it about three, and eight processes share two cores here."""
+pytestmark = pytest.mark.timeout(900)
 SECRET = b"a secret of somebody else"
 ODD = [way for way in WAYS if way != "good"]
 POLICY = {
@@ -67,7 +68,7 @@ def drive(cases: list[Case]) -> dict[str, dict[str, Any]]:
             input=json.dumps(part),
             capture_output=True,
             text=True,
-            timeout=250,
+            timeout=840,
             check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]
