@@ -36,7 +36,8 @@ args = Options()
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="embedded_host", description="A small stand-in for ComfyUI.")
-    parser.add_argument("--listen", nargs="?", const="0.0.0.0", default="127.0.0.1", metavar="ADDRESS")
+    # As ComfyUI's own: only where the person gives --listen without an address.
+    parser.add_argument("--listen", nargs="?", const="0.0.0.0", default="127.0.0.1", metavar="ADDRESS")  # noqa: S104  # nosec B104
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes any free port")
     for name in ("base", "output", "input", "temp", "user"):
         parser.add_argument(f"--{name}-directory", default=None)

@@ -16,7 +16,7 @@ class Hidden(str, Enum):
     prompt = "PROMPT"
     extra_pnginfo = "EXTRA_PNGINFO"
     dynprompt = "DYNPROMPT"
-    auth_token_comfy_org = "AUTH_TOKEN_COMFY_ORG"
+    auth_token_comfy_org = "AUTH_TOKEN_COMFY_ORG"  # noqa: S105  a name, not a token
     api_key_comfy_org = "API_KEY_COMFY_ORG"
     comfy_usage_source = "COMFY_USAGE_SOURCE"
 

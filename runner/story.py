@@ -195,7 +195,7 @@ def template_story(idea: str, scenes: int, seed: int = 0) -> Story:
     if not 1 <= scenes <= MOST_SCENES:
         raise StoryError("invalid_parameter", f"scenes is {scenes}: 1 to {MOST_SCENES} are accepted")
     idea = " ".join(idea.split())[: MOST_TEXT // 4] or DEFAULT_IDEA
-    chance = random.Random(f"{seed}\n{idea}\n{scenes}")
+    chance = random.Random(f"{seed}\n{idea}\n{scenes}")  # noqa: S311  words for a scene, the same for a seed
     lights = chance.sample(_LIGHTS, len(_LIGHTS))
     made = []
     for number in range(scenes):

@@ -35,7 +35,7 @@ _TIME_TOKENS = {
 _TOKEN_PATTERNS = {
     **dict.fromkeys([*SIZE_TOKENS, "%batch_num%"], r"\d{1,7}"),
     "%year%": r"\d{4}",
-    **dict.fromkeys([token for token in _TIME_TOKENS if token != "%year%"], r"\d\d"),
+    **dict.fromkeys([token for token in _TIME_TOKENS if token != "%year%"], r"\d\d"),  # noqa: S105  a part of a name
 }
 _OPEN_TOKENS = frozenset([*SIZE_TOKENS, "%batch_num%"])
 """Tokens of which only the saver knows what they come to, and how long that is."""

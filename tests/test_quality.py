@@ -35,6 +35,15 @@ def tracked() -> list[Path]:
     return [REPO / name for name in done.stdout.split("\0") if name and (REPO / name).is_file()]
 
 
+def test_bandit_finds_nothing_of_weight() -> None:
+    names = [
+        str(path.relative_to(REPO))
+        for path in tracked()
+        if path.suffix == ".py" and path.relative_to(REPO).parts[0] not in ("tests", "benchmarks")
+    ]
+    tool("bandit", "-q", "-ll", *names)
+
+
 def test_ruff_finds_nothing() -> None:
     tool("ruff", "check", ".")
     tool("ruff", "format", "--check", ".")

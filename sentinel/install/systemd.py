@@ -197,7 +197,8 @@ class Systemd:
 def is_below_tmp(path: str) -> bool:
     """Whether a private /tmp would hide it."""
     real = os.path.realpath(path)
-    return any(f"{place}/".startswith(("/tmp/", "/var/tmp/")) for place in (path, real))
+    # Nothing is made there: such folders are private to each service, so it could not see them.
+    return any(f"{place}/".startswith(("/tmp/", "/var/tmp/")) for place in (path, real))  # noqa: S108  # nosec B108
 
 
 def of_this_machine(*, system: bool, linger: bool, account: Account | None = None) -> Systemd:
