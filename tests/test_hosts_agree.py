@@ -20,7 +20,7 @@ import pytest
 from .graphs import Graph
 from .hosts import KINDS, Host, comfyui_path
 
-# The embedded host follows this version; what older ones did differently is in the facts file.
+# The embedded host follows this version.
 FOLLOWED = (0, 33)
 NO_COMFYUI = "no ComfyUI on this machine"
 
