@@ -57,7 +57,7 @@ Moment = Annotated[
     BeforeValidator(_milliseconds, json_schema_input_type=str),
     Field(json_schema_extra={"type": "string", "format": "date-time"}),
 ]
-Text = Annotated[str, AfterValidator(_text)]
+Text = Annotated[str, AfterValidator(_text), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
 """What is looked for in the store: text that a database takes, so that every database answers alike."""
 RunNumber = Annotated[int | None, Field(None, ge=1, le=2**31 - 1, description="The Nth run of this id, from 1.")]
 
