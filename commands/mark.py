@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +29,7 @@ class Status(str, Enum):
 
 
 def mark(
-    target: Annotated[Path, typer.Argument(metavar="DIR/PREFIX", help="The folder, and the prefix of its files.")],
+    target: Annotated[str, typer.Argument(metavar="DIR/PREFIX", help="The folder, and the prefix of its files.")],
     frames: Annotated[int | None, typer.Option(min=0, help="Write it only if there are exactly so many.")] = None,
     status: Annotated[Status, typer.Option(help="What the marker is to say.")] = Status.success,
     prompt_id: Annotated[str | None, typer.Option(help="The prompt that saved the files.")] = None,
@@ -36,7 +37,8 @@ def mark(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> int:
     """Write a .done (or .failed) marker for the files of a prefix."""
-    folder, prefix = target.parent, _checked(target.name)
+    parent, name = os.path.split(target)  # not as a Path: that would take `out/` and `out/.` for a prefix `out`
+    folder, prefix = Path(parent), _checked(name)
     if not folder.is_dir():
         fail("not_found", f"{folder} is no folder")
     files = [MarkedFile(name, stamp) for name, stamp in list_folder(folder).items() if group_of(name) == prefix.name]
