@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -112,8 +113,19 @@ def _stage(staged: Path, *, link: bool) -> None:
     if link:
         staged.symlink_to(PACKAGE, target_is_directory=True)
         return
-    shutil.copytree(PACKAGE, staged, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    shutil.copytree(PACKAGE, staged, ignore=_left_out)
     (staged / DEPLOYED).touch()
+
+
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    """What a copy does without: the tools' own files, and a link, pipe or device, which is none of this package's."""
+    odd = {name for name in names if not _is_plain(os.path.join(folder, name))}  # noqa: PTH118  as copytree hands it
+    return odd | shutil.ignore_patterns(*LEFT_OUT)(folder, names)
+
+
+def _is_plain(path: str) -> bool:
+    mode = os.lstat(path).st_mode
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def _cannot_import(python: str, folder: Path) -> str | None:
@@ -163,7 +175,7 @@ def _exchange(place: Path, staged: Path) -> Path | None:
 def _rename_or_undo(path: Path, place: Path, *, undo: Path) -> None:
     try:
         path.rename(place)
-    except OSError:
+    except BaseException:  # Ctrl-C, too
         undo.rename(place)
         raise
 
