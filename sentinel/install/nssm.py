@@ -63,15 +63,20 @@ class Nssm:
 
     def uninstall(self, ask: Ask) -> Plan:
         """Stop the service and remove it. Raises InstallError where a service of this name is another's."""
-        if not self._is_registered(ask):
+        registered = self._is_registered(ask)
+        if registered is None:
+            raise InstallError("nssm doesn't answer, so whose the service is isn't known; nothing was done")
+        if not registered:
             return Plan(())
         steps = (Run(("nssm", "stop", NAME), may_fail=True), Run(("nssm", "remove", NAME, "confirm")))
         return Plan(steps, self.administrator)
 
-    def _is_registered(self, ask: Ask) -> bool:
-        """Whether a service of ours is there."""
+    def _is_registered(self, ask: Ask) -> bool | None:
+        """Whether a service of ours is there; null where nothing answers."""
         answer = ask(("nssm", "status", NAME))
-        if answer is None or answer.code:
+        if answer is None:
+            return None
+        if answer.code:
             return False
         runs = ask(("nssm", "get", NAME, "AppParameters"))
         if runs is None or runs.code or "run_recorder.cli" not in runs.text:

@@ -79,15 +79,20 @@ class ScheduledTask:
 
     def uninstall(self, ask: Ask) -> Plan:
         """End it and delete the task. Raises InstallError where a task of this name is another's."""
-        if not self._is_registered(ask):
+        registered = self._is_registered(ask)
+        if registered is None:
+            raise InstallError("schtasks doesn't answer, so whose the task is isn't known; nothing was done")
+        if not registered:
             return Plan(())
         end = Run(("schtasks", "/End", "/TN", NAME), may_fail=True)
         return Plan((end, Run(("schtasks", "/Delete", "/TN", NAME, "/F")), Remove(self.temporary)))
 
-    def _is_registered(self, ask: Ask) -> bool:
-        """Whether a task of ours is there."""
+    def _is_registered(self, ask: Ask) -> bool | None:
+        """Whether a task of ours is there; null where nothing answers."""
         answer = ask(("schtasks", "/Query", "/TN", NAME, "/XML"))
-        if answer is None or answer.code:
+        if answer is None:
+            return None
+        if answer.code:
             return False
         if not is_ours(answer.text):
             raise InstallError(

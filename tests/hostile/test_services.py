@@ -153,6 +153,12 @@ def test_a_service_of_the_same_name_that_is_anothers_stays() -> None:
                     plan()
 
 
+def test_where_the_service_manager_does_not_answer_nothing_is_removed(tmp_path: Path) -> None:
+    for way in (Nssm(), ScheduledTask("u", tmp_path / "task.xml")):
+        with pytest.raises(InstallError, match="doesn't answer"):
+            way.uninstall(lambda _command: None)
+
+
 def test_a_log_that_is_a_link_is_not_touched(tmp_path: Path) -> None:
     mac = Launchd(tmp_path / "home", 501)
     perform(mac.install(make_job([tmp_path], Options()), yes), yes)
