@@ -132,7 +132,7 @@ class Host:
         try:
             self.seen[seam] = time.time()
             return hook(*args)
-        except Exception as error:  # noqa: BLE001  law 1: a fault of ours never reaches a prompt
+        except Exception as error:  # noqa: BLE001  a fault of ours never reaches a prompt
             self.hook_failed(seam, error)
             return None
 
@@ -520,7 +520,7 @@ class Host:
         try:
             if phase == "start":
                 self.on_garbage(phase, info)
-        except Exception as error:  # noqa: BLE001  law 1
+        except Exception as error:  # noqa: BLE001  a fault of ours never reaches ComfyUI
             self.hook_failed("gc", error)
 
 
@@ -622,7 +622,7 @@ def _handler_class(progress: ModuleType) -> type[Any]:
             try:
                 host.seen["progress"] = wall_time()
                 host.on_node_start(self, node_id, began)
-            except Exception as error:  # noqa: BLE001  law 1, as in `guarded`
+            except Exception as error:  # noqa: BLE001  as in `guarded`
                 host.hook_failed("progress", error)
             self.cost.seconds += perf_counter() - began
 
@@ -637,7 +637,7 @@ def _handler_class(progress: ModuleType) -> type[Any]:
             try:
                 host.seen["progress"] = wall_time()
                 host.on_node_finish(self, node_id, began)
-            except Exception as error:  # noqa: BLE001  law 1, as in `guarded`
+            except Exception as error:  # noqa: BLE001  as in `guarded`
                 host.hook_failed("progress", error)
             cost = self.cost
             cost.nodes += 1

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from ..client.outside import Outside, Seen
+from ..client.urls import DEFAULT_URL
 from ..telemetry.contract import LiveFigures
 from ..telemetry.token import bearer_of
 from .output import CommandError, print_json, table
 from .prompts import AsJson, Comfyui
-from .server import DEFAULT_URL, Server
+from .server import Server
 from .terminal import print_document, say
 
 GIB = 1024**3

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..client.urls import DEFAULT_URL
 from ..runner.comfy_client import ComfyClient
 from ..runner.llm import LlmSettings, SettingError
 from ..runner.patching import Mapped, PatchError, read_mapping
@@ -18,7 +19,7 @@ from ..runner.story import Scene, Story, StoryError, read_story
 from ..runner.workflow import WorkflowError, read_workflow
 from .output import DONE, FAILED, fail, print_json
 from .prompts import AsJson, Comfyui
-from .server import DEFAULT_URL, Server, infos_of
+from .server import Server, infos_of
 from .terminal import Styled, say
 
 COLORS = {"passed": "green", "warning": "yellow", "failed": "red"}

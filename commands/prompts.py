@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ..client.urls import DEFAULT_URL
 from ..telemetry.contract import NodeList, Prompt, PromptPage
 from .follow import follow, print_end
 from .output import DONE, FAILED, facts, print_json, status_exit_code, table
-from .server import DEFAULT_URL, Server
+from .server import Server
 from .terminal import say, tell
 
 app = typer.Typer(help="What became of prompts, from a ComfyUI server's records.", no_args_is_help=True)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ..client.errors import ServerError
+from ..client.urls import DEFAULT_URL
 from ..runner.attempts import Outcome, SceneRun, keep_best, run_scene
 from ..runner.comfy_client import ComfyClient
 from ..runner.metadata import SCENE_ID, Written, write_checks, write_run
@@ -31,7 +32,7 @@ from .policy_options import (
 )
 from .progress import showing
 from .prompts import AsJson, Comfyui
-from .server import DEFAULT_URL, Server, infos_of
+from .server import Server, infos_of
 from .terminal import say, tell
 
 

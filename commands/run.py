@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from ..client.errors import ServerError
+from ..client.urls import DEFAULT_URL
 from ..runner import preparing
 from ..runner import run as runs
 from ..runner.comfy_client import ComfyClient
@@ -42,7 +43,7 @@ from .policy_options import (
     given_policy,
 )
 from .prompts import AsJson
-from .server import DEFAULT_URL, Server, infos_of
+from .server import Server, infos_of
 from .terminal import say, status, tell
 
 NEWS_SECONDS = 0.1

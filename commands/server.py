@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from pydantic import ValidationError
 
@@ -16,12 +16,12 @@ from ..client.errors import ServerError
 from ..client.http import Answer
 from ..client.limits import Kind
 from ..client.parsing import EMPTY
+from ..client.urls import checked_url
 from ..telemetry.contract import Model, Prompt
 from ..telemetry.text import clean
 from ..telemetry.token import TokenError, bearer_of
 from .output import BAD_USE, FAILED, CommandError
 
-DEFAULT_URL = "http://127.0.0.1:8188"
 LONGEST_POLL_SECONDS = 60.0
 MOST_EVENT_ID, MOST_KIND = 40, 60
 """Characters of what a server tells, and is given back or printed."""
@@ -32,13 +32,9 @@ class Server:
 
     def __init__(self, url: str) -> None:
         try:
-            parts = urlsplit(url if "://" in url else f"http://{url}")
-            good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            good = False
-        if not good:
-            raise CommandError("invalid_parameter", f"--comfyui: {url!r} is no http(s) URL, such as {DEFAULT_URL}")
-        self.url = parts.geturl().rstrip("/")
+            self.url = checked_url(url)
+        except ValueError as error:
+            raise CommandError("invalid_parameter", f"--comfyui: {error}") from None
 
     def get(self, *parts: str, query: Mapping[str, Any] | None = None, seconds: float = 0.0) -> tuple[int, Any]:
         """GET a path made of parts; status and JSON. `seconds` is how long the server was asked to wait.

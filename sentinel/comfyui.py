@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from ..client import blocking
 from ..client.answers import History
 from ..client.errors import ServerError
 from ..client.limits import Kind, Limits
+from ..client.urls import checked_url
 from ..telemetry.contract import MarkerStatus, Prompt
 from ..telemetry.outputs import reported_files
 from ..telemetry.token import TokenError, bearer_of
@@ -18,18 +19,6 @@ from .evidence import FINAL, Answer, Ended, Named, Running, SilentError, literal
 RECENT = 8
 """How many ended prompts are asked for."""
 BOUNDS = Limits(answer_seconds=10.0)
-
-
-def checked_url(url: str) -> str:
-    """A server's URL without a slash at its end. Raises ValueError."""
-    try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise ValueError(f"{url!r} is no http(s) URL, such as http://127.0.0.1:8188")
-    return parts.geturl().rstrip("/")
 
 
 class HttpComfyUI:

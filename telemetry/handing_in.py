@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from .contract import OPEN_STATUSES
 from .ending import Ending
 from .problems import Problems
 from .record import PromptRecord
@@ -141,7 +142,7 @@ class HandingIn:
     def _take(self, kept: Kept, save: Callable[[list[Ending]], bool], adopt: Callable[[PromptRecord], object]) -> bool:
         record = kept.record
         known = self._store.find_run(*kept.key)
-        if known is not None and (known.status not in ("queued", "running") or not kept.ended):
+        if known is not None and (known.status not in OPEN_STATUSES or not kept.ended):
             return True  # it was handed in before its process died; recovery finds what is open of it
         record.pk = known.pk if known is not None else None
         change = Change(record)
@@ -151,7 +152,7 @@ class HandingIn:
             change.changed_nodes = [node for node in kept.nodes if node.seq in seen]
         run = Run(record, {}, final=record.status if kept.ended else None)
         run.nodes = {node.node_id: node for node in kept.nodes}
-        if not save([Ending(run, record, replace(change), [])]):
+        if not save([Ending(run, record, change, [])]):
             return False
         adopt(record)
         return True

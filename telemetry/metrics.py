@@ -100,7 +100,7 @@ class Metrics:
         try:
             self._count_prompt(record)
             self._count_nodes(nodes)
-        except Exception as error:  # noqa: BLE001  law 1: what can't be counted costs the prompt nothing
+        except Exception as error:  # noqa: BLE001  what can't be counted costs the prompt nothing
             self._problems.report(
                 "metrics", "a prompt's end was not counted for /telemetry/metrics", error, passing=True
             )

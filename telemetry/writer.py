@@ -481,9 +481,12 @@ class Writer:
         for run in runs:
             self._save([run])
 
-    def _refuse(self, run: Run, error: RecordRefusedError) -> None:
+    def _count_refused(self, error: RecordRefusedError) -> None:
         self.problems.report("record refused", "a record holds what no database takes, and is lost", error)
         self.dropped += 1
+
+    def _refuse(self, run: Run, error: RecordRefusedError) -> None:
+        self._count_refused(error)
         with self.lock:
             self.recorder.drop(run)
             self._attending.pop(run, None)
@@ -854,8 +857,7 @@ class Writer:
         except RecordRefusedError as error:
             if len(endings) > 1:
                 return self._each(endings, lambda end: self._hand_in_some([end]))
-            self.problems.report("record refused", "a record holds what no database takes, and is lost", error)
-            self.dropped += 1
+            self._count_refused(error)
         else:
             for ending in endings:
                 self._told(ending)
@@ -870,8 +872,7 @@ class Writer:
             if not self._commit_ends(endings):
                 return False
         except RecordRefusedError as error:
-            self.problems.report("record refused", "a record holds what no database takes, and is lost", error)
-            self.dropped += 1
+            self._count_refused(error)
             return True
         for ending in endings:
             self._tell(ending.news)

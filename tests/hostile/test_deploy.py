@@ -28,6 +28,23 @@ def place(comfyui: Path) -> Path:
     return comfyui / "custom_nodes" / "run-recorder"
 
 
+def put(comfyui: Path, kind: str) -> Path:
+    """Something of somebody else's in the package's place."""
+    there = place(comfyui)
+    if kind == "file":
+        there.write_text("mine")
+    elif kind == "pipe":
+        os.mkfifo(there)
+    elif kind == "dangling":
+        there.symlink_to(comfyui / "nothing")
+    else:
+        there.mkdir()
+        (there / "mine.py").touch()
+        if kind == "note is a link":
+            (there / node_command.DEPLOYED).symlink_to(there / "mine.py")
+    return there
+
+
 def names(comfyui: Path) -> list[str]:
     return sorted(path.name for path in (comfyui / "custom_nodes").iterdir())
 
@@ -56,18 +73,7 @@ def test_a_link_to_another_s_folder_is_kept_by_deploy_and_restored_by_remove(com
 
 @pytest.mark.parametrize("kind", ["file", "folder", "pipe", "dangling", "note is a link"])
 def test_what_another_put_there_is_left_alone_by_remove(comfyui: Path, kind: str) -> None:
-    there = place(comfyui)
-    if kind == "file":
-        there.write_text("mine")
-    elif kind == "pipe":
-        os.mkfifo(there)
-    elif kind == "dangling":
-        there.symlink_to(comfyui / "nothing")
-    else:
-        there.mkdir()
-        (there / "mine.py").touch()
-        if kind == "note is a link":
-            (there / node_command.DEPLOYED).symlink_to(there / "mine.py")
+    there = put(comfyui, kind)
     before = there.lstat()
     assert main(["node", "remove", str(comfyui)]) == 2
     assert there.lstat() == before
@@ -166,16 +172,7 @@ def test_links_and_pipes_in_the_package_s_own_folder_are_not_followed_into_the_c
 
 @pytest.mark.parametrize("kind", ["file", "folder", "pipe", "dangling"])
 def test_what_another_put_there_is_kept_by_deploy_and_stands_again_after_remove(comfyui: Path, kind: str) -> None:
-    there = place(comfyui)
-    if kind == "file":
-        there.write_text("mine")
-    elif kind == "pipe":
-        os.mkfifo(there)
-    elif kind == "dangling":
-        there.symlink_to(comfyui / "nothing")
-    else:
-        there.mkdir()
-        (there / "mine.py").touch()
+    there = put(comfyui, kind)
     before = there.lstat()
     assert main(["node", "deploy", str(comfyui)]) == 0
     assert (there / node_command.DEPLOYED).is_file()
