@@ -11,6 +11,7 @@ import base64
 import contextlib
 import json
 import os
+import threading
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,12 +59,18 @@ class Spool:
         """In a folder of spools, under the identity by which its owner is known to live; `instance` is the records'."""
         self.file = folder / f"{uuid.UUID(owner)}{SUFFIX}"
         self._instance = instance
+        self._lock = threading.Lock()
+        """The server's thread keeps what was posted, the writer's what has ended."""
         self._descriptor: int | None = None
         self._bytes = 0
 
     def keep(self, entries: Sequence[Kept]) -> None:
         """Append some runs, and return once they are on the disk. Raises OSError, and then none is certain."""
         data = b"".join(map(_encode, entries))
+        with self._lock:
+            self._append(data)
+
+    def _append(self, data: bytes) -> None:
         if self._bytes + len(data) > MAX_BYTES:
             raise SpoolFullError(f"the spool holds {MAX_BYTES} bytes already")
         descriptor = self._open()
@@ -80,9 +87,10 @@ class Spool:
 
     def clear(self) -> None:
         """Everything in it has been handed in."""
-        if self._descriptor is not None and self._bytes:
-            os.ftruncate(self._descriptor, 0)
-            self._bytes = 0
+        with self._lock:
+            if self._descriptor is not None and self._bytes:
+                os.ftruncate(self._descriptor, 0)
+                self._bytes = 0
 
     def read(self) -> list[Kept]:
         """What is in it, the newest state of each run."""

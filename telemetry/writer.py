@@ -876,7 +876,8 @@ class Writer:
             return True
         for ending in endings:
             self._tell(ending.news)
-            if ending.record.status not in OPEN_STATUSES:
+            is_anothers = ending.record.instance_id != self.instance.id  # this process counted its own when they ended
+            if is_anothers and ending.record.status not in OPEN_STATUSES:
                 self.on_ended(ending.record, list(ending.run.nodes.values()))
         return True
 

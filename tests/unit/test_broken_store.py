@@ -125,6 +125,8 @@ def test_ends_in_the_spool_are_certain_and_handed_in_in_their_order(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("run_recorder.telemetry.handing_in.MAX_IN_MEMORY", 3)
+    counted: list[str] = []
+    monkeypatch.setattr(recording.writer, "on_ended", lambda record, _nodes: counted.append(record.prompt_id))
     store = recording.writer.store
     honest = store.save
     monkeypatch.setattr(store, "save", refusing)
@@ -148,6 +150,7 @@ def test_ends_in_the_spool_are_certain_and_handed_in_in_their_order(
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert store.count() == 8
+    assert sorted(counted) == [f"p{number}" for number in range(8)], "each once"
     assert recording.store_health().dropped == 0
     assert not recording.problems.all()
 

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import stat
 import sys
+import threading
 import uuid
 from concurrent.futures import Future
 from pathlib import Path
@@ -107,6 +108,35 @@ def test_a_write_that_fails_half_way_leaves_no_half_line(tmp_path: Path, monkeyp
             spool.keep([kept("q")])
     spool.keep([kept("r")])
     assert [one.record.prompt_id for one in spool.read()] == ["p", "r"]
+
+
+def test_a_thread_whose_write_fails_takes_nothing_of_another_s_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path, str(uuid.uuid4()), Instance(id="me"))
+    spool.keep([kept("p")])
+    written, others_turn = threading.Event(), threading.Event()
+    honest = os.fsync
+
+    def fail_late(descriptor: int) -> None:
+        if threading.current_thread() is not unlucky:
+            return honest(descriptor)
+        written.set()
+        others_turn.wait(0.3)  # without a lock the other thread's line is written now, and cut off with this one
+        raise OSError(28, "No space left on device")
+
+    def try_in_vain() -> None:
+        with pytest.raises(OSError):
+            spool.keep([kept("unlucky")])
+
+    monkeypatch.setattr(os, "fsync", fail_late)
+    unlucky = threading.Thread(target=try_in_vain)
+    unlucky.start()
+    assert written.wait(5)
+    spool.keep([kept("lucky")])
+    others_turn.set()
+    unlucky.join(5)
+    assert [one.record.prompt_id for one in spool.read()] == ["p", "lucky"]
 
 
 def test_an_empty_spool_leaves_no_file(tmp_path: Path) -> None:
