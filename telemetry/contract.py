@@ -112,6 +112,14 @@ class PromptMarker(Model):
     written_at: Time | None = None
 
 
+class Refusal(Model):
+    """An output of a prompt that ComfyUI refused while it accepted others."""
+
+    node_id: str
+    class_type: str | None = None
+    reasons: list[str] = Field([], description="What ComfyUI said of it and of its inputs, a sentence each.")
+
+
 class DeviceIdentity(Model):
     """Which device it is."""
 
@@ -225,7 +233,9 @@ class Prompt(Model):
     status: PromptStatus
     queued_at: Time | None = None
     started_at: Time | None = None
-    ended_at: Time | None = Field(None, description="Null until it ended, and for an abandoned prompt.")
+    ended_at: Time | None = Field(
+        None, description="Null until it ended, and where its process died, so that nobody knows when."
+    )
     queue_wait_seconds: float | None = None
     duration_seconds: float | None = None
     client_id: str | None = None
@@ -244,6 +254,7 @@ class Prompt(Model):
     telemetry_source: str | None = None
     fallback_notes: list[str] = Field([], description="About figures.")
     notes: list[str] = Field([], description="About anything else.")
+    refused: list[Refusal] = Field([], description="Outputs that ComfyUI refused; the prompt ran without them.")
     instance: Instance
     batch: Batch | None = None
 

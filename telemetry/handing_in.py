@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from .contract import OPEN_STATUSES
 from .ending import Ending
+from .identity import Identity
 from .problems import Problems
 from .record import PromptRecord
 from .recorder import Run
-from .spool import Kept, Spool, instance_of, read_spool
+from .spool import Kept, Spool, owner_of, read_spool
 from .store import Change, Store
 
 BATCH = 100
@@ -20,6 +23,13 @@ BATCH = 100
 MAX_IN_MEMORY = 2000
 """So many ends wait in memory as well; what is beyond is in the spool alone, and read from there."""
 PROBLEM = "spool"
+
+
+class Adopt(Protocol):
+    """Takes over what a process has left, and what tells whether that lives; empty where it was not kept."""
+
+    def __call__(self, record: PromptRecord, identity: Identity) -> object:
+        """Take it over; it is in the store now."""
 
 
 @dataclass(slots=True)
@@ -104,7 +114,7 @@ class HandingIn:
             return
         self.inherited.append(Inherited(file, entries))
 
-    def take_inherited(self, save: Callable[[list[Ending]], bool], adopt: Callable[[PromptRecord], object]) -> None:
+    def take_inherited(self, save: Callable[[list[Ending]], bool], adopt: Adopt) -> None:
         """Hand in what dead processes left, a run at a time; a spool is removed when all of it is in the store.
 
         `save` commits ended runs, false where the store can't now; `adopt` gets each record that is in the store now,
@@ -112,15 +122,16 @@ class HandingIn:
         """
         if self._beyond and self.spool is not None:
             ended = [kept for kept in self.spool.read() if kept.ended]
-            if not self._take_all(ended, save, adopt):
+            if not self._take_all(ended, save, partial(adopt, identity=Identity())):
                 return
             self._beyond = False
         while self.inherited:
             left = self.inherited[0]
-            instance = instance_of(left.file)
-            if instance is not None:
-                self._store.add_instance(instance)
-            if not self._take_all(left.entries, save, adopt):
+            owner = owner_of(left.file)
+            if owner is not None:
+                self._store.add_instance(*owner)
+            identity = owner[1] if owner is not None else Identity()
+            if not self._take_all(left.entries, save, partial(adopt, identity=identity)):
                 return
             with contextlib.suppress(OSError):
                 left.file.unlink()

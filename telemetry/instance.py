@@ -1,7 +1,8 @@
 """The identity of this process, and how another process can tell that it is dead.
 
-Each process holds an OS lock on a file of its own for as long as it lives. A lock that can be taken belongs to a
-dead process: no heartbeat, no clock, no process number that someone else may have by now.
+Each process holds an OS lock on a file of its own for as long as it lives, where locks can be held. A process is dead
+where its lock can be taken, or it has none, and it can't be seen among this machine's processes either. Of a process of
+another machine or container that holds no lock nothing is known, and it is let alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from filelock import FileLock, Timeout
 from .contract import Instance
 from .database_file import make_private_folder
 from .guarded_files import regular_status
+from .identity import Identity, is_alive, this_process
 
 FOLDER = "instances"
 OLD_SECONDS = 3600
@@ -53,25 +55,34 @@ class InstanceLocks:
     def _file(self, instance_id: str) -> str:
         return str(self.folder / f"{uuid.UUID(instance_id)}.lock")
 
-    def is_dead(self, instance_id: str) -> bool:
-        """True where the process that had this identity is gone. Never true of this process."""
+    def is_dead(self, instance_id: str, identity: Identity | None = None) -> bool:
+        """True where the process that had this id is gone. Never true of this process, and not where nobody can tell.
+
+        `identity` is what the store has of it; null, or empty, of one that an older version of this package entered.
+        """
         try:
             name = self._file(instance_id)
         except ValueError:
             return True
         if self._own is not None and name == self._own.lock_file:
             return False
+        process = identity.process if identity is not None else None
+        if process == this_process().process:  # of an earlier recorder of this process only its lock tells
+            process = None
+        alive = is_alive(process)
         try:
             regular_status(Path(name))
-        except FileNotFoundError:
-            return self._shared_with_all
+        except FileNotFoundError:  # cleanly stopped, or never able to lock, or somebody has removed it
+            return alive is False or (process is None and self._shared_with_all)
         except OSError:  # a link or a pipe: locking it would open it
-            return False
+            return alive is False
         try:
             with FileLock(name, timeout=0):
-                return True
-        except (Timeout, OSError):
+                return alive is not True
+        except Timeout:
             return False
+        except OSError:
+            return alive is False
 
     def forget(self, instance_id: str) -> None:
         """Remove a dead process' lock file."""

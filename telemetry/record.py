@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .contract import Batch, CurrentNode, Figures, PromptError, PromptMarker, PromptStatus
+from .contract import Batch, CurrentNode, Figures, PromptError, PromptMarker, PromptStatus, Refusal
 from .outputs import ReportedFile
 from .requests import MarkerPlan
 from .text import clean
@@ -67,6 +67,10 @@ class PromptRecord:
     pending: list[tuple[str, str, str]] = field(default_factory=list)
     """Markers that are committed and may not yet be in place: prefix, status, the temporary's name."""
     outputs: list[ReportedFile] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    """Outputs that ComfyUI refused."""
+    output_root: str | None = None
+    """Which output folder its files are in, as `identity.root_of`; null where that was not recorded. Never served."""
     figures: Figures | None = None
     """What was sampled; null until there is something, and where nothing was."""
     samples: bytes | None = None

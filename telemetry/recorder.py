@@ -45,6 +45,7 @@ UNTOLD_NODES = "ComfyUI did not tell which nodes ran"
 UNTOLD_QUEUED = "ComfyUI did not tell when this prompt was queued"
 UNTOLD_START = "ComfyUI did not tell when this prompt started"
 WORKER_DIED = "ComfyUI's worker thread ended while this node ran; no prompt will run until ComfyUI is restarted"
+STOPPED = "ComfyUI was stopped before this prompt ended"
 QUEUE_REFUSED = "ComfyUI's queue refused this prompt"
 
 UNTOLD = (UNSEEN, UNTOLD_QUEUED, UNTOLD_START, UNTOLD_NODES, UNTOLD_END, UNTOLD_CAUSE, UNTOLD_OUTPUTS)
@@ -136,6 +137,15 @@ class Recorder:
             outcome = run.outcome
             if outcome is not None and mono - outcome.at.mono >= DONE_PATIENCE_SECONDS:
                 self._finish(run, outcome.at, None)
+
+    def stop(self, at: Stamp) -> None:
+        """End everything that is queued or running: the process ends now, and nobody will tell of these any more."""
+        for run in list(self.runs):
+            if run.final is None and run.outcome is not None:
+                self._finish(run, run.outcome.at, None)
+            elif run.final is None:
+                run.record.note(STOPPED)
+                self._end(run, "abandoned", at)
 
     # ------------------------------------------------------------ the queue
 
@@ -399,7 +409,7 @@ def refresh(run: Run) -> None:
     record.node_total = len(run.graph) + sum(node_id not in run.graph for node_id in run.nodes)
     record.node_cached = sum(node.cached for node in run.nodes.values())
     record.node_executed = len(run.began) - len(run.unfinished)
-    record.current_node = current_node(run) if run.final is None else None
+    record.current_node = current_node(run) if run.final in (None, "abandoned") else None
 
 
 _HANDLERS: dict[type, Callable[[Recorder, Any], object]] = {

@@ -29,6 +29,7 @@ from .fingerprint import IsChoice
 from .gpu.session import Session
 from .guarded_files import read_regular, write_whole
 from .hidden_url import without_password
+from .identity import Identity, this_process
 from .inbox import Inbox
 from .instance import InstanceLocks
 from .patience import patience
@@ -41,7 +42,7 @@ from .retention import Retention, erase_until, prune
 from .rows import search_text
 from .search import Filter
 from .spool import FOLDER as SPOOL_FOLDER
-from .spool import Kept, Spool, left_in
+from .spool import Kept, Spool, left_in, owner_of
 from .store import Position, Store
 from .stream import Stream
 from .temporaries import sweep
@@ -118,7 +119,7 @@ class Recording:
         self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Take in what has come, save it, and end the thread. Open prompts stay open."""
+        """Take in what has come, end what is open, save it, and end the thread."""
         self._stopping = True
         self.inbox.ring()
         if self._writer is not None:
@@ -154,12 +155,20 @@ class Recording:
             self.inbox.wait(writer.timeout())
             self._step(writer)
         self._step(writer)
+        self._end_open(writer)
         writer.store.database.close()
         if writer.handing_in.spool is not None:
             writer.handing_in.spool.close()
         for locks in (self._locks, self._spool_locks):
             if locks is not None:
                 locks.end()
+
+    def _end_open(self, writer: Writer) -> None:
+        """A clean stop settles what is open by itself: nobody has to find out later that this process is gone."""
+        try:
+            writer.stop()
+        except Exception as error:  # noqa: BLE001  then the next process finds it
+            self.problems.report("writer", "what was open at the stop could not be ended", error)
 
     def _step(self, writer: Writer) -> None:
         self._stepping = True
@@ -189,7 +198,7 @@ class Recording:
         surroundings = Surroundings(
             host.roots, host.worker_alive, host.is_choice, host.port, self._redact, digest_key(folder)
         )
-        writer = Writer(self.inbox, Store(database), self.feed, self.problems, surroundings, instance)
+        writer = Writer(self.inbox, Store(database), self.feed, self.problems, surroundings, instance, this_process())
         writer.on_saved = self._saved
         writer.figures = self.figures
         self._count_ended(writer)
@@ -209,10 +218,11 @@ class Recording:
             self.problems.report("spool", "what the store can't take at once is not safe from a kill", error)
             return
         self._spool_locks = locks
-        writer.handing_in.spool = Spool(folder, owner.id, writer.instance)
+        writer.handing_in.spool = Spool(folder, owner.id, writer.instance, writer.identity)
         dead: dict[str, bool] = {owner.id: False}
         for left, file in left_in(folder):
-            if left not in dead and locks.is_dead(left):
+            owned = owner_of(file)
+            if left not in dead and locks.is_dead(left, owned[1] if owned is not None else None):
                 dead[left] = True
                 writer.handing_in.inherit(file)
         locks.sweep(dead)
@@ -247,7 +257,7 @@ class Recording:
         if database.on_network:
             hint = "the database is on a network file system: slower, and without WAL; set RUN_RECORDER_DATABASE_URL"
             self.problems.report("store on a network file system", hint)
-        writer.store.add_instance(writer.instance)
+        writer.store.add_instance(writer.instance, writer.identity)
         writer.opener = None
         writer.stream.begin(writer.store.events())
         self._settle_dead(writer, locks)
@@ -271,11 +281,14 @@ class Recording:
 
     def _settle_dead(self, writer: Writer, locks: InstanceLocks) -> None:
         dead: dict[str, bool] = {writer.instance.id: False}
-        for record in writer.store.unsettled():
-            if record.instance_id not in dead:
-                dead[record.instance_id] = locks.is_dead(record.instance_id)
-            if dead[record.instance_id]:
-                writer.dead.append(record)
+        unsettled = writer.store.unsettled()
+        known = writer.store.identities({record.instance_id for record in unsettled})
+        for record in unsettled:
+            owner = record.instance_id
+            if owner not in dead:
+                dead[owner] = locks.is_dead(owner, known.get(owner))
+            if dead[owner]:
+                writer.adopt(record, known.get(owner) or Identity())
         locks.sweep(dead)
 
     def _look_around(self, writer: Writer) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from .contract import Batch, CurrentNode, Figures, Model, PromptError, PromptMarker
+from .contract import Batch, CurrentNode, Figures, Model, PromptError, PromptMarker, Refusal
 from .folder import FileStamp
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
@@ -20,7 +20,7 @@ Fields = Mapping[str, Any] | RowMapping
 _SAME = (
     "prompt_id run_number instance_id status queued_ms started_ms ended_ms queue_wait_seconds duration_seconds "
     "client_id queue_number workflow_name workflow_fingerprint settings_fingerprint graph_digest environment_id "
-    "node_total node_executed node_cached"
+    "node_total node_executed node_cached output_root"
 ).split()
 """Columns that are the record's own fields."""
 _FOREIGN = ("client_id", "workflow_name")
@@ -59,6 +59,7 @@ def prompt_row(record: PromptRecord, now_ms: int) -> Row:
         batch=_dump(record.batch),
         plan=record.plan.dump() if record.plan is not None else None,
         figures=record.figures.model_dump(exclude_none=True) if record.figures is not None else None,
+        refused=[refusal.model_dump() for refusal in record.refused] or None,
         pending=[list(item) for item in record.pending] or None,
         search=search_text(record),
     )
@@ -82,6 +83,7 @@ def prompt_record(row: Fields) -> PromptRecord:
         markers=[PromptMarker.model_validate(marker) for marker in row["markers"] or ()],
         notes=list(row["notes"] or ()),
         batch=Batch.model_validate(row["batch"]) if row["batch"] else None,
+        refused=[Refusal.model_validate(refusal) for refusal in row["refused"] or ()],
         plan=MarkerPlan.load(row["plan"]) if row["plan"] else None,
         figures=Figures.model_validate(row["figures"]) if row["figures"] else None,
         pending=[(prefix, status, name) for prefix, status, name in row["pending"] or ()],

@@ -22,8 +22,10 @@ from typing import Any
 from .contract import Instance, PromptError
 from .database_file import make_private_folder
 from .guarded_files import open_regular
+from .identity import Identity
 from .record import NodeRecord, PromptRecord
 from .rows import output_file, output_row, prompt_record, prompt_row
+from .tables import prompts
 
 FOLDER = "spool"
 SUFFIX = ".jsonl"
@@ -55,10 +57,14 @@ class Kept:
 class Spool:
     """This process' file. Any thread may keep; the file is made when it is first needed, private to its user."""
 
-    def __init__(self, folder: Path, owner: str, instance: Instance) -> None:
-        """In a folder of spools, under the identity by which its owner is known to live; `instance` is the records'."""
+    def __init__(self, folder: Path, owner: str, instance: Instance, identity: Identity | None = None) -> None:
+        """In a folder of spools, under the name by which its owner is known to live.
+
+        `instance` and `identity` are those of the process whose records it keeps.
+        """
         self.file = folder / f"{uuid.UUID(owner)}{SUFFIX}"
         self._instance = instance
+        self._identity = identity or Identity()
         self._lock = threading.Lock()
         """The server's thread keeps what was posted, the writer's what has ended."""
         self._descriptor: int | None = None
@@ -111,7 +117,7 @@ class Spool:
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
             self._descriptor = os.open(self.file, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
         if not self._bytes:
-            head = _line({"instance": self._instance.model_dump()})
+            head = _line({"instance": self._instance.model_dump(), "identity": asdict(self._identity)})
             os.write(self._descriptor, head)
             self._bytes = len(head)
         return self._descriptor
@@ -136,11 +142,11 @@ def read_spool(file: Path) -> list[Kept]:
     return list(found.values())
 
 
-def instance_of(file: Path) -> Instance | None:
-    """The process that a spool is of; null where that can't be read."""
+def owner_of(file: Path) -> tuple[Instance, Identity] | None:
+    """The process whose records a spool keeps; null where that can't be read."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open_regular(file) as opened:
         told = _checked(opened.readline(MAX_LINE))
-        return Instance.model_validate(told["instance"])
+        return Instance.model_validate(told["instance"]), Identity(**told.get("identity", {}))
     return None
 
 
@@ -178,13 +184,17 @@ def _node(node: NodeRecord) -> dict[str, Any]:
 def _decode(line: bytes) -> Kept | None:
     try:
         told = _checked(line)
-        record = prompt_record({**told["row"], "pk": told["pk"]})
+        record = prompt_record({**_UNKNOWN, **told["row"], "pk": told["pk"]})
         record.outputs = [output_file(row) for row in told["outputs"]]
         record.samples = base64.b64decode(told["samples"]) if told["samples"] is not None else None
         nodes = [NodeRecord(**{**node, "error": _error(node["error"])}) for node in told["nodes"]]
         return Kept(record, nodes, bool(told["ended"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+_UNKNOWN = dict.fromkeys(prompts.c.keys())
+"""What a line of an older version doesn't say."""
 
 
 def _error(data: Any) -> PromptError | None:

@@ -31,6 +31,7 @@ from .contract import OPEN_STATUSES, Environment, Instance
 from .database import Database, StoreClosedError
 from .doubt import Doubts
 from .folder import FileStamp
+from .identity import Identity
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
 from .rows import (
@@ -179,15 +180,19 @@ class Store:
         with self._writing() as connection:
             return kept_events.reserve(connection, count, at_least)
 
-    def add_instance(self, instance: Instance) -> None:
-        """Enter this process, unless it is there: what was not answered may have been done."""
+    def add_instance(self, instance: Instance, identity: Identity | None = None) -> None:
+        """Enter a process, unless it is there: what was not answered may have been done.
+
+        `identity` is how others can tell whether it lives; null of one of which that was not kept.
+        """
         if self.instances([instance.id]):
             return
         now = milliseconds(time.time())
         with self._writing() as connection:
             hostname = clean_or_none(instance.hostname, MAX_HOSTNAME)
             row = {"id": instance.id, "hostname": hostname, "port": instance.port, "started_ms": now}
-            connection.execute(insert(instances).values(row))
+            known = {"machine": identity.machine, "process": identity.process} if identity is not None else {}
+            connection.execute(insert(instances).values({**row, **known}))
 
     def set_port(self, instance_id: str, port: int) -> None:
         """Say which port a process listens on, which is known only after it has started."""
@@ -347,6 +352,12 @@ class Store:
             rows = connection.execute(query).all()
         return {row.id: Instance(id=row.id, hostname=row.hostname, port=row.port) for row in rows}
 
+    def identities(self, ids: Iterable[str]) -> dict[str, Identity]:
+        """What tells whether these processes live; of an unknown one there is none."""
+        query = select(instances).where(instances.c.id.in_(set(map(clean, ids))))
+        with self._reading() as connection:
+            return {row.id: Identity(row.machine, row.process) for row in connection.execute(query)}
+
     def last_run_number(self, prompt_id: str) -> int:
         """The highest run number of a prompt id; 0 for none."""
         query = select(func.max(prompts.c.run_number)).where(prompts.c.prompt_id == kept_id(prompt_id))
@@ -368,10 +379,11 @@ class Store:
         return found[0] if found else None
 
     def unsettled(self) -> list[PromptRecord]:
-        """Every prompt that is queued or running, or has a marker that may not yet be in place."""
+        """Every prompt that is queued or running, or whose markers may not be in place or not be decided yet."""
         waiting = select(prompts.c.pk).where(prompts.c.pending.is_not(None))
+        undecided = select(prompts.c.pk).where(prompts.c.plan.is_not(None))
         unfinished = select(prompts.c.pk).where(prompts.c.status.in_(OPEN_STATUSES))
-        query = select(prompts).where(prompts.c.pk.in_(unfinished.union(waiting)))
+        query = select(prompts).where(prompts.c.pk.in_(unfinished.union(waiting, undecided)))
         with self._reading() as connection:
             return _records(connection, query.order_by(prompts.c.sort_ms, prompts.c.pk))
 

@@ -27,6 +27,8 @@ instances = Table(
     Column("hostname", String(255)),
     Column("port", Integer),
     Column("started_ms", BigInteger, nullable=False),
+    Column("machine", String(64)),
+    Column("process", String(200)),
 )
 
 environments = Table(
@@ -70,6 +72,8 @@ prompts = Table(
     Column("pending", JSON(none_as_null=True)),
     Column("search", Text, nullable=False),
     Column("figures", JSON(none_as_null=True)),
+    Column("output_root", String(64)),
+    Column("refused", JSON(none_as_null=True)),
 )
 
 outputs = Table(

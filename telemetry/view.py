@@ -43,13 +43,14 @@ def prompt_of(record: PromptRecord, instances: Mapping[str, Instance]) -> Prompt
         telemetry_source=figures.telemetry_source,
         fallback_notes=[*figures.fallback_notes, UP_TO_THEN] if _is_cut_off(record) else figures.fallback_notes,
         notes=record.notes,
+        refused=record.refused,
         instance=instances.get(record.instance_id) or Instance(id=record.instance_id),
         batch=record.batch,
     )
 
 
 def _is_cut_off(record: PromptRecord) -> bool:
-    return record.status == "abandoned" and record.figures is not None
+    return record.status == "abandoned" and record.ended_ms is None and record.figures is not None
 
 
 def output_of(file: ReportedFile) -> Output:

@@ -27,6 +27,7 @@ from .figures import FigureKeeper
 from .fingerprint import IsChoice, fingerprints, graph_digest
 from .folder import Listing
 from .handing_in import HandingIn
+from .identity import Identity, root_of
 from .inbox import Inbox
 from .marking import Marking
 from .outputs import ReportedFile, look_at, reported_files
@@ -60,6 +61,7 @@ PRUNE_EVERY = 500
 """So many ended prompts are worth looking what is to be kept."""
 NO_PLAN = MarkerPlan()
 UNASKED = "the store could not be asked, so files of an earlier prompt from the last seconds may be among these"
+ANOTHERS = "its markers are left to a server that writes to the output folder that it had"
 DIED = "ComfyUI's process ended before this prompt did; when is not known"
 
 
@@ -118,6 +120,7 @@ class Writer:
         problems: Problems,
         surroundings: Surroundings,
         instance: Instance,
+        identity: Identity | None = None,
     ) -> None:
         self.inbox = inbox
         self.store = store
@@ -125,6 +128,8 @@ class Writer:
         self.problems = problems
         self.surroundings = surroundings
         self.instance = instance
+        self.identity = identity or Identity()
+        """How others can tell whether this process lives, and which machine's its output folder is."""
         self.lock = threading.RLock()
         """Around `recorder`: the writer's thread and readers both take events in."""
         self.handing_in = HandingIn(store, problems)
@@ -155,8 +160,13 @@ class Writer:
         """Opens the store, where that has failed so far; tried again every second while there is anything to save."""
         self.dead: list[PromptRecord] = []
         """What dead processes left open, and the store has not taken as settled yet."""
+        self._many_machines = store.database.backend != "sqlite"
+        self._elsewhere: set[int] = set()
+        """Of these, by key, those whose process ran on another machine."""
         self.dropped = 0
         """Records that were lost for good, because the store could not take them for too long."""
+        self._patient = True
+        """False once this process ends: then no file is waited for."""
         self._begun = 0
         """How many runs have begun."""
         self._failing_until = 0.0
@@ -357,13 +367,17 @@ class Writer:
         if attendance.roots is not None and attendance.roots != now and attendance.evidence is not None:
             attendance.evidence.roots = now
             attendance.evidence.queued_listings = {}
-        attendance.roots = now
+        self._set_roots(run, now)
+
+    def _set_roots(self, run: Run, roots: dict[str, Path]) -> None:
+        self._of(run).roots = roots
+        run.record.output_root = root_of(roots["output"])
 
     def _roots(self, run: Run) -> dict[str, Path]:
         attendance = self._of(run)
         if attendance.roots is None:
-            attendance.roots = dict(self.surroundings.roots())
-        return attendance.roots
+            self._set_roots(run, dict(self.surroundings.roots()))
+        return attendance.roots or {}
 
     def _output(self, run: Run) -> Path:
         return self._roots(run)["output"]
@@ -575,7 +589,7 @@ class Writer:
     def _reopen(self) -> None:
         self.store.database.open()
         self.stream.give_back()
-        self.store.add_instance(self.instance)
+        self.store.add_instance(self.instance, self.identity)
         self._environment_kept = self._environment is None
 
     def _shed(self) -> None:
@@ -718,7 +732,7 @@ class Writer:
         now = time.monotonic()
         if attendance.waiting_since is None:
             attendance.waiting_since = now
-        if now - attendance.waiting_since < FILE_PATIENCE_SECONDS:
+        if self._patient and now - attendance.waiting_since < FILE_PATIENCE_SECONDS:
             return True
         for note in waiting:
             run.record.note(note)
@@ -846,7 +860,7 @@ class Writer:
             if not self._hand_in_some(endings):
                 return
         try:
-            self.handing_in.take_inherited(self._commit_inherited, self.dead.append)
+            self.handing_in.take_inherited(self._commit_inherited, self.adopt)
         except Exception as error:  # noqa: BLE001  whatever the database does, ComfyUI goes on
             self._store_failed(error)
 
@@ -915,26 +929,50 @@ class Writer:
 
     # ------------------------------------------------------------ what a dead process left
 
+    def adopt(self, record: PromptRecord, identity: Identity) -> None:
+        """Settle, as soon as it can be, what a dead process left."""
+        if record.pk is not None and identity.machine is not None and identity.machine != self.identity.machine:
+            self._elsewhere.add(record.pk)
+        self.dead.append(record)
+
+    def _is_ours(self, record: PromptRecord) -> bool:
+        """Whether the files of a record of another process are in this process' output folder.
+
+        A server's database may hold records of many machines, on which equal paths are different folders.
+        """
+        if self._many_machines and record.pk in self._elsewhere:
+            return False
+        return record.output_root == root_of(self.surroundings.roots()["output"])
+
     def _settle_dead_ones(self) -> None:
         """Settle what dead processes left; what the store does not take now is tried again."""
         left, self.dead = self.dead, []
         for record in left:
             try:
-                if not self.settle_dead(record):
+                if not self.settle_dead(self._as_it_is_now(record)):
                     self.dead.append(record)
             except Exception as error:  # noqa: BLE001  one record must not keep the others from being settled
                 self.problems.report("recovery", "a prompt of a dead process could not be settled", error)
 
+    def _as_it_is_now(self, record: PromptRecord) -> PromptRecord:
+        """As the store has it: its process may have left its end in the spool, and that was handed in meanwhile."""
+        return self.store.record(record.prompt_id, record.run_number) or record
+
     def settle_dead(self, record: PromptRecord) -> bool:
         """Settle a prompt of a process that has died: finish or drop its markers, and call it abandoned.
 
-        False where the store could not take it.
+        Markers of another output folder are left to a process that has that one. False where the store could not take
+        it.
         """
-        if record.status not in ("queued", "running"):
-            self._marking.finish_pending(record)
-            if record.pk is not None:
-                self._placed.append(record.pk)
+        ours = self._is_ours(record)
+        if record.status not in OPEN_STATUSES and record.plan is None:
+            if ours or record.output_root is None:  # a temporary's name is unlike any other: if it is here, it is ours
+                self._marking.finish_pending(record)
+                if record.pk is not None:
+                    self._placed.append(record.pk)
             return True
+        if record.plan is not None and not ours:
+            return self._leave_markers(record)
         run = Run(record, {}, started=_restored(record.started_ms), final="abandoned")
         attendance = self._of(run)
         attendance.listed = attendance.begun = attendance.fingerprinted = True
@@ -944,7 +982,10 @@ class Writer:
             evidence = self._evidence(run)
             evidence.this_process = False
             decisions, notes = decide(evidence, due_requests(record.plan, "abandoned"), "abandoned")
-        final = replace(record, status="abandoned", plan=None, notes=[*record.notes, DIED])
+        final = replace(record, status="abandoned", plan=None, notes=list(record.notes))
+        was_open = record.status in OPEN_STATUSES
+        if was_open:
+            final.note(DIED)
         final.outputs = _outputs(attendance.evidence, decisions)
         ending = self._prepare(run, final, Change(final), decisions, notes)
         try:
@@ -959,8 +1000,35 @@ class Writer:
             return False
         self._place(ending, committed=True)
         self._told(ending)
-        self.on_ended(ending.record, ())
+        if was_open:
+            self.on_ended(ending.record, ())
         return True
+
+    def _leave_markers(self, record: PromptRecord) -> bool:
+        """Call a prompt of a dead process abandoned, and leave its markers to a process that has its output folder."""
+        if record.status not in OPEN_STATUSES:
+            return True
+        final = replace(record, status="abandoned", notes=list(record.notes))
+        final.note(DIED)
+        final.note(ANOTHERS)
+        run = Run(final, {}, final="abandoned")
+        ending = Ending(run, final, Change(final), [])
+        ending.news = _news_of_inherited(ending)
+        if not self._commit_ends([ending]):
+            return False
+        self._tell(ending.news)
+        self.on_ended(final, ())
+        return True
+
+    # ------------------------------------------------------------ the end of this process
+
+    def stop(self) -> None:
+        """End what is open, and settle it: this process ends now. What the store can't take goes to the spool."""
+        self._patient = False
+        self.drain()
+        with self.lock:
+            self.recorder.stop(Stamp(time.time(), time.perf_counter()))
+        self.step()
 
 
 class Outstanding:

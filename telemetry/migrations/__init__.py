@@ -12,9 +12,16 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Column, Connection, String, column, select, table
 
-from . import r0001_first, r0002_events, r0003_figures, r0004_merging, r0005_any_length
+from . import r0001_first, r0002_events, r0003_figures, r0004_merging, r0005_any_length, r0006_owners
 
-REVISIONS: tuple[ModuleType, ...] = (r0001_first, r0002_events, r0003_figures, r0004_merging, r0005_any_length)
+REVISIONS: tuple[ModuleType, ...] = (
+    r0001_first,
+    r0002_events,
+    r0003_figures,
+    r0004_merging,
+    r0005_any_length,
+    r0006_owners,
+)
 """In their order; each has `revision`, `down_revision` and `upgrade(op)`."""
 VERSION_TABLE = "run_recorder_version"
 HEAD: str = REVISIONS[-1].revision

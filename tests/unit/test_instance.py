@@ -3,9 +3,11 @@
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from run_recorder.telemetry.identity import Identity, machine, this_process
 from run_recorder.telemetry.instance import FOLDER, InstanceLocks
 
 HOLD = (
@@ -62,6 +64,54 @@ def test_this_process_and_a_living_one_are_not_dead_and_a_killed_one_is(tmp_path
 @pytest.mark.parametrize("shared", [True, False])
 def test_an_instance_without_a_lock_is_dead_only_where_all_locks_are_kept_here(tmp_path: Path, shared: bool) -> None:
     assert InstanceLocks(tmp_path, shared_with_all=shared).is_dead(str(uuid.uuid4())) is shared
+
+
+GONE = Identity(machine(), f"{str(this_process().process).partition(':')[0]}:{2**22 + 1}:1")
+"""A process of this machine that is not there: a number above all that a kernel gives."""
+ELSEWHERE = Identity("another machine", "another place:1:1")
+
+
+@pytest.fixture
+def living() -> Iterator[Identity]:
+    """Another process of this machine, that lives."""
+    code = "from run_recorder.telemetry.identity import this_process as t; print(t().process, flush=True); input()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    yield Identity(machine(), process.stdout.readline().strip())
+    end(process)
+
+
+def test_a_living_process_that_could_not_hold_a_lock_is_not_dead(tmp_path: Path, living: Identity) -> None:
+    locks = InstanceLocks(tmp_path)
+    assert not locks.is_dead(str(uuid.uuid4()), living)
+
+
+def test_a_dead_process_without_a_lock_is_dead_wherever_locks_are_kept(tmp_path: Path) -> None:
+    assert InstanceLocks(tmp_path, shared_with_all=False).is_dead(str(uuid.uuid4()), GONE)
+    assert InstanceLocks(tmp_path).is_dead(str(uuid.uuid4()), GONE)
+
+
+def test_a_process_of_another_machine_without_a_lock_is_let_alone(tmp_path: Path) -> None:
+    for shared in (True, False):
+        assert not InstanceLocks(tmp_path, shared_with_all=shared).is_dead(str(uuid.uuid4()), ELSEWHERE)
+
+
+def test_a_lock_that_can_be_taken_tells_the_death_of_a_process_that_cannot_be_seen(tmp_path: Path) -> None:
+    process, other = other_process(tmp_path)
+    locks = InstanceLocks(tmp_path)
+    assert not locks.is_dead(other, ELSEWHERE), "it holds its lock"
+    end(process)
+    assert locks.is_dead(other, ELSEWHERE)
+
+
+def test_a_process_that_lives_is_not_dead_because_its_lock_was_lost(tmp_path: Path, living: Identity) -> None:
+    locks = InstanceLocks(tmp_path)
+    instance = locks.begin(None)
+    others = InstanceLocks(tmp_path)
+    Path(others._file(instance.id)).unlink()
+    assert not others.is_dead(instance.id, living)
+    Path(others._file(instance.id)).touch()
+    assert not others.is_dead(instance.id, living)
 
 
 @pytest.mark.parametrize("odd", ["", "me", "../../etc/passwd", "x" * 300])

@@ -24,6 +24,7 @@ from run_recorder.telemetry.events import MarkerRun, NodeStarted, PromptDone, Pr
 from run_recorder.telemetry.instance import FOLDER
 from run_recorder.telemetry.marker import read_marker
 from run_recorder.telemetry.record import PromptRecord
+from run_recorder.telemetry.recorder import STOPPED
 from run_recorder.telemetry.recording import KEY_FILE, Host, NotReadyError, Recording, digest_key, matches
 from run_recorder.telemetry.requests import INPUTS_READY
 from run_recorder.telemetry.retention import KEEP_PROMPTS
@@ -163,6 +164,71 @@ def test_a_stop_saves_what_has_come_and_gives_the_lock_back(starts: Starts, tmp_
     found = after.prompt("p")
     assert found is not None
     assert found.status == "abandoned"
+
+
+@pytest.mark.parametrize("locks", [True, False], ids=["locks", "no locks"])
+def test_a_clean_stop_settles_its_own_prompts(starts: Starts, tmp_path: Path, locks: bool) -> None:
+    if not locks:
+        (tmp_path / "private").mkdir()
+        write(tmp_path / "private" / FOLDER)
+    recording = starts()
+    begin(recording, "running")
+    queue(recording, "queued", number=2)
+    eventually(lambda: recording.writer.store.record("queued"))
+    told, waiter = asyncio.run(waited(recording, "running"))
+    assert told is not None
+    assert waiter is not None
+    recording.stop()
+    database = Database(default_url(tmp_path / "private"))
+    database.open_to_read()
+    running, waiting = Store(database).record("running"), Store(database).record("queued")
+    database.close()
+    assert running is not None
+    assert waiting is not None
+    assert (running.status, running.current_node and running.current_node.node_id) == ("abandoned", "1")
+    assert running.ended_ms is not None
+    assert running.notes == waiting.notes == [STOPPED]
+    assert (waiting.status, waiting.started_ms) == ("abandoned", None)
+    assert read_marker(tmp_path / "output" / "shot" / "a.failed").Status == "abandoned"
+
+
+async def waited(recording: Recording, prompt_id: str) -> Any:
+    return recording.wait(prompt_id, None, asyncio.get_running_loop())
+
+
+def test_a_clean_stop_while_the_store_is_away_leaves_the_end_in_the_spool(
+    starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = starts()
+    begin(recording)
+    eventually(lambda: recording.writer.store.record("p"))
+    monkeypatch.setattr(recording.writer.store, "save", away)
+    recording.stop()
+    after = starts()
+    eventually(lambda: not after.is_open_anywhere("p"))
+    found = after.prompt("p")
+    assert found is not None
+    assert (found.status, found.notes) == ("abandoned", [STOPPED])
+
+
+def away(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_living_process_without_a_lock_is_not_declared_dead_by_the_next(starts: Starts, tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    write(tmp_path / "private" / FOLDER)
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    one = starts()
+    assert getattr(one.prompt("p1"), "status", None) == "running"
+    process.kill()
+    process.communicate()
+    two = starts()
+    assert getattr(two.prompt("p1"), "status", None) == "abandoned", "its lock tells nothing, its number does"
 
 
 def test_the_key_of_digests_is_made_once(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from run_recorder.telemetry.contract import Instance, PromptError
 from run_recorder.telemetry.events import MarkerRun, PromptQueued
+from run_recorder.telemetry.identity import Identity
 from run_recorder.telemetry.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.requests import INPUTS_READY
-from run_recorder.telemetry.spool import Kept, Spool, SpoolFullError, instance_of, left_in, read_spool
+from run_recorder.telemetry.spool import Kept, Spool, SpoolFullError, left_in, owner_of, read_spool
 from sqlalchemy.exc import OperationalError
 
 from .support import marker_node, node, saver, write
@@ -62,7 +63,7 @@ def test_what_is_kept_is_read_back_whole(tmp_path: Path) -> None:
     nodes = [NodeRecord(0, "1", "A", error=record.error, duration_seconds=0.5)]
     spool.keep([Kept(record, nodes, ended=True)])
     assert read_spool(spool.file) == [Kept(record, nodes, ended=True)]
-    assert instance_of(spool.file) == Instance(id="me", hostname="here", port=8188)
+    assert owner_of(spool.file) == (Instance(id="me", hostname="here", port=8188), Identity())
     assert sys.platform == "win32" or stat.S_IMODE(spool.file.stat().st_mode) == 0o600
     assert [path for _, path in left_in(tmp_path / "spool")] == [spool.file]
 
@@ -145,7 +146,7 @@ def test_an_empty_spool_leaves_no_file(tmp_path: Path) -> None:
     spool.clear()
     assert spool.read() == []
     spool.keep([kept("q")])
-    assert instance_of(spool.file) == Instance(id="me")
+    assert owner_of(spool.file) == (Instance(id="me"), Identity())
     spool.clear()
     spool.close()
     assert list(tmp_path.iterdir()) == []

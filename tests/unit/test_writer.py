@@ -33,6 +33,7 @@ from run_recorder.telemetry.events import (
     PromptUnqueued,
 )
 from run_recorder.telemetry.feed import Feed
+from run_recorder.telemetry.identity import Identity
 from run_recorder.telemetry.inbox import Inbox
 from run_recorder.telemetry.marker import MarkerPlace, read_marker
 from run_recorder.telemetry.marking import OVERTAKEN
@@ -44,7 +45,7 @@ from run_recorder.telemetry.requests import INPUTS_READY, NOTHING
 from run_recorder.telemetry.store import Change, Store
 from run_recorder.telemetry.temporaries import is_temporary
 from run_recorder.telemetry.times import Stamp
-from run_recorder.telemetry.writer import DIED, Outstanding, Surroundings, Writer
+from run_recorder.telemetry.writer import ANOTHERS, DIED, Outstanding, Surroundings, Writer
 from sqlalchemy.exc import DatabaseError
 
 from .support import image, marker_node, node, saver, tree, write
@@ -1194,6 +1195,74 @@ def test_a_prompt_that_was_queued_becomes_abandoned_and_writes_and_removes_nothi
     after = next_desk()
     assert (after.record().status, [one.status for one in after.record().markers]) == ("abandoned", ["not written"])
     assert tree(after.output) == ["shot/a.done"]
+
+
+def moved(desk: Desk) -> Path:
+    """From now on ComfyUI writes to another folder."""
+    other = desk.folder / "other"
+    other.mkdir(exist_ok=True)
+    desk.roots["output"] = desk.output = other
+    return other
+
+
+def test_a_prompt_of_another_output_folder_is_abandoned_and_no_marker_here_is_touched(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.begin()
+    desk.database.close()
+    after = Desk(tmp_path, "after")
+    other = moved(after)
+    write(other / "shot" / "a.done", b"a marker of this folder")
+    after.writer.dead = after.store.unsettled()
+    after.writer.step()
+    record = after.record()
+    assert (record.status, record.notes) == ("abandoned", [DIED, ANOTHERS])
+    assert tree(other) == ["shot/a.done"]
+    assert [one.status for one in record.markers] == ["due"]
+    after.database.close()
+    home = Desk(tmp_path, "home")
+    ended: list[PromptRecord] = []
+    home.writer.on_ended = lambda record, _nodes: ended.append(record)
+    home.writer.dead = home.store.unsettled()
+    home.writer.step()
+    assert home.marker("shot/a.failed").Status == "abandoned"
+    assert [(one.path, one.status) for one in home.record().markers] == [("shot/a.failed", "abandoned")]
+    assert ended == [], "its end was counted by the process that called it abandoned"
+    assert home.store.unsettled() == []
+    home.database.close()
+
+
+def test_a_committed_marker_of_another_output_folder_waits_for_a_process_that_has_it(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed(desk, monkeypatch)
+    desk.database.close()
+    after = Desk(tmp_path, "after")
+    other = moved(after)
+    after.writer.dead = after.store.unsettled()
+    after.writer.step()
+    assert tree(other) == []
+    assert after.record().pending
+    after.database.close()
+    home = Desk(tmp_path, "home")
+    home.writer.dead = home.store.unsettled()
+    home.writer.step()
+    assert (home.marker().PromptId, home.record().pending) == ("p", [])
+    home.database.close()
+
+
+def test_a_folder_of_the_same_path_on_another_machine_is_another_folder(desk: Desk, tmp_path: Path) -> None:
+    desk.begin()
+    desk.database.close()
+    after = Desk(tmp_path, "after")
+    after.writer.identity = Identity("this machine", None)
+    after.writer._many_machines = True
+    for record in after.store.unsettled():
+        after.writer.adopt(record, Identity("that machine", None))
+    after.writer.step()
+    assert tree(after.output) == []
+    assert (after.record().status, ANOTHERS in after.record().notes) == ("abandoned", True)
+    after.database.close()
 
 
 def committed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
