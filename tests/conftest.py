@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from . import postgres
 from .hosts import KINDS, Host, comfyui_path
+
+settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ours")  # a busy machine is no fault of the code
 
 NO_COMFYUI = "no ComfyUI on this machine"
 MEASURED = "measured"

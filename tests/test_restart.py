@@ -212,7 +212,7 @@ def test_two_servers_on_one_database_leave_each_others_prompts_alone(tmp_path: P
     one, two = (Host("embedded", tmp_path / "both") for _ in range(2))
     try:
         one.start()
-        first = one.queue(slow_then_saved("one/a", 4))
+        first = one.queue(slow_then_saved("one/a", 12))
         one.until_running(first, "slow")
         two.start()
         assert two.record(first)["status"] == "running"
