@@ -121,7 +121,10 @@ async def check_servers(run: Run, answer: list[str]) -> list[str]:
     found: dict[str, list[Check]] = {}
     for url in answer:
         async with run.client(url) as client:
-            found[url] = await _check(run, client)
+            try:
+                found[url] = await _check(run, client)
+            except ServerError as error:
+                found[url] = [Check("server", "failed", str(error), "the server went away while it was being checked")]
     failed = {url: [one for one in checks if one.status == "failed"] for url, checks in found.items()}
     good = [url for url in answer if not failed[url]]
     write_preflight(found[good[0] if good else answer[0]], run.folder.path / RESULTS)

@@ -433,6 +433,7 @@ WAYS: dict[str, Way] = {
         )
     },
     "figures-odd": {"gpu": says('{"devices": [{"name": null, "vram_total_bytes": "many"}], "system": []}')},
+    "classes-none": {"classes": hangs_up},
     "classes-endless": {"classes": endless},
     "classes-bomb": {"classes": packed},
     "classes-brackets": {"classes": brackets},
