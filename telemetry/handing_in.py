@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -88,9 +89,9 @@ class HandingIn:
         """Whether there is anything to hand in."""
         return bool(self.ends or self.inherited or self._beyond)
 
-    def next_ends(self) -> list[Ending]:
-        """The oldest ends, as many as one transaction takes."""
-        return list(self.ends.values())[:BATCH]
+    def next_ends(self, now: float) -> list[Ending]:
+        """The oldest ends that may be tried now, as many as one transaction takes."""
+        return list(islice((end for end in self.ends.values() if end.not_before <= now), BATCH))
 
     def done(self, endings: list[Ending]) -> None:
         """These are in the store."""

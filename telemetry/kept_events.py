@@ -41,6 +41,11 @@ def erase(connection: Connection, prompt_ids: set[str], but_of: Sequence[int] = 
     connection.execute(delete(events).where(events.c.prompt_id.in_(gone)))
 
 
+def touch(connection: Connection) -> None:
+    """Write the counter as it is: what can't be written now shows by that."""
+    connection.execute(update(counters).where(counters.c.name == EVENT_COUNTER).values(value=counters.c.value))
+
+
 def reserve(connection: Connection, count: int, at_least: int) -> int:
     """Reserve a block of numbers for this process alone; the first of them. Also lets go of old events."""
     last = connection.execute(select(func.max(events.c.number))).scalar() or 0

@@ -41,6 +41,8 @@ from .redact import redact
 from .retention import Retention, erase_until, prune
 from .rows import search_text
 from .search import Filter
+from .set_aside import FOLDER as ASIDE_FOLDER
+from .set_aside import SetAside
 from .spool import FOLDER as SPOOL_FOLDER
 from .spool import Kept, Spool, left_in, owner_of
 from .store import Position, Store
@@ -204,6 +206,7 @@ class Recording:
         self._count_ended(writer)
         writer.opener = functools.partial(self._open_store, writer, self._locks)
         self._keep_spool(writer, folder / SPOOL_FOLDER)
+        writer.aside = SetAside(folder / ASIDE_FOLDER, self.problems)
         self._writer = writer
         self._saved()
         writer.step()

@@ -7,10 +7,41 @@ from __future__ import annotations
 
 from sqlalchemy.exc import DBAPIError, StatementError
 
+from .database import StoreClosedError
+
 RECORD_CLASSES = frozenset({"21", "22", "23", "44", "54", "P0"})
 """Cardinality, data, integrity, a check, a limit such as an index row's size, and what a trigger refuses."""
 RECORD_STATES = frozenset({"42804", "42846"})
 """A type that doesn't fit. The rest of class 42 is about tables and rights: another migration or grant mends it."""
+
+
+STORE_CLASSES = frozenset({"08", "25", "28", "3D", "42", "53", "57", "58"})
+"""Connections, a server that only reads, rights, a missing table, resources, an operator, the system."""
+CANCELED = "57014"
+"""A statement took too long: that may be what it had to write."""
+_STORE_CODES = frozenset({5, 6, 8, 10, 11, 13, 14, 26})
+"""SQLite's BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN and NOTADB."""
+_STORE_WORDS = ("locked", "readonly", "disk i/o", "malformed", "is full", "unable to open", "not a database")
+"""The same in words: Python 3.10 doesn't tell the code."""
+
+
+def is_fault_of_store(error: BaseException) -> bool:
+    """Whether an error is surely one of where it was to be written, so that nothing else can be written now either.
+
+    What is neither this nor `is_fault_of_data` may be either: only another write tells.
+    """
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return True
+        state = getattr(error.orig, "sqlstate", None)
+        if state is not None:
+            return state[:2] in STORE_CLASSES and state != CANCELED
+        if type(error.orig).__module__.startswith("psycopg"):  # nothing came back: a connection that is not to be had
+            return "OperationalError" in {kind.__name__ for kind in type(error.orig).__mro__}
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        said = str(error.orig).lower()
+        return (code is not None and code & 0xFF in _STORE_CODES) or any(words in said for words in _STORE_WORDS)
+    return isinstance(error, (OSError, StoreClosedError))
 
 
 def is_fault_of_data(error: BaseException) -> bool:

@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from .contract import OPEN_STATUSES, Environment, Instance, PromptStatus
+from .contract import OPEN_STATUSES, Environment, Instance, PromptMarker, PromptStatus
 from .database import StoreClosedError, is_corrupt
 from .database_file import ForeignFileError
-from .ending import Ending
+from .ending import LAST_MS, Ending
 from .events import MarkerRun, WorkerDied
 from .feed import Feed
 from .figures import FigureKeeper
@@ -37,9 +37,11 @@ from .record import NodeRecord, PromptRecord
 from .recorder import UNTOLD, Recorder, Run, refresh
 from .requests import MarkerPlan, MarkerRequest
 from .rows import NODE_CHANGES
+from .set_aside import FOLDER as ASIDE_FOLDER
+from .set_aside import SetAside
 from .settle import Decision, Evidence, decide, due_requests, newly_seen, stale_prefixes, take_listings, unready
 from .store import Change, Store
-from .store_faults import is_fault_of_data
+from .store_faults import is_fault_of_data, is_fault_of_store
 from .stream import KEPT_IN_MEMORY, NUMBERS_AT_ONCE, Stream, StreamEvent, Told, news_of
 from .times import Stamp, milliseconds
 from .upkeep import is_due
@@ -55,12 +57,19 @@ ENDS_AT_ONCE = 200
 """So many prompts that were cancelled before they started are ended by one transaction."""
 Answer = TypeVar("Answer")
 MAX_STUMBLES = 3
+MAX_TRIES = 6
+"""So often a record is tried that the store does not take while it takes others; then it is set aside."""
+LONGEST_PAUSE_SECONDS = 60.0
+NEVER = float("inf")
 MAX_UNSAVED = 2000
 """Ended prompts that are kept in memory while the store can't be written."""
 PRUNE_EVERY = 500
 """So many ended prompts are worth looking what is to be kept."""
 NO_PLAN = MarkerPlan()
 UNASKED = "the store could not be asked, so files of an earlier prompt from the last seconds may be among these"
+PUT_OFF = "record put off"
+DELAYED = "record delayed"
+UNDECIDED = "its markers could not be decided, by a fault of this package"
 ANOTHERS = "its markers are left to a server that writes to the output folder that it had"
 DIED = "ComfyUI's process ended before this prompt did; when is not known"
 
@@ -99,14 +108,24 @@ class Attendance:
     cleared: set[PrefixPath] = field(default_factory=set)
     """Prefixes whose stale markers were removed: at the start, when a node told them, when the first file came."""
     stumbles: int = 0
+    tries: int = 0
+    """How often the store has not taken it, while it took others."""
+    not_before: float = 0.0
+    """When it is to be saved again, on `time.monotonic`."""
 
 
 class StoreAwayError(RuntimeError):
     """The store can't be asked now."""
 
 
-class RecordRefusedError(RuntimeError):
-    """A record that the database will never take, because of what is in it."""
+class RecordFaultError(RuntimeError):
+    """A record that the store does not take, while it takes others."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.is_final = is_fault_of_data(cause)
+        """True where what is in the record is the fault, so that no other try can end better."""
 
 
 class Writer:
@@ -163,6 +182,10 @@ class Writer:
         self._many_machines = store.database.backend != "sqlite"
         self._elsewhere: set[int] = set()
         """Of these, by key, those whose process ran on another machine."""
+        self.aside: SetAside | None = None
+        """Takes what the store doesn't; null where it can't be kept: then it is lost, and counted."""
+        self._put_off = False
+        """True while a record is tried again by itself."""
         self.dropped = 0
         """Records that were lost for good, because the store could not take them for too long."""
         self._patient = True
@@ -192,6 +215,8 @@ class Writer:
             return STORE_RETRY_SECONDS
         if ended:
             return RETRY_SECONDS
+        if self.handing_in.ends and not started:
+            return STORE_RETRY_SECONDS
         if started:
             return COMMIT_INTERVAL_SECONDS
         return QUEUED_INTERVAL_SECONDS if waiting else None
@@ -225,13 +250,13 @@ class Writer:
         for run in ended:
             if run.started is not None:
                 self._settle_surely(run)
-        for run in runs:
-            self._attend(run)
-        self._save(runs)
-        for run in runs:
-            if run.ready_markers:
-                self._serve_ready(run)
-            self._fingerprint(run)
+        self._for_each(runs, self._attend)
+        now = time.monotonic()
+        self._save([run for run in runs if self._of(run).not_before <= now])
+        self._for_each(runs, self._look_after)
+        if self._put_off and not any(one.tries for one in self._attending.values()):
+            self._put_off = False
+            self.problems.solved(PUT_OFF)
         if self._placed and self._may_write():
             self._forget_pending()
         with self.lock:
@@ -243,6 +268,21 @@ class Writer:
         if is_due(self.store):
             self.upkeep_due.set()
         self._answers.writer_is(idle=not self.inbox and not self._unsettled())
+
+    def _look_after(self, run: Run) -> None:
+        """What an open run needs once it is saved."""
+        if run.ready_markers:
+            self._serve_ready(run)
+        self._fingerprint(run)
+
+    def _for_each(self, runs: list[Run], do: Callable[[Run], None]) -> None:
+        """Do it with each; one over which we stumble must not cost the others."""
+        for run in runs:
+            try:
+                do(run)
+            except Exception as error:  # noqa: BLE001
+                hint = "the recorder stumbled over a prompt; it goes on with the others"
+                self.problems.report("writer", hint, error, passing=True)
 
     @property
     def environment(self) -> Environment | None:
@@ -456,11 +496,22 @@ class Writer:
         attendance.unsaved_nodes = unsaved
         return change
 
+    def _changes(self, runs: list[Run]) -> tuple[list[Change], list[Run]]:
+        """What is to be saved of some runs, and of which: one of which that can't be told is tried again later."""
+        changes, good = [], []
+        for run in runs:
+            try:
+                changes.append(self._change(run))
+                good.append(run)
+            except Exception as error:  # noqa: BLE001
+                self._put_run_off(run, RecordFaultError(error))
+        return changes, good
+
     def _save(self, runs: list[Run]) -> None:
         if not runs or time.monotonic() < self._failing_until:
             return
         with self.lock:
-            changes = [self._change(run) for run in runs]
+            changes, runs = self._changes(runs)
             for run in runs:
                 self._untold += news_of(run, self._of(run).told, time.perf_counter())
                 run.dirty = run.urgent = False
@@ -469,7 +520,7 @@ class Writer:
         news = [event for event in self._untold if event.prompt_id in ids]
         try:
             done = self._commit(changes, durable=False, news=news)
-        except RecordRefusedError as error:
+        except RecordFaultError as error:
             self._save_one_by_one(runs, error)
             return
         if not done:
@@ -480,6 +531,7 @@ class Writer:
         self._tell(news)
         for run in runs:
             attendance = self._of(run)
+            attendance.tries, attendance.not_before = 0, 0.0
             attendance.saved_nodes.update(attendance.unsaved_nodes)
 
     def _tell(self, news: list[StreamEvent]) -> None:
@@ -487,24 +539,22 @@ class Writer:
         self._untold = [event for event in self._untold if id(event) not in committed]
         self.stream.publish(news)
 
-    def _save_one_by_one(self, runs: list[Run], error: RecordRefusedError) -> None:
-        """One of these records is such that no database takes it: save the others, and let that one go."""
-        if len(runs) == 1:
-            self._refuse(runs[0], error)
+    def _save_one_by_one(self, runs: list[Run], error: RecordFaultError) -> None:
+        """The store doesn't take one of these records: save the others, and try that one again later, by itself."""
+        if len(runs) > 1:
+            for run in runs:
+                self._save([run])
             return
-        for run in runs:
-            self._save([run])
+        self._put_run_off(runs[0], error)
 
-    def _count_refused(self, error: RecordRefusedError) -> None:
-        self.problems.report("record refused", "a record holds what no database takes, and is lost", error)
-        self.dropped += 1
-
-    def _refuse(self, run: Run, error: RecordRefusedError) -> None:
-        self._count_refused(error)
-        with self.lock:
-            self.recorder.drop(run)
-            self._attending.pop(run, None)
-        self._untold = [event for event in self._untold if event.prompt_id != run.record.prompt_id]
+    def _put_run_off(self, run: Run, error: RecordFaultError) -> None:
+        attendance = self._of(run)
+        attendance.tries += 1
+        attendance.not_before = NEVER if error.is_final else time.monotonic() + _pause(attendance.tries)
+        self._put_off = True
+        hint = "the store does not take a record while it takes others; that one is tried again, by itself"
+        self.problems.report(PUT_OFF, hint, error.cause)
+        self._touch([run])
 
     def _commit(self, changes: list[Change], *, durable: bool, news: Sequence[StreamEvent] = ()) -> bool:
         if self.opener is not None:
@@ -512,11 +562,19 @@ class Writer:
         try:
             self._save_numbered(changes, durable, news)
         except Exception as error:
-            if is_fault_of_data(error):
-                raise RecordRefusedError(str(error)) from error
+            if is_fault_of_data(error) or (not is_fault_of_store(error) and self._takes_others()):
+                raise RecordFaultError(error) from error
             self._store_failed(error)
             return False
         self._store_works()
+        return True
+
+    def _takes_others(self) -> bool:
+        """Whether anything can be written now."""
+        try:
+            self.store.try_to_write()
+        except Exception:  # noqa: BLE001  why not is told with the fault that we ask for
+            return False
         return True
 
     def _save_numbered(self, changes: list[Change], durable: bool, news: Sequence[StreamEvent]) -> None:
@@ -674,7 +732,16 @@ class Writer:
             self.problems.report("markers", hint, error)
             self._stumbled = True
             if attendance.stumbles >= MAX_STUMBLES:
-                self._finish(run, [], ["its markers could not be decided, by a fault of this package"])
+                self._finish_anyhow(run)
+
+    def _finish_anyhow(self, run: Run) -> None:
+        """End a run over which we stumble again and again: without its markers, and if need be in a file alone."""
+        try:
+            self._finish(run, [], [UNDECIDED])
+        except Exception as error:  # noqa: BLE001  this one must not keep the others from ending
+            record = replace(run.record, status=run.final or "abandoned", plan=None, pending=[])
+            record.note(UNDECIDED)
+            self._finish_aside(Ending(run, record, Change(record), []), RecordFaultError(error))
 
     def _settle(self, run: Run) -> None:
         """Decide, write, commit, put in place, answer; or come back later for files that are not there yet."""
@@ -741,8 +808,16 @@ class Writer:
     def _finish_unstarted(self, runs: list[Run]) -> None:
         """End what was cancelled before it started, many at once: there may be thousands."""
         for first in range(0, len(runs), ENDS_AT_ONCE):
-            some = runs[first : first + ENDS_AT_ONCE]
-            if self._finish_all([self._ending_of(run, [], []) for run in some]):
+            some: list[Run] = []
+            endings: list[Ending] = []
+            for run in runs[first : first + ENDS_AT_ONCE]:
+                try:
+                    endings.append(self._ending_of(run, [], []))
+                    some.append(run)
+                except Exception as error:  # noqa: BLE001  one that can't be ended must not keep the others from it
+                    self.problems.report("writer", "a cancelled prompt could not be ended as others are", error)
+                    self._finish_anyhow(run)
+            if self._finish_all(endings):
                 for run in some:
                     for event in run.ready_markers:
                         if event.settled is not None:
@@ -779,18 +854,72 @@ class Writer:
         """Make some ends certain, in the store or in the spool, and then do what follows from them."""
         try:
             committed = self._commit_ends(endings)
-        except RecordRefusedError as error:
-            self._drop_temporaries(endings)
-            if len(endings) == 1:
-                self._refuse(endings[0].run, error)
-                return False
-            return self._each(endings, lambda end: self._finish(end.run, list(end.decisions), list(end.notes)))
+        except RecordFaultError as error:
+            if len(endings) > 1:
+                self._drop_temporaries(endings)
+                return self._each(endings, lambda end: self._finish(end.run, list(end.decisions), list(end.notes)))
+            return self._finish_refused(endings[0], error)
         if not committed and not self.handing_in.keep([end.kept for end in endings]):
             self._drop_temporaries(endings)
             return False
         for ending in endings:
             self._close(ending, committed=committed)
         return True
+
+    def _finish_refused(self, ending: Ending, error: RecordFaultError) -> bool:
+        """An end that the store does not take while it takes others: certain in the spool, or in a file of its own."""
+        if not error.is_final and self.handing_in.keep([ending.kept]):
+            self._try_later(ending, error)
+            self._close(ending, committed=False)
+        else:
+            self._finish_aside(ending, error)
+        return True
+
+    def _finish_aside(self, ending: Ending, error: RecordFaultError) -> None:
+        if not self._set_aside(ending, error):
+            self._drop_temporaries([ending])
+            ending.prepared = []
+            ending.record.markers = [PromptMarker(path=None, status="not written") for _ in ending.record.markers]
+        self._close(ending, committed=False, is_over=True)
+
+    def _try_later(self, ending: Ending, error: RecordFaultError) -> None:
+        ending.tries += 1
+        ending.not_before = time.monotonic() + _pause(ending.tries)
+        self.problems.report(DELAYED, "the store does not take a record while it takes others", error.cause)
+
+    def _set_aside(self, ending: Ending, error: RecordFaultError) -> bool:
+        """Keep a record that the store does not take in a file, and in the store what it takes of it.
+
+        False where nothing of it can be kept anywhere.
+        """
+        record, kept = ending.record, False
+        try:
+            if self.aside is None:
+                raise OSError(f"there is no {ASIDE_FOLDER}")
+            name = self.aside.put(record, list(ending.run.nodes.values()), self.instance, error.cause)
+            record.note(f"the database does not take this record as it is; it is kept whole in {ASIDE_FOLDER}/{name}")
+            kept = True
+        except OSError as why:
+            self.problems.report("set aside", "a record that the database does not take can't be kept in a file", why)
+        bare = ending.bare
+        for event in ending.news:
+            event.at_ms = min(event.at_ms, LAST_MS)
+        for changes in ([bare], []):
+            try:
+                if not self._commit(changes, durable=True, news=ending.news):
+                    break
+            except RecordFaultError:
+                continue
+            self._tell(ending.news)
+            kept = kept or bool(changes)
+            record.pk = bare.record.pk
+            if record.pending and record.pk is not None:
+                self._placed.append(record.pk)
+            break
+        if not kept:
+            self.problems.report("record lost", "a record can't be kept anywhere, and is lost", error.cause)
+            self.dropped += 1
+        return kept
 
     def _commit_ends(self, endings: list[Ending]) -> bool:
         if not self._may_write():
@@ -808,7 +937,7 @@ class Writer:
         for ending in endings:
             self._marking.drop(ending.prepared)
 
-    def _place(self, ending: Ending, *, committed: bool) -> None:
+    def _place(self, ending: Ending, *, committed: bool, is_over: bool = False) -> None:
         """Put the markers of a certain end in place; where one can't be, the record says so from then on."""
         record = ending.record
         if not ending.prepared or self._marking.place(record, ending.prepared):
@@ -816,13 +945,16 @@ class Writer:
         ending.news = [event for event in ending.news if event.kind != "marker.written" or _still_said(record, event)]
         if committed:
             self._commit([replace(ending.change, record=record, new_nodes=[], changed_nodes=[])], durable=False)
-        else:
+        elif not is_over:
             self.handing_in.keep([ending.kept])
 
-    def _close(self, ending: Ending, *, committed: bool) -> None:
-        """An end is certain: its markers go into place, it is counted, and whoever waits for it is answered."""
+    def _close(self, ending: Ending, *, committed: bool, is_over: bool = False) -> None:
+        """An end is certain: its markers go into place, it is counted, and whoever waits for it is answered.
+
+        `is_over`: there is nothing more to be handed in of it.
+        """
         run, record = ending.run, ending.record
-        self._place(ending, committed=committed)
+        self._place(ending, committed=committed and not is_over, is_over=is_over)
         if committed:
             self._told(ending)
         self.figures.forget(run)
@@ -834,6 +966,7 @@ class Writer:
         with self.lock:
             if not committed:
                 self._forget_news(ending)
+            if not committed and not is_over:
                 self.handing_in.add(ending)
             self.recorder.drop(run)
             self._attending.pop(run, None)
@@ -854,11 +987,15 @@ class Writer:
 
     def _hand_in(self) -> None:
         """Give the store what was kept while it could not be written, and what dead processes left so."""
-        while self.handing_in.ends:
+        while True:
             with self.lock:
-                endings = self.handing_in.next_ends()
+                endings = self.handing_in.next_ends(time.monotonic())
+            if not endings:
+                break
             if not self._hand_in_some(endings):
                 return
+        if not any(end.tries for end in self.handing_in.ends.values()):
+            self.problems.solved(DELAYED)
         try:
             self.handing_in.take_inherited(self._commit_inherited, self.adopt)
         except Exception as error:  # noqa: BLE001  whatever the database does, ComfyUI goes on
@@ -868,10 +1005,13 @@ class Writer:
         try:
             if not self._commit_ends(endings):
                 return False
-        except RecordRefusedError as error:
+        except RecordFaultError as error:
             if len(endings) > 1:
                 return self._each(endings, lambda end: self._hand_in_some([end]))
-            self._count_refused(error)
+            if not error.is_final and endings[0].tries < MAX_TRIES:
+                self._try_later(endings[0], error)
+                return True
+            self._set_aside(endings[0], error)
         else:
             for ending in endings:
                 self._told(ending)
@@ -885,8 +1025,9 @@ class Writer:
         try:
             if not self._commit_ends(endings):
                 return False
-        except RecordRefusedError as error:
-            self._count_refused(error)
+        except RecordFaultError as error:
+            for ending in endings:
+                self._set_aside(ending, error)
             return True
         for ending in endings:
             self._tell(ending.news)
@@ -990,9 +1131,11 @@ class Writer:
         ending = self._prepare(run, final, Change(final), decisions, notes)
         try:
             done = self._commit_ends([ending])
-        except RecordRefusedError:
-            self._drop_temporaries([ending])
-            raise
+        except RecordFaultError as error:
+            if not self._set_aside(ending, error):
+                self._drop_temporaries([ending])
+                return True
+            done = True
         finally:
             self._attending.pop(run, None)
         if not done:
@@ -1077,6 +1220,11 @@ def _news_of_inherited(ending: Ending) -> list[StreamEvent]:
             told = {"path": entry.path, "status": entry.status}
             news.append(StreamEvent("marker.written", record.prompt_id, at, told))
     return [*news, StreamEvent("prompt.finished", record.prompt_id, at, {"status": record.status})]
+
+
+def _pause(tries: int) -> float:
+    """Seconds until a record is tried again that the store has not taken so often."""
+    return float(min(STORE_RETRY_SECONDS * 2 ** (tries - 1), LONGEST_PAUSE_SECONDS))
 
 
 _changing: Callable[[NodeRecord], tuple[object, ...]] = attrgetter(*NODE_CHANGES)

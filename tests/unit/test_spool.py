@@ -29,7 +29,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def away(*_given: object, **_named: object) -> Any:
-    raise OperationalError("SELECT", {}, sqlite3.OperationalError("connection refused"))
+    raise OperationalError("SELECT", {}, sqlite3.OperationalError("unable to open database file"))
 
 
 def unlisted(desk: Desk) -> None:

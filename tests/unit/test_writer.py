@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -42,6 +43,9 @@ from run_recorder.telemetry.record import PromptRecord
 from run_recorder.telemetry.recorder import UNTOLD_END, UNTOLD_OUTPUTS, WORKER_DIED
 from run_recorder.telemetry.redact import redact
 from run_recorder.telemetry.requests import INPUTS_READY, NOTHING
+from run_recorder.telemetry.set_aside import FOLDER as ASIDE
+from run_recorder.telemetry.set_aside import SetAside
+from run_recorder.telemetry.spool import Spool
 from run_recorder.telemetry.store import Change, Store
 from run_recorder.telemetry.temporaries import is_temporary
 from run_recorder.telemetry.times import Stamp
@@ -80,6 +84,8 @@ class Desk:
         instance = Instance(id=instance_id, port=8188)
         self.store.add_instance(instance)
         self.writer = Writer(self.inbox, self.store, self.feed, self.problems, surroundings, instance)
+        self.aside = folder / "private" / ASIDE
+        self.writer.aside = SetAside(self.aside, self.problems)
 
     def step(self, *events: Event) -> None:
         for event in events:
@@ -1020,22 +1026,28 @@ def test_a_pending_marker_that_could_not_be_noted_is_noted_later(
     assert desk.problems.all() == []
 
 
-def test_a_record_that_no_database_takes_is_let_go_and_counted_and_costs_no_other(desk: Desk) -> None:
+def test_a_record_that_no_database_takes_costs_no_other_and_is_set_aside_when_it_ends(desk: Desk) -> None:
     graph = {"1": node("A")}
     odd = PromptQueued("odd", Stamp(1e30, 1.0), 1, graph, frozenset(graph), False)
     desk.inbox.append(PromptQueued("p", now(), 1, graph, frozenset(graph), False))
     desk.step(odd, PromptQueued("q", now(), 1, graph, frozenset(graph), False))
     desk.step()
     assert [desk.record(name) is not None for name in ("odd", "p", "q")] == [False, True, True]
-    assert desk.writer.dropped == 1
-    assert "record refused" in desk.hints()
+    assert set(desk.hints()) == {"record put off"}
     desk.step(PromptStarted("p", now()), *desk.ran("1"))
     desk.end("p")
     assert desk.record("p").status == "success"
-    assert not desk.writer.is_failing
+    desk.step(PromptUnqueued("odd", now(), graph))
+    assert (desk.record("odd").status, desk.record("odd").queued_ms) == ("cancelled", None)
+    (kept,) = desk.aside.iterdir()
+    assert f"it is kept whole in {ASIDE}/{kept.name}" in desk.record("odd").notes[-1]
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert json.loads(kept.read_text())["prompt"]["prompt_id"] == "odd"
+    assert kept.name in desk.hints()["record set aside"]
+    assert (desk.writer.dropped, desk.writer.is_failing) == (0, False)
 
 
-def test_an_end_that_no_database_takes_is_let_go_with_its_marker(desk: Desk) -> None:
+def test_an_end_that_no_database_takes_is_kept_in_a_file_and_its_marker_stands(desk: Desk) -> None:
     desk.begin()
     write(desk.output / "shot" / "a_00001_.png")
     desk.step(*desk.ran("1", "3"))
@@ -1043,8 +1055,116 @@ def test_an_end_that_no_database_takes_is_let_go_with_its_marker(desk: Desk) -> 
     desk.step(PromptDone("p", now(), {"3": image("a_00001_.png", "shot")}, True))
     desk.step()
     assert not desk.writer.recorder.runs
+    assert desk.names() == ["a_00001_.png"]
+    (kept,) = desk.aside.iterdir()
+    told = json.loads(kept.read_text())
+    assert [file["filename"] for file in told["prompt"]["outputs"]] == ["a_00001_.png"]
+    assert [one["node_id"] for one in told["nodes"]] == ["1", "3"]
+    record = desk.record()
+    assert (record.status, record.outputs, record.pending) == ("success", [], [])
+    assert [kind for _, kind, _ in heard(desk)][-2:] == ["marker.written", "prompt.finished"]
+    assert desk.writer.dropped == 0
+
+
+def test_an_end_that_can_be_kept_nowhere_has_no_marker_and_is_counted_as_lost(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.begin()
+    write(desk.output / "shot" / "a_00001_.png")
+    desk.step(*desk.ran("1", "3"))
+    monkeypatch.setattr(desk.store, "save", refusing("p"))
+    write(desk.aside)
+    desk.end(outputs={"3": image("a_00001_.png", "shot")})
     assert tree(desk.output) == ["shot/a_00001_.png"]
-    assert (desk.writer.dropped, "record refused" in desk.hints()) == (1, True)
+    assert (desk.writer.dropped, "record lost" in desk.hints(), len(desk.writer.recorder.runs)) == (1, True, 0)
+
+
+def refusing(prompt_id: str, error: type[Exception] = ValueError) -> Callable[..., None]:
+    """A store that takes no change of one prompt."""
+
+    def save(changes: Any, **_: Any) -> None:
+        if any(change.record.prompt_id == prompt_id for change in changes):
+            raise error("not this one")
+
+    return save
+
+
+@pytest.mark.parametrize("error", [KeyError, AttributeError, RuntimeError, ArithmeticError])
+def test_a_fault_over_one_record_holds_up_no_other(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """Whatever the error: others are saved and settled at once, and that one is tried again by itself."""
+    desk.writer.handing_in.spool = Spool(desk.folder / "spool", str(uuid.uuid4()), desk.writer.instance)
+    real = desk.store.save
+    bad = refusing("bad", error)
+
+    def save(changes: Any, **more: Any) -> None:
+        bad(changes)
+        real(changes, **more)
+
+    monkeypatch.setattr(desk.store, "save", save)
+    clock = [1000.0]
+    monkeypatch.setattr(writer_module.time, "monotonic", lambda: clock[0])
+    desk.queue("bad")
+    for number in range(5):
+        desk.whole(f"good{number}")
+        assert desk.record(f"good{number}").status == "success"
+        assert desk.marker().PromptId == f"good{number}"
+    assert not desk.writer.is_failing
+    desk.step(PromptStarted("bad", now()), *desk.ran("1", "3", prompt_id="bad"))
+    write(desk.output / "shot" / "a_00002_.png")
+    desk.end("bad", outputs={"3": image("a_00002_.png", "shot")})
+    assert desk.marker().PromptId == "bad", "certain in the spool"
+    assert (desk.record("bad"), list(desk.folder.glob("private/set-aside/*"))) == (None, [])
+    assert desk.writer.timeout() == 1.0
+    for _ in range(10):
+        clock[0] += 70
+        desk.step()
+    assert len(list(desk.aside.iterdir())) == 1
+    assert desk.writer.handing_in.is_waiting is False
+    assert set(desk.hints()) == {"record set aside"}
+    assert desk.writer.dropped == 0
+
+
+def test_a_record_that_is_taken_at_last_is_as_it_ought_to_be(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.writer.handing_in.spool = Spool(desk.folder / "spool", str(uuid.uuid4()), desk.writer.instance)
+    real = desk.store.save
+    clock = [1000.0]
+    monkeypatch.setattr(writer_module.time, "monotonic", lambda: clock[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.store, "save", refusing("p", KeyError))
+        desk.whole()
+    assert desk.store.save == real
+    clock[0] += 70
+    desk.step()
+    record = desk.record()
+    assert (record.status, [file.filename for file in record.outputs]) == ("success", ["a_00001_.png"])
+    assert len(desk.store.nodes(record.pk)) == 2
+    assert [kind for _, kind, _ in heard(desk)].count("prompt.finished") == 1
+    assert desk.hints() == {}
+
+
+def test_a_fault_of_ours_over_one_prompt_keeps_no_other_from_its_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Writer._ending_of
+
+    def ending_of(self: Writer, run: Any, *rest: Any) -> Any:
+        if run.record.prompt_id == "bad":
+            raise ZeroDivisionError
+        return real(self, run, *rest)
+
+    monkeypatch.setattr(Writer, "_ending_of", ending_of)
+    for name in ("bad", "q"):
+        desk.queue(name)
+    desk.step(PromptUnqueued("bad", now(), GRAPH), PromptUnqueued("q", now(), GRAPH))
+    assert [desk.record(name).status for name in ("bad", "q")] == ["cancelled", "cancelled"]
+    desk.begin("bad")
+    for _ in range(5):
+        desk.end("bad")
+    assert (desk.record("bad").status, desk.record("bad").run_number) == ("success", 2)
+    assert not desk.writer.recorder.runs
+    assert len(list(desk.aside.iterdir())) == 2
 
 
 def test_run_numbers_go_on_where_the_id_was_seen_before(desk: Desk) -> None:
