@@ -78,6 +78,14 @@ def test_an_older_database_gets_the_setting(tmp_path: Path) -> None:
     database.open()
     with database.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM prompt_search_config WHERE k IN ('automerge', 'crisismerge')")
+        connection.exec_driver_sql("DROP INDEX ix_prompts_plan")
+        for added in (
+            "prompts DROP output_root",
+            "prompts DROP refused",
+            "instances DROP machine",
+            "instances DROP process",
+        ):
+            connection.exec_driver_sql(f"ALTER TABLE {added}")
         connection.exec_driver_sql("UPDATE run_recorder_version SET version_num = '0003'")
     database.close()
     assert "0004" in database.open()
