@@ -26,6 +26,8 @@ MOST_ID = 200
 """Characters of an id."""
 MOST_DETAILS = 20
 """Mistakes of a refused graph that are told."""
+MOST_REFUSED = 1000
+"""Nodes of a graph that was refused in part, of which is kept why."""
 
 
 def text_of(value: object, most: int | None = None) -> str | None:
@@ -154,6 +156,38 @@ class Posted(Loose):
         more = len(details) - MOST_DETAILS
         told = [head, *details[:MOST_DETAILS], *([f"and {more} more"] if more > 0 else [])]
         return clean("; ".join(told), limits.MOST_TEXT)
+
+    def refused(self) -> list[RefusedNode]:
+        """The nodes that ComfyUI finds fault with while it runs the rest; nothing where it runs all.
+
+        Each names the outputs that are not run for its sake.
+        """
+        return [
+            RefusedNode(
+                clean(str(node_id), MOST_ID),
+                text_of(node.get("class_type"), MOST_ID) or "?",
+                [_node_error(str(node_id), node, one) for one in _list(node.get("errors")) if isinstance(one, dict)],
+                [text for one in _list(node.get("dependent_outputs")) if (text := text_of(one, MOST_ID)) is not None],
+            )
+            for node_id, node in list(self.node_errors.items())[:MOST_REFUSED]
+            if isinstance(node, dict)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedNode:
+    """A node for whose sake outputs are not run. Its reasons are sentences, which name it."""
+
+    node_id: str
+    class_type: str
+    reasons: list[str]
+    outputs: list[str]
+
+    def __str__(self) -> str:
+        many = [f"and {len(self.outputs) - MOST_DETAILS} more"] if len(self.outputs) > MOST_DETAILS else []
+        outputs = ", ".join([*self.outputs[:MOST_DETAILS], *many])
+        why = "; ".join(self.reasons[:MOST_DETAILS]) or f"node {self.node_id} ({self.class_type}) was refused"
+        return clean(f"{why} (not run for it: {outputs})" if outputs else why, limits.MOST_TEXT)
 
 
 def _node_error(node_id: str, node: dict[Any, Any], error: dict[Any, Any]) -> str:

@@ -20,6 +20,10 @@ FrameWait = Annotated[
     typer.Option(help="The longest wait for frames after a success, whatever the other limits allow."),
 ]
 Knob = Annotated[str | None, typer.Option()]
+AllowPartial = Annotated[
+    bool,
+    typer.Option("--allow-partial", help="Outputs that the server refuses are a warning; the others are run."),
+]
 
 
 def given_policy(context: typer.Context) -> Given:

@@ -14,10 +14,11 @@ from ..runner.comfy_client import ComfyClient
 from ..runner.llm import LlmSettings, SettingError
 from ..runner.patching import Mapped, PatchError, read_mapping
 from ..runner.preflight import Check, given_keyframes, preflight, write_preflight
-from ..runner.scene_graph import on_no_server
+from ..runner.scene_graph import needs_keyframe, on_no_server
 from ..runner.story import Scene, Story, StoryError, read_story
 from ..runner.workflow import WorkflowError, read_workflow
 from .output import DONE, FAILED, fail, print_json
+from .policy_options import AllowPartial
 from .prompts import AsJson, Comfyui
 from .server import Server, infos_of
 from .terminal import Styled, say
@@ -33,6 +34,7 @@ def check(
     story: Annotated[Path | None, typer.Option(help="A story file, JSON or YAML.")] = None,
     output: Annotated[Path, typer.Option(help="Where files would be collected to.")] = Path("runs"),
     results: Annotated[Path | None, typer.Option(help="Also write the findings into this folder.")] = None,
+    allow_partial: AllowPartial = False,
     as_json: AsJson = False,
 ) -> int:
     """Check workflow, mapping, server, models, disk, GPU and language model; exit 1 where one check failed."""
@@ -41,7 +43,7 @@ def check(
         mapped = read_mapping(mapping) if mapping is not None else None
         told = read_story(story) if story is not None else None
         llm = LlmSettings.from_environment()
-        checks = asyncio.run(_look(Server(comfyui).url, template, mapped, told, llm, output))
+        checks = asyncio.run(_look(Server(comfyui).url, template, mapped, told, llm, output, allow_partial))
         if results is not None:
             write_preflight(checks, results)
     except (WorkflowError, PatchError, StoryError) as error:
@@ -65,6 +67,7 @@ async def _look(
     story: Story | None,
     llm: LlmSettings,
     output: Path,
+    allow_partial: bool,
 ) -> list[Check]:
     scenes = story if story is not None else Story(scenes=[STANDING_IN])
     made = on_no_server(template, scenes, mapped, prefix_of=lambda scene: f"preflight/{scene.id}") if template else []
@@ -80,8 +83,10 @@ async def _look(
             story=story,
             llm=llm if llm.url else None,
             output=output,
+            allow_partial=allow_partial,
         )
-    if story is not None and any(scene.keyframe for scene in story.scenes):
+    takes_pictures = not template or needs_keyframe(template, mapped)
+    if story is not None and takes_pictures and any(scene.keyframe for scene in story.scenes):
         extra.append(await asyncio.to_thread(given_keyframes, story))
     return found + extra
 

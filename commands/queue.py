@@ -21,6 +21,7 @@ from ..runner.workflow import WorkflowError, read_workflow, unknown_classes
 from ..telemetry.run_contract import plain
 from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, fail, print_json
 from .policy_options import (
+    AllowPartial,
     FrameWait,
     Knob,
     MaxAttempts,
@@ -44,6 +45,7 @@ class _Job:
     folder: RunFolder | None
     policy: Policy
     wait_for_marker: bool
+    allow_partial: bool
     stats: dict[str, Any]
     outcome: Outcome
 
@@ -58,6 +60,7 @@ def queue(
     wait_for_done_marker: Annotated[
         bool, typer.Option("--wait-for-done-marker", help="Wait for a marker even where none is announced.")
     ] = False,
+    allow_partial: AllowPartial = False,
     max_wait_seconds: MaxWait = None,
     history_poll_interval_seconds: PollInterval = None,
     history_max_attempts: MaxAttempts = None,
@@ -78,7 +81,7 @@ def queue(
         fail("invalid_parameter", str(error))
     except WorkflowError as error:
         fail(error.kind, str(error))
-    job = _Job(graph, workflow.stem, output, None, policy, wait_for_done_marker, {}, Outcome())
+    job = _Job(graph, workflow.stem, output, None, policy, wait_for_done_marker, allow_partial, {}, Outcome())
     try:
         asyncio.run(_run(Server(comfyui).url, job, runs_dir))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -106,7 +109,7 @@ async def _run(url: str, job: _Job, runs_dir: Path | None) -> None:
             write_checks(job.folder, job.name, job.graph, job.stats)
         debug = job.folder.path / SCENE_ID if job.folder else job.output
         batch = {"run_id": job.folder.run_id, "scene_id": SCENE_ID} if job.folder else {}
-        scene = SceneRun(job.graph, job.output, debug, job.wait_for_marker, batch)
+        scene = SceneRun(job.graph, job.output, debug, job.wait_for_marker, batch, allow_partial=job.allow_partial)
         with showing() as say:
             await run_scene(client, job.policy, scene, job.outcome, say, by_record=by_record)
 
@@ -126,6 +129,8 @@ def _told(job: _Job, frames: list[str], *, as_json: bool) -> int:
     if job.outcome.refused is not None:
         fail("refused", job.outcome.refused, FAILED)
     assert best.telemetry is not None
+    for one in best.refused_part:
+        tell(f"warning: refused: {one}")
     if as_json:
         telemetry = plain(best.telemetry)
         print_json({"PromptId": best.prompt_id, "Success": best.success, "Files": frames, "Telemetry": telemetry})

@@ -33,6 +33,7 @@ from ..telemetry.token import VARIABLE as TOKEN
 from ..telemetry.token import TokenError, token_of
 from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, fail, print_json, table
 from .policy_options import (
+    AllowPartial,
     FrameWait,
     Knob,
     MaxAttempts,
@@ -66,6 +67,7 @@ class Asked:
     fast_iteration: bool = False
     add_marker: bool = True
     fail_fast: bool = False
+    allow_partial: bool = False
     trust_servers: bool = False
 
 
@@ -99,6 +101,7 @@ def run(
         bool, typer.Option("--no-add-marker", help="Add no Write Done Marker to a graph without one.")
     ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="The first scene that fails ends the run.")] = False,
+    allow_partial: AllowPartial = False,
     max_wait_seconds: MaxWait = None,
     history_poll_interval_seconds: PollInterval = None,
     history_max_attempts: MaxAttempts = None,
@@ -126,6 +129,7 @@ def run(
         fast_iteration=fast_iteration,
         add_marker=not no_add_marker,
         fail_fast=fail_fast,
+        allow_partial=allow_partial,
         trust_servers=trust_servers,
     )
     with _ended_by_sigterm(), told_errors(given):
@@ -273,6 +277,7 @@ async def _new(given: Asked) -> runs.Run:
         Sources=dict(policy.sources),
         AddMarker=given.add_marker,
         FailFast=given.fail_fast,
+        AllowPartial=given.allow_partial,
         Story=told.summary,
     )
     return runs.begin(given.runs_dir, plan, told.story, template, given.mapping, place)
@@ -282,6 +287,7 @@ def _change(plan: Plan, given: Asked) -> None:
     """What is given anew beats what the run was begun with. Raises PolicyError."""
     plan.Servers = given.servers or plan.Servers
     plan.FailFast = plan.FailFast or given.fail_fast
+    plan.AllowPartial = plan.AllowPartial or given.allow_partial
     knobs: dict[str, Any] = {}
     for name, (value, source) in given.knobs.items():
         old = plan.Knobs.get(name), plan.Sources.get(name, "default")

@@ -77,8 +77,10 @@ class LoadImage:
 
     @staticmethod
     def _path(image: str) -> Path | None:
-        folder = folders.get_input_directory()
-        path = Path(folder, image)
+        """Behind a name may stand its folder: `name [output]`, `[input]` or `[temp]`."""
+        kind = next((kind for kind in ("output", "input", "temp") if image.endswith(f" [{kind}]")), None)
+        folder = folders.get_directory_by_type(kind or "input") or folders.get_input_directory()
+        path = Path(folder, image.removesuffix(f" [{kind}]"))
         return path if path.is_file() and folders.is_within_directory(folder, str(path)) else None
 
     def load_image(self, image: str) -> tuple[ImageBatch, None]:

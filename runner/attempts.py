@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..client.answers import RefusedNode
 from ..client.errors import ServerError
+from ..client.limits import MOST_TEXT
 from ..client.outside import Outside, Seen
 from ..telemetry.run_contract import SceneTelemetry
 from ..telemetry.temporaries import temporary_name
@@ -47,7 +49,7 @@ class Attempt:
     telemetry: SceneTelemetry | None = None
     success: bool = False
     requeue_reason: str | None = None
-    refused_part: str | None = None
+    refused_part: list[RefusedNode] = field(default_factory=list)
     """What ComfyUI refused of the graph, while it ran the rest."""
 
 
@@ -84,6 +86,8 @@ class SceneRun:
     """The number of the last; null: as many as the budget gives."""
     known: str | None = None
     """The id of a prompt that the server has already: the first try follows it, and posts nothing."""
+    allow_partial: bool = False
+    """An output that the server refuses is a warning, and the others are run; else it is the end of the scene."""
     noted: Callable[[Attempt], None] | None = None
     """Told of each try before its prompt is posted, so that its id outlives this process."""
 
@@ -144,7 +148,7 @@ def _folder(scene: SceneRun, number: int) -> str:
 def _may_be_tried_again(scene: SceneRun, attempt: Attempt) -> bool:
     """Too few files after a success come from the cache again, unless they may be saved under another prefix."""
     if attempt.tracked.end == "success":
-        return scene.prefix is not None and not attempt.collected.refused and attempt.refused_part is None
+        return scene.prefix is not None and not attempt.collected.refused and not attempt.refused_part
     return attempt.tracked.end in RETRIED
 
 
@@ -181,6 +185,8 @@ async def _try(
         attempt.tracked.error = f"the files could not be collected: {error.strerror or error}"
         raise
     finally:
+        if scene.allow_partial:
+            attempt.collected.notes += [f"refused: {one}" for one in attempt.refused_part[:MOST_NAMED]]
         times = (start, now(), time.monotonic() - began)
         attempt.telemetry = scene_telemetry(policy, attempt.tracked, attempt.collected, (before, after), times)
 
@@ -222,7 +228,7 @@ async def _collect(client: ComfyClient, policy: Policy, scene: SceneRun, attempt
     tracked = attempt.tracked
     ours = any(isinstance(node, dict) and node.get("class_type") == OUR_NODE for node in scene.graph.values())
     due = tracked.end == "success" and (ours or tracked.marker_due or scene.wait_for_marker)
-    due = due and (bool(tracked.files) or attempt.refused_part is None)  # nothing was saved, so nothing is marked
+    due = due and (bool(tracked.files) or not attempt.refused_part)  # nothing was saved, so nothing is marked
     disk = await asyncio.to_thread(output_folder, client.url, await client.stats_or_none())
     collector = Collector(client, policy, attempt.folder, scene.debug_folder, disk)
     await collector.collect(attempt.prompt_id, tracked.files, tracked.marker_paths, due, attempt.collected)
@@ -241,6 +247,17 @@ async def _post(client: ComfyClient, scene: SceneRun, attempt: Attempt, extra: M
         attempt.prompt_id = given
         if scene.noted is not None:
             scene.noted(attempt)
+    if attempt.refused_part and not scene.allow_partial:
+        with contextlib.suppress(ServerError):  # what it would run of it is not what was asked for
+            await client.cancel(given)
+        raise RefusedError(_refusal(attempt.refused_part))
+
+
+def _refusal(nodes: Sequence[RefusedNode]) -> str:
+    """What was refused of a graph that the server would run in part."""
+    more = len(nodes) - MOST_NAMED
+    told = "; ".join(str(one) for one in nodes[:MOST_NAMED]) + (f"; and {more} more nodes" if more > 0 else "")
+    return clean(f"a part of the graph was refused: {told}", MOST_TEXT)
 
 
 def _is_success(policy: Policy, attempt: Attempt) -> bool:
@@ -254,7 +271,7 @@ def _is_success(policy: Policy, attempt: Attempt) -> bool:
     elif collected.refused:
         tracked.error = f"names of files that are not accepted: {_some(collected.refused, '; ')}"
     elif count < floor:
-        why = f"; {attempt.refused_part}" if attempt.refused_part else ""
+        why = f"; {_refusal(attempt.refused_part)}" if attempt.refused_part else ""
         tracked.error = f"{count} files, the floor is {floor}{why}"
     return tracked.error is None
 

@@ -19,7 +19,7 @@ import aiohttp
 from pydantic import ValidationError
 
 from ..client import limits
-from ..client.answers import History, OutputFile, Posted, Queue, SystemStats, Uploaded
+from ..client.answers import History, OutputFile, Posted, Queue, RefusedNode, SystemStats, Uploaded
 from ..client.errors import ServerError
 from ..client.http import Answer, Http
 from ..client.limits import Kind, Limits
@@ -67,7 +67,7 @@ class ComfyClient:
         self._http = Http(url, self.headers, bounds)
         self.url = self._http.url
         self._stats: dict[str, Any] | None = None
-        self._refused_parts: dict[str, str] = {}
+        self._refused_parts: dict[str, list[RefusedNode]] = {}
 
     async def __aenter__(self) -> ComfyClient:
         await self._http.__aenter__()
@@ -144,6 +144,19 @@ class ComfyClient:
             raise
         return answer.value if answer.status == 200 and isinstance(answer.value, dict) else {}
 
+    async def replacements(self) -> dict[str, Any]:
+        """What the server puts in the place of classes that it no longer has; empty where it doesn't say.
+
+        Raises ServerError where nobody answers.
+        """
+        try:
+            answer = await self.json("GET", "/node_replacements", "object_info")
+        except ServerError as error:
+            if error.kind in ("too_large", "too_slow", "bad_answer"):
+                return {}
+            raise
+        return answer.value if answer.status == 200 and isinstance(answer.value, dict) else {}
+
     async def clock_skew(self) -> float | None:
         """How many seconds the server's clock is ahead of ours, to about a second; null where it doesn't say."""
         before = time.time()
@@ -192,13 +205,12 @@ class ComfyClient:
             raise RefusedError(told.refusal())
         given = told.prompt_id or prompt_id
         if told.node_errors:
-            head = told.error or "a part of the graph was refused"
-            self._refused_parts[given] = told.model_copy(update={"error": head}).refusal()
+            self._refused_parts[given] = told.refused()
         return given
 
-    def refused_part(self, prompt_id: str) -> str | None:
-        """What ComfyUI refused of a graph whose other outputs it runs; null where nothing."""
-        return self._refused_parts.get(prompt_id)
+    def refused_part(self, prompt_id: str) -> list[RefusedNode]:
+        """The nodes that ComfyUI refused of a graph whose other outputs it runs; nothing where it runs all."""
+        return self._refused_parts.get(prompt_id, [])
 
     async def queued(self) -> dict[str, int]:
         """The ids in the queue with their positions: 0 runs, then 1 and so on. Raises ServerError."""
@@ -250,6 +262,21 @@ class ComfyClient:
             if asked.status != 200:
                 return None
             return Stat(asked.size, asked.headers.get("Last-Modified"))
+
+    async def has_input(self, value: str) -> bool:
+        """Whether a file is there that an input for uploads names: `name`, `folder/name`, `name [output]`, ...
+
+        Raises ServerError.
+        """
+        system = (await self.stats_or_none() or {}).get("system")
+        on_windows = isinstance(system, dict) and system.get("os") in ("nt", "win32")
+        place = input_place(value.replace("\\", "/") if on_windows else value)
+        if place is None:
+            return False
+        if ".." in place["filename"]:
+            return True  # /view tells of no such name
+        async with self._http.ask("HEAD", "/view", "stat", params=place, headers=_AS_IT_IS) as asked:
+            return asked.status == 200
 
     async def piece(self, file: OutputFile, start: int, length: int) -> Piece | None:
         """Some bytes of an output; null where it isn't there, or the server sends no parts. Raises ServerError."""
@@ -323,6 +350,20 @@ def _part(prompt_id: str) -> str:
 
 def _view(file: OutputFile) -> dict[str, str]:
     return {"filename": file.filename, "subfolder": file.subfolder, "type": "output"}
+
+
+def input_place(value: str) -> dict[str, str] | None:
+    """What `/view` is asked for a file as a node's input names it; null for what leads out of ComfyUI's folders.
+
+    Behind the name stands the folder where it isn't the input folder, in brackets and with a space before it: ComfyUI
+    takes one character more than the brackets away, whatever it is.
+    """
+    kind = next((kind for kind in ("output", "input", "temp") if value.endswith(f"[{kind}]")), None)
+    name = value[: -len(kind) - 3] if kind else value
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts or not parts or "\0" in name:
+        return None
+    return {"filename": parts[-1], "subfolder": "/".join(parts[:-1]), "type": kind or "input"}
 
 
 def seconds_of(date: str | None) -> float | None:

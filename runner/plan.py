@@ -52,6 +52,7 @@ class Plan(BaseModel):
     )
     AddMarker: bool = True
     FailFast: bool = False
+    AllowPartial: bool = False
     Mapping: str | None = Field(
         default=None, description="The mapping file in the run's folder; null where there is none."
     )

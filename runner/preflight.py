@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +14,14 @@ from ..client.errors import ServerError
 from ..client.outside import Outside
 from .comfy_client import ComfyClient
 from .disk import output_folder
+from .graph_check import Judgement, Kind, files_of, judge
 from .health import check_health
 from .keyframes import KeyframeError, check_keyframe
 from .llm import LlmSettings
-from .patching import OUR_NODE, PLACEHOLDER, Mapped
+from .patching import OUR_NODE, Mapped
+from .replacements import with_replacements
 from .run_folder import to_json, write_together
+from .scene_graph import STANDING_IN
 from .story import Story
 from .workflow import unknown_classes
 
@@ -30,7 +32,11 @@ LEAST_FREE_VRAM = 0.1
 """Of all of it: less is a warning, since something else is using the card."""
 MOST_SKEW_SECONDS = 5.0
 GET_PACKS = "install the node packs that bring them, or mend the workflow"
-GET_MODELS = "put the files into the server's models folder, or choose others"
+GET_MODELS = "put the files into the server's models or input folder, or choose others"
+GET_SAVER = "add a node that saves or shows something, Save Image for one"
+MEND = "mend the workflow in ComfyUI, and export it again in API format"
+NO_OUTPUT = "no node of the graph is an output: the server would refuse it"
+KINDS: tuple[Kind, ...] = ("input", "value")
 MAPPING = ("node classes", "inputs", "models", "mapping", "graph", "keyframes")
 STATUS = ("server", "recorder", "queue", "clock", "gpu", "outputs")
 """Which checks go into `mapping-preflight` and into `comfyui-status`; all are in `check-preflight.log`."""
@@ -56,11 +62,12 @@ async def preflight(
     story: Story | None = None,
     llm: LlmSettings | None = None,
     output: Path,
+    allow_partial: bool = False,
 ) -> list[Check]:
     """Every check of one server. Raises nothing of the server's: what it doesn't answer is a check.
 
     `graphs` are what will be queued, perhaps nothing, `template` is what they were made of, `output` where files are
-    collected to.
+    collected to. With `allow_partial` a graph of which the server would run a part is a warning.
     """
     try:
         stats = await client.system_stats()
@@ -69,7 +76,8 @@ async def preflight(
         return [Check("server", "failed", str(error), advice), _room(output, story)]
     checks = [_server(client.url, stats)]
     looks = [_recorder(client, graphs), _queue(client), _clock(client), _outputs(client, stats)]
-    for look in [_graphs(client, graphs, template), *looks] if graphs else looks:
+    judged = [_graphs(client, graphs, template, allow_partial=allow_partial)] if graphs else []
+    for look in [*judged, *looks]:
         try:
             checks += await look
         except ServerError as error:
@@ -93,84 +101,66 @@ def _server(url: str, stats: Mapping[str, Any]) -> Check:
 
 
 async def _graphs(
-    client: ComfyClient, graphs: Sequence[Mapping[str, Any]], template: Mapping[str, Any] | None
+    client: ComfyClient,
+    graphs: Sequence[Mapping[str, Any]],
+    template: Mapping[str, Any] | None,
+    *,
+    allow_partial: bool,
 ) -> list[Check]:
     infos = await client.node_infos()
     if not infos:
         advice = "the graph is checked by the server when it is queued"
         return [Check("node classes", "warning", "the server does not say which node classes it has", advice)]
-    unknown, missing, absent = [], [], []
-    for graph in graphs:
-        unknown += unknown_classes(graph, infos)
-        for node_id, node in graph.items():
-            info = infos.get(node.get("class_type"))
-            if not isinstance(info, dict):
-                continue
-            given = node.get("inputs") if isinstance(node.get("inputs"), dict) else {}
-            asked = template.get(node_id) if template is not None else None
-            original = asked.get("inputs") if isinstance(asked, dict) else None
-            name = f"node {node_id} ({node['class_type']})"
-            missing += [f"{name}: input {one!r} is missing" for one in _required(info) if one not in given]
-            absent += [
-                f"{name}, {line}" for line in _absent(info, given, original if isinstance(original, dict) else {})
-            ]
     first = graphs[0]
+    if any(unknown_classes(graph, infos) for graph in graphs):
+        replacements = await client.replacements()
+        graphs = [with_replacements(graph, infos, replacements) for graph in graphs]
+    unknown = [line for graph in graphs for line in unknown_classes(graph, infos)]
+    judged = [await _judge(client, graph, infos, template) for graph in graphs]
     count = len({node.get("class_type") for node in first.values()})
+    classes = _check(
+        "node classes", unknown, f"all {count} classes of the graph's {len(first)} nodes are there", GET_PACKS
+    )
+    if not unknown and not all(one.outputs for one in judged):
+        classes = Check("node classes", "failed", NO_OUTPUT, GET_SAVER)
+    bad: Status = "failed"
+    if allow_partial and all(len(one.refused) < len(one.outputs) for one in judged):
+        bad = "warning"
+    wrong = {kind: [str(one) for found in judged for one in found.faults if one.kind == kind] for kind in KINDS}
+    inputs = _check("inputs", wrong["input"], "every input that an output needs is there and good", MEND, bad)
+    doubts = [doubt for one in judged for doubt in one.doubts]
+    if doubts and inputs.status == "passed":
+        inputs = _check("inputs", doubts, "", MEND, "warning")
     return [
-        _check("node classes", unknown, f"all {count} classes of the graph's {len(first)} nodes are there", GET_PACKS),
-        _check("inputs", missing, "no node lacks a required input", "export the workflow again, in API format"),
-        _check("models", absent, "every file and choice that the graph names is on the server", GET_MODELS),
+        classes,
+        inputs,
+        _check("models", wrong["value"], "every file and choice that the graph names is there", GET_MODELS, bad),
     ]
 
 
-def _check(name: str, wrong: list[str], good: str, advice: str) -> Check:
+async def _judge(
+    client: ComfyClient, graph: Mapping[str, Any], infos: Mapping[str, Any], template: Mapping[str, Any] | None
+) -> Judgement:
+    """What the server would say of a graph. The files that it doesn't list are asked for, each once."""
+    files: dict[str, bool] = {}
+    for node_id, name, value in files_of(graph, infos):
+        if not _is_made_later(template, node_id, name, value) and value not in files:
+            files[value] = await client.has_input(value)
+    return judge(graph, infos, files)
+
+
+def _is_made_later(template: Mapping[str, Any] | None, node_id: str, name: str, value: str) -> bool:
+    """Whether a scene's picture stands there, which is uploaded before its prompt is queued."""
+    asked = template.get(node_id) if template is not None else None
+    inputs = asked.get("inputs") if isinstance(asked, dict) else None
+    before = inputs.get(name) if isinstance(inputs, dict) else None
+    return before != value and STANDING_IN in value
+
+
+def _check(name: str, wrong: list[str], good: str, advice: str, bad: Status = "failed") -> Check:
     if wrong:
-        return Check(name, "failed", "; ".join(dict.fromkeys(wrong)), advice)
+        return Check(name, bad, "; ".join(dict.fromkeys(wrong)), advice)
     return Check(name, "passed", good)
-
-
-def _inputs(info: Mapping[str, Any], *kinds: str) -> Iterator[tuple[str, Any]]:
-    told = info.get("input")
-    for kind in kinds:
-        group = told.get(kind) if isinstance(told, dict) else None
-        if isinstance(group, dict):
-            yield from group.items()
-
-
-def _required(info: Mapping[str, Any]) -> list[str]:
-    """Inputs that a graph has to have: those that are required, but not grown on demand by the node."""
-    return [
-        name
-        for name, told in _inputs(info, "required")
-        if not (isinstance(told, (list, tuple)) and told and str(told[0]).startswith("COMFY_"))
-    ]
-
-
-def _absent(info: Mapping[str, Any], given: Mapping[str, Any], original: Mapping[str, Any]) -> Iterator[str]:
-    """Values of choices that are none of the server's. What a scene is put into is made or uploaded later."""
-    for name, told in _inputs(info, "required", "optional"):
-        value, before = given.get(name), original.get(name)
-        choices, more = _choices(told)
-        if choices is None or not isinstance(value, str) or value in choices:
-            continue
-        if isinstance(before, str) and PLACEHOLDER.search(before):
-            continue
-        if any(key.endswith("_upload") and flag for key, flag in more.items()) and before != value:
-            continue
-        near = difflib.get_close_matches(value, [one for one in choices if isinstance(one, str)], 3)
-        hint = f"; near it: {', '.join(near)}" if near else f"; there are {len(choices)}"
-        yield f"{name}: the server has no {value!r}{hint}"
-
-
-def _choices(told: Any) -> tuple[list[Any] | None, Mapping[str, Any]]:
-    """What an input may be chosen from, and what else is said of it; null where it is no choice."""
-    if not isinstance(told, (list, tuple)) or not told:
-        return None, {}
-    more = told[1] if len(told) > 1 and isinstance(told[1], dict) else {}
-    if isinstance(told[0], list):
-        return told[0], more
-    options = more.get("options") if told[0] == "COMBO" else None
-    return (options if isinstance(options, list) and not more.get("remote") else None), more
 
 
 # ---------------------------------------------------------------- the server

@@ -145,6 +145,7 @@ async def _check(run: Run, client: ComfyClient) -> list[Check]:
         mapping=run.mapping,
         story=run.story,
         output=run.folder.path,
+        allow_partial=run.plan.AllowPartial,
     )
     return found + [Check("graph", "warning" if OLDER_NODE in one else "passed", one) for one in made[0].changes]
 

@@ -232,6 +232,7 @@ async def _render(run: Run, server: Server, job: SceneJob, scene: Scene, say: Ca
         debug_folder=job.folder,
         batch={"run_id": run.folder.run_id, "scene_id": scene.id},
         prefix=prefix if patched.prefixes_ours else None,
+        allow_partial=run.plan.AllowPartial,
     )
     await job.run(server.client, graph, by_record=server.by_record, say=say)
 

@@ -112,6 +112,7 @@ class SceneJob:
             keep_attempts=True,
             first=first,
             known=known,
+            allow_partial=scene.allow_partial,
             noted=lambda attempt: self._note(attempt, client.url),
         )
 

@@ -99,12 +99,21 @@ def test_every_scene_and_every_picture_of_a_story_is_looked_at(host: Host, tmp_p
     ]
     scenes[1]["keyframe"] = "no-picture.png"
     story = written(tmp_path, {"scenes": scenes}, "story.json")
-    mapping = written(tmp_path, {"title": {"node": "3", "input": "image"}}, "map.json")
+    mapping = written(tmp_path, {"keyframe": {"node": "3", "input": "image"}}, "map.json")
     options = ["--workflow", written(tmp_path, graph), "--story", story, "--mapping", mapping, "--comfyui", host.url]
     code, told = run(*options)
     assert code == 1
     assert "scene-002" in check(told, "keyframes")["found"] and "no-picture.png" in check(told, "keyframes")["found"]
     assert check(told, "inputs")["status"] == "passed"
+
+
+def test_pictures_of_a_story_that_the_workflow_does_not_take_do_not_fail_it(host: Host, tmp_path: Path) -> None:
+    graph = saved("__SCENE_PREFIX__")
+    graph.add("PreviewAny", source="__SCENE_PROMPT__")
+    story = written(tmp_path, {"scenes": [{"id": "scene-001", "prompt": "x", "keyframe": "none.png"}]}, "story.json")
+    code, told = run("--workflow", written(tmp_path, graph), "--story", story, "--comfyui", host.url)
+    assert (code, told["Passed"]) == (0, True)
+    assert "keyframes" not in [one["name"] for one in told["Checks"]]
 
 
 def test_prompts_that_wait_are_a_warning(host: Host, tmp_path: Path, folder: str) -> None:
