@@ -49,9 +49,14 @@ async def _count(url: str) -> int:
     body = answer.value
     if answer.why is not None:
         raise ValueError("the answer is no JSON")
-    models = (body.get("data") or body.get("models")) if isinstance(body, dict) else None
-    if models is None and isinstance(body, dict) and ("data" in body or "models" in body):
-        models = []
+    models = body
+    if isinstance(body, dict):
+        told = [body[name] for name in ("data", "models") if name in body]
+        models = next((one for one in told if one), told[0] or []) if told else None
+    if models is None and isinstance(body, dict) and body.get("error"):
+        raise ValueError(f"it answered with an error: {str(body['error'])[:200]!r}")
     if not isinstance(models, list):
         raise ValueError("the answer has neither `data` nor `models`")
+    if not models:
+        raise ValueError("it lists no model: load one")
     return len(models)

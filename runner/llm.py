@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from ..client.errors import ServerError
 from ..client.http import Http
-from ..client.limits import MOST_DEPTH, Limits
-from ..client.parsing import depth_of, parse
-from ..telemetry.text import clean
-from .story import Story, StoryError, story_of, template_story
+from ..client.limits import Limits
+from .chat import Chat, Said
+from .story import Story, template_story
+from .told_story import TEXTS, AnswerError, is_story_alone, story_in
 
 URL, MODEL, SEED, TEMPERATURE, TIMEOUT, HEALTHCHECK_URL, SKIP_HEALTHCHECK = (
     "LOCAL_STORY_PROVIDER_URL",
@@ -29,11 +28,10 @@ URL, MODEL, SEED, TEMPERATURE, TIMEOUT, HEALTHCHECK_URL, SKIP_HEALTHCHECK = (
 )
 DEFAULT_MODEL, DEFAULT_TEMPERATURE, DEFAULT_TIMEOUT = "local-model", 0.7, 120.0
 CHAT = "/chat/completions"
-MOST_BRACES = 2000
-"""So many places are tried as the beginning of the object."""
+MOST_SENT_BACK = 20_000
+"""Characters of a wrong answer."""
 YES, NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 MOST_SEED = 2**63 - 1
-_TEXTS = ("title", "summary", "prompt", "negative_prompt", "mood", "camera_movement")
 
 
 class SettingError(ValueError):
@@ -125,49 +123,77 @@ class Written:
     warnings: list[str] = field(default_factory=list)
 
 
-class _AnswerError(Exception):
-    """The model's server did not give what was asked for; the message says what came."""
-
-
-async def write_story(idea: str, scenes: int, settings: LlmSettings, *, seed: int = 0) -> Written:
+async def write_story(
+    idea: str,
+    scenes: int,
+    settings: LlmSettings,
+    *,
+    seed: int = 0,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> Written:
     """A story of so many scenes by the model; where it can't give one, from templates, with a warning that says why.
 
-    A wrong answer is sent back once with what is wrong in it. Raises StoryError for a wrong number of scenes alone.
+    A wrong answer is sent back once with what is wrong in it, one that is empty is asked for again once, without the
+    schema. While the server says that it loads the model, it is waited for, within the same time. Raises StoryError
+    for a wrong number of scenes alone.
     """
     template = template_story(idea, scenes, settings.seed if settings.seed is not None else seed)
     if settings.url is None:
         return Written(template, "template")
-    try:
-        return await asyncio.wait_for(_by_model(idea, scenes, settings), settings.timeout_seconds)
-    except (asyncio.TimeoutError, TimeoutError):
-        why = f"it did not answer within {settings.timeout_seconds:g} s"
-    except _AnswerError as error:
-        why = str(error)
-    except ServerError as error:
-        why = f"it can't be reached ({error})" if error.kind == "unavailable" else str(error)
+    body = {"model": settings.model, "temperature": settings.temperature, "stream": False}
+    if settings.seed is not None:
+        body["seed"] = settings.seed
+    async with Http(settings.url, bounds=Limits(settings.timeout_seconds)) as http:
+        chat = Chat(http, body, _schema(scenes), sleep)
+        try:
+            return await asyncio.wait_for(_by_model(chat, idea, scenes, settings), settings.timeout_seconds)
+        except (asyncio.TimeoutError, TimeoutError):
+            still = "it was still loading its model after" if chat.is_loading else "it did not answer within"
+            why = f"{still} {settings.timeout_seconds:g} s"
+        except AnswerError as error:
+            why = str(error)
+        except ServerError as error:
+            why = f"it can't be reached ({error})" if error.kind == "unavailable" else str(error)
     warning = f"the language model at {settings.url} wrote no story: {why}; the story is from templates"
     return Written(template, "template", [warning])
 
 
-async def _by_model(idea: str, scenes: int, settings: LlmSettings) -> Written:
+async def _by_model(chat: Chat, idea: str, scenes: int, settings: LlmSettings) -> Written:
     messages = [{"role": "system", "content": _system(scenes)}, {"role": "user", "content": idea}]
-    assert settings.url is not None
-    async with Http(settings.url, bounds=Limits(settings.timeout_seconds)) as session:
-        said = await _ask(session, settings, messages, scenes)
-        try:
-            story, warnings = _story(said, idea, scenes)
-        except _AnswerError as error:
-            repair = f"That can't be used: {error}. Answer again, with the JSON object alone."
-            again = [*messages, {"role": "assistant", "content": said[:20_000]}, {"role": "user", "content": repair}]
-            said = await _ask(session, settings, again, scenes)
-            story, warnings = _story(said, idea, scenes)
+    said = await chat.ask(messages)
+    try:
+        story, warnings = _read(said, idea, scenes)
+    except AnswerError as error:
+        repair = f"That can't be used: {error}. Answer again, with the JSON object alone."
+        if said.text.strip():
+            messages += [
+                {"role": "assistant", "content": said.text[:MOST_SENT_BACK]},
+                {"role": "user", "content": repair},
+            ]
+        else:
+            chat.with_schema = False  # held to it, some put all into the field for their thoughts
+            messages[1] = {"role": "user", "content": f"{idea}\n\nAnswer with the JSON object alone."}
+        story, warnings = _read(await chat.ask(messages), idea, scenes)
     return Written(story, f"llm:{settings.model}", warnings)
+
+
+def _read(said: Said, idea: str, scenes: int) -> tuple[Story, list[str]]:
+    """The story. Raises AnswerError."""
+    if said.text.strip():
+        try:
+            return story_in(said.text, idea, scenes)
+        except AnswerError as error:
+            cut = "; it ran into its limit of tokens" if said.is_cut else ""
+            raise AnswerError(f"{error}{cut}") from None
+    if is_story_alone(said.reasoning):
+        return story_in(said.reasoning, idea, scenes)
+    raise AnswerError(said.why)
 
 
 def _system(scenes: int) -> str:
     return (
         f"You write short visual stories. Answer with one JSON object and nothing else: title, logline, "
-        f"directors_vision, and scenes, a list of exactly {scenes} objects with {', '.join(_TEXTS)}. "
+        f"directors_vision, and scenes, a list of exactly {scenes} objects with {', '.join(TEXTS)}. "
         "prompt describes one picture for an image model, in one or two sentences, without names of living people."
     )
 
@@ -176,8 +202,8 @@ def _schema(scenes: int) -> dict[str, Any]:
     text = {"type": "string"}
     scene = {
         "type": "object",
-        "properties": dict.fromkeys(_TEXTS, text),
-        "required": list(_TEXTS),
+        "properties": dict.fromkeys(TEXTS, text),
+        "required": list(TEXTS),
         "additionalProperties": False,
     }
     return {
@@ -191,114 +217,3 @@ def _schema(scenes: int) -> dict[str, Any]:
         "required": ["title", "logline", "directors_vision", "scenes"],
         "additionalProperties": False,
     }
-
-
-async def _ask(session: Http, settings: LlmSettings, messages: list[dict[str, str]], scenes: int) -> str:
-    """What the model says; held to the schema by the server, where it can do that."""
-    body: dict[str, Any] = {
-        "model": settings.model,
-        "messages": messages,
-        "temperature": settings.temperature,
-        "stream": False,
-    }
-    if settings.seed is not None:
-        body["seed"] = settings.seed
-    schema = {"name": "story", "strict": True, "schema": _schema(scenes)}
-    status, said = await _post(session, {**body, "response_format": {"type": "json_schema", "json_schema": schema}})
-    if status in (400, 404, 415, 422, 500, 501):  # what they say to a response_format that they don't know
-        status, said = await _post(session, body)
-    if status != 200:
-        raise _AnswerError(f"it answered {status}: {' '.join(said.split())[:200]!r}")
-    return said
-
-
-async def _post(session: Http, body: dict[str, Any]) -> tuple[int, str]:
-    """Status, and the message's text; of an answer that is no success the body. Raises ServerError."""
-    async with session.ask("POST", "", "story", json=body) as asked:
-        text = (await asked.body()).decode("utf-8", "replace")
-        if asked.status != 200:
-            return asked.status, text
-        if "text/event-stream" in asked.headers.get("Content-Type", "") or text.lstrip().startswith("data:"):
-            return 200, _streamed(text)
-        return 200, _message(text)
-
-
-def _message(text: str) -> str:
-    try:
-        content = parse(text.encode())["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError):
-        raise _AnswerError(f"it did not answer as a chat server does, but with {_kind(text)}") from None
-    if not isinstance(content, str):
-        raise _AnswerError("its message has no text")
-    return content
-
-
-def _streamed(text: str) -> str:
-    """The pieces of an answer that came as a stream, though none was asked for."""
-    pieces = []
-    for line in text.splitlines():
-        data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
-        if not data or data == "[DONE]":
-            continue
-        try:
-            delta = parse(data.encode())["choices"][0].get("delta", {}).get("content")
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            raise _AnswerError("its stream broke off in the middle") from None
-        pieces.append(delta if isinstance(delta, str) else "")
-    return "".join(pieces)
-
-
-def _kind(text: str) -> str:
-    head = text.lstrip()[:200].lower()
-    if not head:
-        return "nothing"
-    if head.startswith(("<!doctype", "<html", "<")):
-        return "HTML"
-    return f"{' '.join(text.split())[:80]!r}"
-
-
-def _story(said: str, idea: str, scenes: int) -> tuple[Story, list[str]]:
-    """The story in what the model said. Raises _AnswerError that says what is wrong, as the model may be told."""
-    data = _object(said)
-    given = data.get("scenes")
-    if not isinstance(given, list) or not given:
-        raise _AnswerError("the object has no list `scenes`")
-    if len(given) < scenes:
-        raise _AnswerError(f"{scenes} scenes were asked for, and {len(given)} came")
-    warnings = []
-    if len(given) > scenes:
-        warnings.append(f"the language model wrote {len(given)} scenes; the first {scenes} are used")
-    made = [
-        {**{name: scene.get(name) or "" for name in _TEXTS}, "id": f"scene-{number:03}"}
-        if isinstance(scene, dict)
-        else scene
-        for number, scene in enumerate(given[:scenes], 1)
-    ]
-    whole = {
-        "id": "story-" + (re.sub(r"[^a-z0-9]+", "-", str(data.get("title") or "").lower()).strip("-")[:40] or "llm"),
-        "title": data.get("title") or "",
-        "logline": data.get("logline") or idea,
-        "directors_vision": data.get("directors_vision") or None,
-        "scenes": made,
-    }
-    try:
-        return story_of(whole, "the answer"), warnings
-    except StoryError as error:
-        raise _AnswerError("; ".join(error.mistakes[:10])) from None
-
-
-def _object(said: str) -> dict[str, Any]:
-    """The first JSON object in a text: models add prose, fences and their thoughts around it."""
-    text = clean(re.sub(r"<think>.*?</think>", "", said, flags=re.DOTALL))
-    decoder = json.JSONDecoder(strict=False)
-    braces = [found.start() for found in re.finditer(r"\{", text)][:MOST_BRACES]
-    for place in braces:
-        try:
-            value, _ = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError):
-            continue
-        if depth_of(value) <= MOST_DEPTH and isinstance(value, dict) and ("scenes" in value or place == braces[0]):
-            return value
-    if "{" in text:
-        raise _AnswerError("the JSON in it is broken or breaks off")
-    raise _AnswerError(f"it is no JSON, but {_kind(text)}")
