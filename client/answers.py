@@ -77,6 +77,7 @@ class EndData(Loose):
     node_id: Text = None
     node_type: Text = None
     exception_message: Text = None
+    exception_type: Text = None
 
     def sentence(self, end: End) -> str | None:
         """What went wrong; null for a success."""

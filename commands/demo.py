@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from ..runner.preparing import Source
-from ..runner.process_guard import started
+from ..runner.process_guard import listens, started
 from ..runner.run import Run
 from ..runner.validate import Findings
 from .output import DONE, FAILED, CommandError, fail, print_json, table
@@ -47,11 +47,13 @@ def demo(
     """Start a host, run a story of three scenes in it, and show the run, the last scene's record and its marker."""
     base = (folder or Path(tempfile.mkdtemp(prefix="run-recorder-demo-"))).resolve()
     _make_base(base)
+    if port and _is_taken(port):
+        fail("conflict", f"--port {port}: something listens there already; give another port, or 0 for a free one")
     port = port or _free_port()
     command = _embedded(base, port) if comfyui_path is None else _real(comfyui_path, base, port)
     server = Server(f"http://127.0.0.1:{port}")
     with _running(command, base) as process:
-        _wait_until_up(server, process, base)
+        _wait_until_up(server, port, process, base)
         tell(f"Serving at {server.url}, files in {base}")
         given = Asked([server.url], Source(EXAMPLES / "story.json", None), EXAMPLES / "story_scene.json", base / "runs")
         given.fast_iteration = True
@@ -135,9 +137,27 @@ def _running(command: list[str], base: Path) -> Iterator[subprocess.Popen[bytes]
         signal.signal(signal.SIGTERM, before)
 
 
-def _wait_until_up(server: Server, process: subprocess.Popen[bytes], base: Path) -> None:
+def _is_taken(port: int) -> bool:
+    """Whether somebody listens on a loopback port, or on all addresses."""
+    with socket.socket() as probe:
+        if sys.platform != "win32":  # there it lets two have one port; here it is about connections that have ended
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait_until_up(server: Server, port: int, process: subprocess.Popen[bytes], base: Path) -> None:
+    """Until the host answers. Nothing is asked of a server that isn't the one that was started."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
+        if not listens(process.pid, port):
+            time.sleep(0.1)
+            continue
         if _answers(server, "telemetry", "health"):
             return
         if _answers(server, "system_stats") and not _answers(server, "telemetry", "health"):

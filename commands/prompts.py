@@ -137,17 +137,25 @@ def wait_prompt(
     comfyui: Comfyui = DEFAULT_URL,
     timeout: Annotated[float, typer.Option(min=0, max=30 * 86400, help="Seconds.")] = 3600.0,
     run: WhichRun = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Outputs that ComfyUI refused are a failure, too.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Wait until a prompt has ended and its markers are written; exit 0 if it succeeded, else 1."""
     ended, prompt = Server(comfyui).wait(prompt_id, timeout, run)
+    late = None if ended else f"still {prompt['status']} after {timeout:g} s"
+    refused = prompt.get("refused") or []
     if as_json:
-        print_json(prompt)
+        node = prompt["current_node"]
+        why = {"Type": "timeout", "Message": late, "NodeId": node and node["node_id"]}
+        print_json(prompt if late is None else {**prompt, "Error": why})
     elif ended:
         say(f"{prompt_id}: {prompt['status']}")
-    else:
-        tell(f"{prompt_id}: still {prompt['status']} after {timeout:g} s")
-    return status_exit_code(prompt["status"]) if ended else FAILED
+    if late is not None:
+        tell(f"{prompt_id}: {late}")
+        return FAILED
+    for one in refused:
+        tell(f"{prompt_id}: refused: node {one['node_id']} ({one['class_type']}): {'; '.join(one['reasons'])}")
+    return FAILED if strict and refused else status_exit_code(prompt["status"])
 
 
 @app.command("follow")

@@ -12,7 +12,7 @@ import typer
 
 from ..client.errors import ServerError
 from ..client.urls import DEFAULT_URL
-from ..runner.attempts import Outcome, SceneRun, keep_best, run_scene
+from ..runner.attempts import Attempt, Outcome, SceneRun, keep_best, run_scene
 from ..runner.comfy_client import ComfyClient
 from ..runner.metadata import SCENE_ID, Written, write_checks, write_run
 from ..runner.policy import Policy, PolicyError, resolve
@@ -81,6 +81,7 @@ def queue(
         fail("invalid_parameter", str(error))
     except WorkflowError as error:
         fail(error.kind, str(error))
+    output = output.absolute()
     job = _Job(graph, workflow.stem, output, None, policy, wait_for_done_marker, allow_partial, {}, Outcome())
     try:
         asyncio.run(_run(Server(comfyui).url, job, runs_dir))
@@ -133,12 +134,26 @@ def _told(job: _Job, frames: list[str], *, as_json: bool) -> int:
         tell(f"warning: refused: {one}")
     if as_json:
         telemetry = plain(best.telemetry)
-        print_json({"PromptId": best.prompt_id, "Success": best.success, "Files": frames, "Telemetry": telemetry})
+        told = {"PromptId": best.prompt_id, "Success": best.success, "Files": frames, "Telemetry": telemetry}
+        print_json({**told, "Error": _error(best)})
     else:
         for name in frames:
             say(name)
         for name, value in plain(best.telemetry).items():
             say(f"{name}: {value}")
-        if best.tracked.error:
-            tell(f"run-recorder: {best.tracked.error}")
+    if best.tracked.error:
+        tell(f"run-recorder: {best.tracked.error}")
     return DONE if best.success else FAILED
+
+
+def _error(attempt: Attempt) -> dict[str, str | None] | None:
+    """Why it failed: the exception's class, or a word for the end; null for a success."""
+    if attempt.success:
+        return None
+    tracked = attempt.tracked
+    kind = tracked.error_type or ("files" if tracked.end == "success" else tracked.end)
+    return {
+        "Type": kind,
+        "Message": tracked.error or f"the prompt's end is {tracked.end}",
+        "NodeId": tracked.error_node,
+    }

@@ -336,7 +336,20 @@ def run_document(begun: runs.Run, found: Findings) -> dict[str, Any]:
         "Report": str(begun.folder.path / REPORT),
         "Archive": str(begun.folder.archive),
         "Validation": {"Passed": found.passed, "Errors": found.errors, "Warnings": found.warnings},
+        "Error": _error(begun, found),
     }
+
+
+def _error(begun: runs.Run, found: Findings) -> dict[str, str | None] | None:
+    """Why it failed, in a sentence; each scene has its own reasons. Null for a success."""
+    failed = [job.record for job in begun.jobs if job.record is not None and not job.record.Success]
+    if failed:
+        first = f"{failed[0].SceneId}: {'; '.join(failed[0].Errors) or 'it has not succeeded'}"
+        message = f"{len(failed)} of {len(begun.jobs)} scenes have not succeeded; {first}"
+        return {"Type": "scenes", "Message": message, "NodeId": None}
+    if found.errors:
+        return {"Type": "validation", "Message": "; ".join(found.errors), "NodeId": None}
+    return None
 
 
 def _scene(scene: Scene) -> dict[str, Any]:

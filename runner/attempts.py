@@ -305,12 +305,14 @@ def keep_best(outcome: Outcome, output: Path) -> list[str]:
 
 def _moved(best: Attempt, output: Path) -> list[str]:
     kept = []
+    marker = Path(best.collected.marker_path).resolve() if best.collected.marker_path else None
     for path in sorted(best.folder.rglob("*")) if best.folder.is_dir() else ():
         if path.is_file():
             target = output / path.relative_to(best.folder)
+            is_marker = marker is not None and path.resolve() == marker
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
-            if best.collected.marker_path == str(path):
+            if is_marker:
                 best.collected.marker_path = str(target)
             if path.relative_to(best.folder).as_posix() in best.collected.files:
                 kept.append(str(target))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import time
 from collections.abc import Iterator
+from typing import Literal
 
 from ..telemetry.run_contract import ArtifactMetadata, RunQueueConfig, Scene, SceneTelemetry
 from ..telemetry.times import parse
@@ -11,6 +14,7 @@ from .summary import BELOW_FLOOR, ENTRIES, Entry, Said, Value, one_line, read_en
 
 CHECKS, VITESTS = ("preflight", "run", "contract"), ("comfyUI", "e2e", "scripts")
 MB = 1024 * 1024
+DAY_SECONDS = 86_400
 WITHIN_MB = 0.01 + 1e-9
 WITHIN_SECONDS = 1.0
 """Between a duration and its two times: some writers cut both to whole seconds."""
@@ -24,14 +28,31 @@ NAMES = {
 }
 
 
-def cross_check(summary: list[Said], told: ArtifactMetadata | None, errors: list[str], warnings: list[str]) -> None:
-    """Check a summary, and against a metadata where that could be read. Findings are added to the two lists."""
+LogsKind = Literal["Check", "Vitest"] | None
+"""Whose three checks a run names; null where that isn't known."""
+
+
+def cross_check(
+    summary: list[Said],
+    told: ArtifactMetadata | None,
+    errors: list[str],
+    warnings: list[str],
+    *,
+    logs: LogsKind = None,
+) -> None:
+    """Check a summary, and against a metadata where that could be read. Findings are added to the two lists.
+
+    `logs` is what the metadata names, also where it couldn't be read as a whole: one mistake makes no other.
+    """
     lines: dict[str, list[dict[str, str]]] = {}
     for said in summary:
         lines.setdefault(said.kind, []).append(said.values)
     errors += [f"run-summary.txt: no line {NAMES[kind]!r}" for kind in ONCE if kind not in lines]
-    vitest = told is not None and told.CheckLogs is None
-    errors += _check_lines(lines.get("vitest" if vitest else "check", []), vitest)
+    if told is not None and told.CheckLogs is not None:
+        logs = "Check"
+    if logs is None:
+        logs = "Vitest" if "vitest" in lines and "check" not in lines else "Check"
+    errors += _check_lines(lines.get(logs.lower(), []), logs == "Vitest")
     warnings += _failed_checks(lines.get("check", []) + lines.get("vitest", []))
     errors += _totals(lines, told)
     if told is None:
@@ -99,6 +120,10 @@ def _policy(values: dict[str, str], config: RunQueueConfig) -> Iterator[str]:
 
 def _scene(scene: Scene, said: dict[str, list[dict[str, str]]]) -> list[str]:
     telemetry = scene.Telemetry
+    if not any(said.get(kind) for kind in ("attempt", "telemetry", "warning", "history", "error")):
+        found = ["no [Scene line in the summary", *_memory(telemetry), *_limits(scene), *_times(scene)]
+        found += [*_reasons(telemetry), *_counts(scene, [])]
+        return [f"{scene.SceneId}: {finding}" for finding in found]
     found = [
         *_entries(said.get("telemetry", []), telemetry),
         *_memory(telemetry),
@@ -107,8 +132,6 @@ def _scene(scene: Scene, said: dict[str, list[dict[str, str]]]) -> list[str]:
         *_reasons(telemetry),
     ]
     found += _counts(scene, said.get("attempt", []))
-    if not any(said.get(kind) for kind in ("attempt", "telemetry", "warning", "history", "error")):
-        found.append("no [Scene line in the summary")
     found += _warnings(scene, [values["text"] for values in said.get("warning", [])])
     if (scene.HistoryErrors or scene.HistoryRetrieved is False) and not said.get("history"):
         found.append(f"HistoryErrors {scene.HistoryErrors}: no HISTORY line in the summary")
@@ -136,12 +159,34 @@ def _entry(entry: Entry, text: str | None, value: Value) -> Iterator[str]:
 
 
 def _alike(entry: Entry, text: str, value: Value) -> bool:
+    if entry.name == "ExecutionSuccessAt" and isinstance(value, str):
+        return text == one_line(value) or _is_time_of_day(text, value) or _is_time_of_day(value, text)
     if isinstance(value, (str, bool)):
         return text.casefold() == one_line(value).casefold() if isinstance(value, bool) else text == one_line(value)
     number = text[: -len(entry.unit)] if entry.unit and text.endswith(entry.unit) else text
     return (
         bool(re.fullmatch(r"-?\d+(\.\d+)?", number)) and abs(float(number) - float(value or 0)) <= entry.within + 1e-9
     )
+
+
+def _is_time_of_day(short: str, whole: str) -> bool:
+    """Whether a time without a date, `12:00:05`, is that of a whole one: as written, in UTC or here; to a second."""
+    if not re.fullmatch(r"\d{2}:\d{2}:\d{2}(\.\d+)?", short):
+        return False
+    try:
+        moment = parse(whole) / 1000
+        seconds = sum(float(part) * unit for part, unit in zip(short.split(":"), (3600, 60, 1), strict=True))
+    except ValueError:
+        return False
+    written = re.search(r"[T ](\d{2}):(\d{2}):(\d{2})", whole)
+    days = [moment % DAY_SECONDS]
+    with contextlib.suppress(OverflowError, OSError, ValueError):
+        here = time.localtime(moment)
+        days.append(here.tm_hour * 3600 + here.tm_min * 60 + here.tm_sec + moment % 1)
+    if written is not None:
+        days.append(int(written[1]) * 3600 + int(written[2]) * 60 + int(written[3]) + moment % 1)
+    apart = (abs(seconds - day) for day in days)
+    return any(min(one, DAY_SECONDS - one) < WITHIN_SECONDS for one in apart)
 
 
 def _memory(telemetry: SceneTelemetry) -> Iterator[str]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -58,6 +59,27 @@ def end(identity: Identity, seconds: float = STOP_SECONDS) -> bool:
     for left in (identity, *children):
         _kill(left)
     return True
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether a process, or one that it has started, listens on a TCP port."""
+    try:
+        process = psutil.Process(pid)
+    except psutil.Error:
+        return False
+    for one in (process, *_children(process)):
+        with contextlib.suppress(psutil.Error, OSError):
+            if any(
+                seen.status == psutil.CONN_LISTEN and seen.laddr and seen.laddr.port == port for seen in _sockets(one)
+            ):
+                return True
+    return False
+
+
+def _sockets(process: psutil.Process) -> list[Any]:
+    if hasattr(process, "net_connections"):
+        return list(process.net_connections("tcp"))
+    return list(process.connections("tcp"))  # before psutil 6
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:

@@ -49,6 +49,10 @@ class Tracked:
     marker_paths: list[str] = field(default_factory=list)
     marker_due: bool = False
     error: str | None = None
+    error_type: str | None = None
+    """The exception's class, as ComfyUI tells it; null where it was no node's."""
+    error_node: str | None = None
+    """The node that failed, or was interrupted; null where none is told."""
     history: dict[str, Any] | None = None
     history_at: str | None = None
     history_errors: list[str] = field(default_factory=list)
@@ -242,6 +246,8 @@ def _take_record(record: Prompt, told: Tracked) -> None:
     told.marker_due = bool(record.markers)
     if told.end != "success":
         why = record.error
+        if why:
+            told.error_type, told.error_node = why.exception_type, why.node_id
         told.error = (
             clean(f"node {why.node_id} ({why.class_type}): {why.message}", limits.MOST_TEXT)
             if why
@@ -271,5 +277,7 @@ def _take_history(entry: dict[str, Any], told: Tracked) -> None:
 def _take_end(end: SaidEnd, data: EndData, told: Tracked) -> None:
     """An end, with what ComfyUI said at it: the same in the history and on the socket."""
     told.end, told.error = end, data.sentence(end)
+    if end != "success":
+        told.error_type, told.error_node = data.exception_type, data.node_id
     if end == "success":
         told.success_at = now() if data.timestamp is None else iso(data.timestamp)

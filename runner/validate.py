@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from ..telemetry.guarded_files import OddEntryError, TooLargeError, read_regular
 from ..telemetry.run_contract import ArtifactMetadata
-from .cross_checks import cross_check
+from .cross_checks import LogsKind, cross_check
 from .summary import Said, read_summary
 
 SUMMARY, METADATA = "run-summary.txt", "artifact-metadata.json"
@@ -49,10 +49,20 @@ def validate_files(summary: list[Said], metadata: str, folder: Path | None = Non
     except ValidationError as error:
         found.errors = model_errors(error, metadata)
         told = None
-    cross_check(summary, told, found.errors, found.warnings)
+    cross_check(summary, told, found.errors, found.warnings, logs=_logs(metadata))
     if told is not None and folder is not None:
         found.warnings += [f"{where}: {path} isn't there" for where, path in _named(told) if not _exists(folder, path)]
     return found
+
+
+def _logs(metadata: str) -> LogsKind:
+    """Whose logs a metadata names, also one with mistakes in it; null where it says neither, or both."""
+    try:
+        told = json.loads(metadata)
+    except (ValueError, RecursionError):
+        return None
+    named = [isinstance(told, dict) and told.get(name) is not None for name in ("CheckLogs", "VitestLogs")]
+    return None if named[0] == named[1] else "Check" if named[0] else "Vitest"
 
 
 def model_errors(error: ValidationError, metadata: str) -> list[str]:

@@ -33,6 +33,8 @@ _LEFT_OUT_WHEN_NULL = frozenset(
         "UpscaleMethod",
         "FinalFPS",
         "FinalResolution",
+        "CheckLogs",
+        "VitestLogs",
     )
 )
 

@@ -1,7 +1,9 @@
 """The command line, as a user runs it."""
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -9,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from run_recorder.runner.process_guard import listens
 
 from .graphs import failing, saved, slow_then_saved
 from .hosts import CLI, Host, cli, free_port
@@ -183,6 +186,33 @@ def test_the_demo_runs_a_story_of_three_scenes_and_validates_it(tmp_path: Path) 
     assert Path(told["run"]["Report"]).read_text("utf-8").startswith("<!doctype html>")
     assert cli("validate", told["run"]["RunDir"]).stdout.startswith("run-summary validation: PASS")
     assert not (tmp_path / "demo" / "server.json").exists()
+
+
+def test_the_demo_talks_to_no_server_that_it_did_not_start(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        stranger.settimeout(0.2)
+        port = stranger.getsockname()[1]
+        done = cli("demo", "--once", "--json", "--port", str(port), "--dir", tmp_path / "demo")
+        assert (done.returncode, error_of(done)["type"]) == (2, "conflict")
+        assert f"--port {port}" in error_of(done)["message"] and "listens" in error_of(done)["message"]
+        asked = 0
+        with contextlib.suppress(TimeoutError, socket.timeout):
+            while True:
+                connection, _ = stranger.accept()
+                connection.settimeout(0.2)
+                with connection, contextlib.suppress(OSError):
+                    asked += len(connection.recv(100))
+        assert asked == 0, "it asked a stranger"
+
+
+def test_a_port_is_a_process_s_own_only_where_that_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        port = ours.getsockname()[1]
+        assert listens(os.getpid(), port)
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+            assert not listens(other.pid, port)
+            other.communicate(b"\n", timeout=20)
+    assert not listens(os.getpid(), port)
 
 
 def test_the_demo_goes_on_until_it_is_interrupted(tmp_path: Path) -> None:

@@ -131,6 +131,43 @@ def test_an_error_is_tried_again_within_the_budget_and_said(server: Host, folder
     assert queued.validated() == NO_FRAMES
 
 
+def test_a_failure_has_its_reason_in_the_document_and_on_standard_error(
+    server: Host, folder: str, tmp_path: Path
+) -> None:
+    queued = Queued(server, _failing(folder), tmp_path, "--scene-retry-budget", "0").run()
+    assert (queued.code, queued.told["Success"]) == (1, False)
+    error = queued.told["Error"]
+    assert (error["Type"], error["NodeId"]) == ("ValueError", "fail") and "it broke" in error["Message"]
+    assert "it broke" in queued.error
+
+
+def test_too_few_files_are_a_reason_too(server: Host, folder: str, tmp_path: Path) -> None:
+    queued = Queued(server, saved(f"{folder}/a"), tmp_path, "--frame-floor", "3").run()
+    assert (queued.code, queued.told["Error"]["Type"], queued.told["Error"]["NodeId"]) == (1, "files", None)
+    assert "the floor is 3" in queued.told["Error"]["Message"]
+
+
+def test_a_success_has_no_error(server: Host, folder: str, tmp_path: Path) -> None:
+    assert Queued(server, saved(f"{folder}/a"), tmp_path).run().told["Error"] is None
+
+
+@pytest.mark.parametrize("where", ["out", "./out", "a/../out", "link", None])
+def test_paths_exist_whatever_the_output_folder_is_called(
+    host: Host, folder: str, tmp_path: Path, where: str | None
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
+    (tmp_path / "w.json").write_text(json.dumps(saved(f"{folder}/a", 2, {})), "utf-8")
+    command = [*CLI, "queue", "w.json", "--comfyui", host.url, "--json", *(["--output", where] if where else [])]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    told = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert len(told["Files"]) == 2
+    for path in (*told["Files"], told["Telemetry"]["DoneMarkerPath"]):
+        assert (tmp_path / path).is_file(), path
+
+
 def _failing(folder: str) -> Graph:
     graph = failing(f"{folder}/a")
     del graph["marker"]

@@ -9,6 +9,7 @@ import pytest
 from run_recorder.cli import main
 from run_recorder.runner.summary import read_summary
 from run_recorder.runner.validate import Findings, UncheckableError, validate_files, validate_run
+from run_recorder.telemetry.run_contract import ArtifactMetadata, plain
 
 from .run_files import Run
 
@@ -283,6 +284,41 @@ def test_logs_of_vitest_take_the_place_of_ours(run: Run) -> None:
 def test_logs_of_vitest_need_lines_of_vitest(run: Run) -> None:
     _made_elsewhere(run)
     assert len(check(run).errors) == 3
+
+
+def test_one_mistake_makes_no_other(run: Run) -> None:
+    """A metadata that can't be read as a whole still says whose logs it names."""
+    test_logs_of_vitest_take_the_place_of_ours(run)
+    del run.telemetry["DoneMarkerDetected"]
+    refused(run, "Telemetry.DoneMarkerDetected is missing")
+
+
+def test_a_scene_that_the_summary_knows_nothing_of_is_one_mistake(run: Run) -> None:
+    run.summary = "\n".join(line for line in run.summary.splitlines() if "[Scene " not in line)
+    run.scene["Success"] = False
+    run.telemetry["System"]["FallbackNotes"] = ["/system_stats unavailable"]
+    refused(run, "scene-001", "no [Scene line")
+
+
+@pytest.mark.parametrize("short", ["12:00:05", "12:00:06", "12:00:05.4", "14:00:05", "17:30:05"])
+def test_a_success_s_time_may_be_without_its_day(run: Run, short: str) -> None:
+    whole = {"14": "2025-11-12T14:00:05.400+02:00", "17": "2025-11-12T17:30:05+05:30"}
+    whole_time = whole.get(short[:2], "2025-11-12T12:00:05.400Z")
+    run.replace(f"ExecutionSuccessAt={run.telemetry['ExecutionSuccessAt']}", f"ExecutionSuccessAt={short}")
+    run.telemetry["ExecutionSuccessAt"] = whole_time
+    assert check(run).passed, check(run)
+
+
+@pytest.mark.parametrize("short", ["12:00:07", "12:01:05", "12:00", "noon", "25:00:05", ""])
+def test_another_time_than_the_success_s_is_told(run: Run, short: str) -> None:
+    run.replace(f"ExecutionSuccessAt={run.telemetry['ExecutionSuccessAt']}", f"ExecutionSuccessAt={short}")
+    run.telemetry["ExecutionSuccessAt"] = "2025-11-12T12:00:05.400Z"
+    refused(run, "ExecutionSuccessAt")
+
+
+def test_logs_that_a_run_has_not_are_not_written_as_null() -> None:
+    model = ArtifactMetadata.model_validate_json(json.dumps(Run().metadata))
+    assert "VitestLogs" not in plain(model) and "CheckLogs" in plain(model)
 
 
 def test_no_logs_at_all_are_told(run: Run) -> None:
