@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from ..telemetry.contract import LiveDevice, LiveFigures, System
 from ..telemetry.gpu.live import live_device
-from ..telemetry.gpu.numbers import free_of, size, text
+from ..telemetry.gpu.numbers import free_of, size, text, told_by_directml
 from ..telemetry.gpu.nvidia_smi import NvidiaSmi
 from ..telemetry.gpu.reading import Source, SourceUnavailableError
 from . import blocking
@@ -29,6 +29,8 @@ UNAVAILABLE = "/system_stats unavailable{when}"
 NO_VRAM = "/system_stats returned no VRAM{when}"
 USED_SMI = "; used nvidia-smi fallback"
 HOST_MEMORY = "the device is a processor: its memory is the host's"
+NO_DIRECTML_MEMORY = "DirectML does not tell its memory: the 1 GiB that ComfyUI gives for it is no figure"
+NO_MEMORY = "nvidia-smi tells no card's memory"
 UNMATCHED = "nvidia-smi sees several cards, and which of them ComfyUI uses is not known: the first is told"
 
 Step = Literal["/telemetry/gpu", "/system_stats", "nvidia-smi"]
@@ -73,14 +75,15 @@ class Outside:
         if seen is not None and any(_has_memory(device) for device in seen.devices):
             return seen
         said = (NO_VRAM if seen is not None else UNAVAILABLE).format(when=f" {when} execution" if when else "")
-        cards = self._ask_smi() if is_local(self._url) else None
-        if cards is None:
+        cards = self._ask_smi() if is_local(self._url) else Seen()
+        if not cards.devices:
             left = seen or Seen()
-            left.notes.insert(0, said)
+            left.notes = [said, *left.notes, *cards.notes]
             return left
         cards.notes.insert(0, said + USED_SMI)
         if seen is not None:
             cards.system = seen.system
+            cards.notes += seen.notes
         return cards
 
     # ------------------------------------------------------------ our own route
@@ -129,15 +132,18 @@ class Outside:
 
     # ------------------------------------------------------------ nvidia-smi
 
-    def _ask_smi(self) -> Seen | None:
+    def _ask_smi(self) -> Seen:
+        """The cards with their memory; without one the notes say why, unless there is no such program."""
         try:
             self._smi.probe()
-            cards = [live_device(device) for device in self._smi.read().devices]
-        except SourceUnavailableError:
-            return None
-        cards = [card for card in cards if _has_memory(card)]
+            read = self._smi.read()
+        except SourceUnavailableError as error:
+            return Seen(notes=[] if error.absent else [str(error)])
+        cards = [card for card in map(live_device, read.devices) if _has_memory(card)]
+        if not cards:
+            return Seen(notes=read.notes or [NO_MEMORY])
         notes = [UNMATCHED] if len(cards) > 1 else []
-        return Seen(cards, None, "nvidia-smi", self._smi.name, notes) if cards else None
+        return Seen(cards, None, "nvidia-smi", self._smi.name, [*notes, *read.notes])
 
 
 def system_stats(answer: Any) -> Seen:
@@ -148,7 +154,11 @@ def system_stats(answer: Any) -> Seen:
     system = _plain(about) if isinstance(about, dict) else {}
     total, free = free_of(size(system.get("ramtotal")), size(system.get("ramfree")))
     devices = [_device(_plain(device)) for device in answer.get("devices", []) if isinstance(device, dict)]
-    notes = [HOST_MEMORY] if devices and devices[0].type == "cpu" and _has_memory(devices[0]) else []
+    directml = [one for one in devices if told_by_directml(one.type, one.vram_total_bytes)]
+    for device in directml:
+        device.vram_total_bytes = device.vram_free_bytes = None
+    notes = [NO_DIRECTML_MEMORY] if directml else []
+    notes += [HOST_MEMORY] if devices and devices[0].type == "cpu" and _has_memory(devices[0]) else []
     return Seen(devices, System(ram_total_bytes=total, ram_free_bytes=free), "/system_stats", "/system_stats", notes)
 
 

@@ -41,11 +41,16 @@ def gpu(
     while True:
         seen = looking.look()
         if seen.step is None and not watch:
-            raise CommandError("unavailable", f"nothing answers at {comfyui}, nor is there an nvidia-smi to ask")
+            raise CommandError("unavailable", f"nothing answers at {comfyui}, {_without_smi(seen)}")
         _show(seen, as_json=as_json, in_lines=watch)
         if not watch:
             return 0
         time.sleep(interval)
+
+
+def _without_smi(seen: Seen) -> str:
+    """Why nvidia-smi is of no help: its own words come after the note on the server."""
+    return f"and {'; '.join(seen.notes[1:])}" if len(seen.notes) > 1 else "nor is there an nvidia-smi to ask"
 
 
 def _show(seen: Seen, *, as_json: bool, in_lines: bool) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+DIRECTML = "privateuseone"
+"""The type of torch-directml's devices."""
+GIBIBYTE = 2**30
 MOST_BYTES = 2**52
 """4 PiB: no device has more; and a float holds it exactly."""
 
@@ -45,6 +48,11 @@ def free_of(total: int | None, free: int | None) -> tuple[int | None, int | None
     if total is None or total == 0 or (free is not None and free > total):
         return None, None
     return total, free
+
+
+def told_by_directml(kind: str | None, total: int | None) -> bool:
+    """Whether a memory is the fixed 1 GiB that ComfyUI gives for a DirectML device, which tells none: no figure."""
+    return kind == DIRECTML and total == GIBIBYTE
 
 
 def text(value: object, most: int = 200) -> str | None:

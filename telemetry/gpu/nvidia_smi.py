@@ -6,6 +6,7 @@ A call takes tens of milliseconds, and may hang for good while a driver is in tr
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -17,6 +18,13 @@ from .reading import DeviceReading, SourceReading, SourceUnavailableError
 PROGRAM = "nvidia-smi"
 SECONDS = 5.0
 MEBIBYTE = 1024 * 1024
+WARNED = 14
+"""Its exit code where a card's infoROM is corrupted: its answer is whole."""
+NO_DRIVER = (2, 9, 12, 13)
+"""Its exit codes where it could ask nothing: a wrong option, no driver, no library, none that fits."""
+NOT_TOLD = frozenset({"N/A", "Not Supported", "Unknown Error", "Insufficient Permissions"})
+"""What stands for a figure that a card never has, or that nobody may see: no fault of the card's."""
+MOST_WORDS, MOST_DIGITS = 300, 4
 FIELDS = (
     "index",
     "uuid",
@@ -50,7 +58,10 @@ class NvidiaSmi:
             raise SourceUnavailableError("there is no nvidia-smi on PATH", absent=True)
 
     def read(self) -> SourceReading:
-        """All cards. Raises SourceUnavailableError where it hangs, fails, or says nothing that can be understood."""
+        """All cards that it tells of, with notes in its own words on what it doesn't.
+
+        Raises SourceUnavailableError where it hangs, fails, or says nothing that can be understood.
+        """
         try:
             done = subprocess.run(
                 COMMAND, capture_output=True, timeout=self._seconds, env={**os.environ, "LC_ALL": "C"}, check=False
@@ -59,29 +70,68 @@ class NvidiaSmi:
             raise SourceUnavailableError(f"nvidia-smi did not answer in {self._seconds:g} s") from error
         except OSError as error:
             raise SourceUnavailableError(f"nvidia-smi can't be run ({error.strerror})") from error
-        if done.returncode != 0:
-            raise SourceUnavailableError(f"nvidia-smi ended with exit code {done.returncode}")
-        devices = parse(done.stdout.decode("utf-8", "replace"))
+        out, said = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+        devices = [] if done.returncode in NO_DRIVER else parse(out)
+        why = _why(done.returncode, f"{said}\n{out}")
         if not devices:
-            raise SourceUnavailableError("nvidia-smi said nothing that can be understood")
-        return SourceReading(devices=devices)
+            if done.returncode == 0:
+                said_so = (why or "").removeprefix(f"{PROGRAM}: ")
+                why = "nvidia-smi said nothing that can be understood" + (f": {said_so}" if said_so else "")
+            raise SourceUnavailableError(str(why))
+        return SourceReading(devices=devices, notes=[*([why] if why else []), *lost(out)])
 
     def close(self) -> None:
         """Nothing to close."""
 
 
+def _why(code: int, said: str) -> str | None:
+    """What it says beside its cards, in its own words; null where it says nothing, and all is well."""
+    lines = [line.strip() for line in said.splitlines() if line.strip() and _words(line) is None]
+    words = text(" ".join(lines), MOST_WORDS)
+    if code == 0:
+        return f"{PROGRAM}: {words}" if words else None
+    if code == WARNED:
+        return f"{PROGRAM} ended with exit code {code}: {words or 'an infoROM is corrupted'}"
+    return f"nvidia-smi ended with exit code {code}" + (f": {words}" if words else "")
+
+
+def lost(answer: str) -> list[str]:
+    """A note for each card of an answer that tells why it has no figures: `[GPU is lost]`, `[GPU requires reset]`."""
+    notes = []
+    for words in filter(None, map(_words, answer.splitlines())):
+        reasons = {word.strip("[]") for word in words[4:] if word.startswith("[")} - NOT_TOLD
+        if reasons:
+            name = text(words[3]) or "unnamed"
+            notes.append(f"nvidia-smi: GPU {words[0]} ({name}): {', '.join(sorted(reasons))[:MOST_WORDS]}")
+    return notes
+
+
 def parse(answer: str) -> list[DeviceReading]:
     """The cards of an answer; a line that isn't one is passed over, and what isn't a figure is null."""
-    found = [_card(line.split(", ")) for line in answer.splitlines()]
-    return [card for card in found if card is not None]
+    return [_card(words) for line in answer.splitlines() if (words := _words(line)) is not None]
 
 
-def _card(words: Sequence[str]) -> DeviceReading | None:
-    """One line. Its columns stand apart by comma and space, so a decimal comma tears none of them."""
-    if len(words) != len(FIELDS) or not words[0].strip().isdigit():
-        return None
-    index, uuid, pci, name, total, free, load, temperature, power = (word.strip() for word in words)
-    all_bytes, free_bytes = free_of(size(parsed(total), MEBIBYTE), size(parsed(free), MEBIBYTE))
+def _words(line: str) -> list[str] | None:
+    """A line's columns; null where it is no card's.
+
+    They stand apart by comma and space, so that a decimal comma tears none of them; by a comma alone where a wrapper
+    has taken the spaces away.
+    """
+    for between in (", ", ","):
+        words = [word.strip() for word in line.split(between)]
+        if len(words) == len(FIELDS) and words[0].isascii() and words[0].isdigit() and len(words[0]) <= MOST_DIGITS:
+            return words
+    return None
+
+
+def _figure(word: str) -> float | None:
+    """A number, also with its unit behind it, as some wrappers leave it; null for what is none."""
+    return parsed(re.sub(r"\s*(?:MiB|%|W|C)\Z", "", word))
+
+
+def _card(words: Sequence[str]) -> DeviceReading:
+    index, uuid, pci, name, total, free, load, temperature, power = words
+    all_bytes, free_bytes = free_of(size(_figure(total), MEBIBYTE), size(_figure(free), MEBIBYTE))
     return DeviceReading(
         source=NvidiaSmi.name,
         type="cuda",
@@ -91,7 +141,7 @@ def _card(words: Sequence[str]) -> DeviceReading | None:
         pci=normal_pci(pci),
         vram_total_bytes=all_bytes,
         vram_free_bytes=free_bytes,
-        utilization_percent=percent(parsed(load)),
-        temperature_celsius=celsius(parsed(temperature)),
-        power_watts=watts(parsed(power)),
+        utilization_percent=percent(_figure(load)),
+        temperature_celsius=celsius(_figure(temperature)),
+        power_watts=watts(_figure(power)),
     )

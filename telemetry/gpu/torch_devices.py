@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .identity import normal_pci
-from .numbers import free_of, size, text
+from .numbers import free_of, size, text, told_by_directml
 from .reading import DeviceReading, SourceReading
 
 
@@ -75,6 +75,8 @@ class TorchDevices:
 
 def _reading(device: HostDevice) -> DeviceReading:
     total, free = free_of(size(device.vram_total), size(device.vram_free))
+    if told_by_directml(device.type, total):
+        total = free = None
     return DeviceReading(
         source=TorchDevices.name,
         type=device.type,
