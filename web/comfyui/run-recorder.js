@@ -76,7 +76,6 @@ app.registerExtension({
         const { Panel } = await import(new URL("telemetry/panel/panel.js", base).href);
         panel?.destroy();
         const host = document.createElement("div");
-        host.style.height = "100%";
         element.replaceChildren(host);
         panel = new Panel(host, { base, canvas: { select } });
       },

@@ -2,6 +2,7 @@
 /** The panel: the same in ComfyUI's sidebar and on its own page. */
 import { Api, ApiError } from "./api.js";
 import { h, replace } from "./dom.js";
+import { bounded } from "./frame.js";
 import { HistoryView, keyOf } from "./history.js";
 import { Live } from "./live.js";
 import { NowView } from "./now.js";
@@ -67,6 +68,7 @@ export class Panel {
     const style = h("link", { rel: "stylesheet", href: this.api.url("/panel/panel.css") });
     this.frame = h("div", { class: "frame", on: { keydown: (/** @type {KeyboardEvent} */ event) => this.key(event) } }, this.tabs, this.banner, this.main, this.toasts);
     this.root.replaceChildren(style, this.frame);
+    this.unbound = bounded(host, this.frame);
     this.api.onUnauthorized = () => this.askToken();
     this.begin();
   }
@@ -94,6 +96,7 @@ export class Panel {
   /** Take everything down: nothing of it is left running, nor asked of the server. */
   destroy() {
     this.live.pause();
+    this.unbound();
     this.stopListening?.();
     document.removeEventListener("visibilitychange", this.onVisible ?? (() => {}));
     this.watching?.disconnect();
@@ -188,7 +191,7 @@ export class Panel {
   remove(prompt) {
     const key = keyOf(prompt);
     this.shared.removing.add(key);
-    this.history?.forget(prompt);
+    const restore = this.history?.forget(prompt);
     if (this.view instanceof PromptView && this.view.id === prompt.prompt_id) this.back();
     const undo = /** @type {HTMLButtonElement} */ (h("button", { on: { click: () => end(false) } }, S.undo));
     const toast = h("div", { class: "toast" }, `${S.removed} `, undo);
@@ -196,15 +199,16 @@ export class Panel {
     const end = async (/** @type {boolean} */ really) => {
       window.clearTimeout(timer);
       toast.remove();
-      if (really) {
+      if (!really) restore?.();
+      else {
         try {
           await this.api.json(`/prompts/${encodeURIComponent(prompt.prompt_id)}?run=${prompt.run_number}`, { method: "DELETE" });
         } catch (error) {
-          if (/** @type {any} */ (error).status !== 404) this.say(`${S.removeFailed}: ${/** @type {any} */ (error).message}`);
+          if (/** @type {any} */ (error).status !== 404) restore?.(), this.say(`${S.removeFailed}: ${/** @type {any} */ (error).message}`);
         }
       }
       this.shared.removing.delete(key);
-      await this.history?.reload();
+      this.history?.refreshSoon();
     };
     const timer = window.setTimeout(() => end(true), UNDO_MS);
   }
