@@ -8,6 +8,8 @@ export const ROW_HEIGHT = 56;
 const PAGE = 100;
 const AHEAD = 40;
 const MARGIN = 6;
+const MOST_ROWS = 60;
+const MOST_PAGES = 20;
 const TYPING_MS = 250;
 const NEWS_MS = 300;
 
@@ -33,10 +35,13 @@ export class HistoryView {
     this.cursor = null;
     this.complete = false;
     this.loading = false;
+    this.refreshing = false;
     this.asked = 0;
     this.chosen = -1;
     /** @type {Map<number, HTMLElement>} */
     this.rows = new Map();
+    /** What each row shows, as text. @type {WeakMap<HTMLElement, string>} */
+    this.shown = new WeakMap();
     this.search = /** @type {HTMLInputElement} */ (h("input", { type: "search", placeholder: S.search, "aria-label": S.search, maxlength: 200, on: { input: () => this.later() } }));
     this.status = /** @type {HTMLSelectElement} */ (h("select", { "aria-label": S.status, on: { change: () => this.reload() } },
       h("option", { value: "" }, S.anyStatus),
@@ -117,11 +122,12 @@ export class HistoryView {
     try {
       const page = await this.shared.api.json(this.path(PAGE, this.cursor));
       if (asked !== this.asked) return;
-      this.items.push(...page.items.filter((/** @type {any} */ one) => !this.shared.removing.has(keyOf(one))));
+      const known = new Set(this.items.map(keyOf));
+      this.items.push(...page.items.filter((/** @type {any} */ one) => !this.shared.removing.has(keyOf(one)) && !known.has(keyOf(one))));
       this.cursor = page.next_cursor;
       this.complete = page.next_cursor === null;
       this.loading = false;
-      this.says.textContent = this.items.length ? (this.complete ? S.thatIsAll : "") : this.filtered() ? S.noneFound : S.noPrompts;
+      this.says.textContent = this.verdict();
       this.frame();
     } catch (error) {
       if (asked !== this.asked) return;
@@ -135,48 +141,75 @@ export class HistoryView {
   }
 
   refreshSoon() {
-    window.clearTimeout(this.news);
-    this.news = window.setTimeout(() => this.refresh(), NEWS_MS);
+    if (!this.news) this.news = window.setTimeout(() => ((this.news = 0), this.refresh()), NEWS_MS);
   }
 
-  /** Take in what is new at the top, and what has changed of what is there. */
+  /** Take in what is new, and what has changed: page by page from the newest on, until they reach what is known. */
   async refresh() {
-    if (this.loading) return this.refreshSoon();
+    if (this.loading || this.refreshing) return this.refreshSoon();
+    this.refreshing = true;
     const asked = this.asked;
-    let page;
     try {
-      page = await this.shared.api.json(this.path(50, null));
+      const known = new Set(this.items.map(keyOf));
+      const found = [];
+      let [cursor, joined] = [/** @type {string | null} */ (null), false];
+      for (let pages = 0; pages < MOST_PAGES && !joined; pages += 1) {
+        const page = await this.shared.api.json(this.path(PAGE, cursor));
+        if (asked !== this.asked) return;
+        found.push(...page.items);
+        cursor = page.next_cursor;
+        joined = cursor === null || page.items.some((/** @type {any} */ one) => known.has(keyOf(one)));
+      }
+      this.join(found, cursor, joined);
     } catch {
-      return; // the connection says so itself, and its return brings us here again
+      // the connection says so itself, and its return brings us here again
+    } finally {
+      this.refreshing = false;
     }
-    if (asked !== this.asked) return;
-    const places = new Map(this.items.map((one, index) => [keyOf(one), index]));
-    const fresh = [];
-    for (const one of page.items) {
-      const place = places.get(keyOf(one));
-      if (this.shared.removing.has(keyOf(one))) continue;
-      if (place === undefined) fresh.push(one);
-      else this.items[place] = one;
-    }
-    if (!this.items.length && page.next_cursor === null) this.complete = true;
-    this.items.unshift(...fresh);
-    if (this.chosen >= 0) this.chosen += fresh.length;
-    if (fresh.length && this.list.scrollTop > 0) this.list.scrollTop += fresh.length * ROW_HEIGHT;
-    if (this.items.length && (this.says.textContent === S.noPrompts || this.says.textContent === S.noneFound)) this.says.textContent = "";
-    this.redraw();
   }
 
-  /** @param {any} prompt */
-  forget(prompt) {
-    this.items = this.items.filter((one) => keyOf(one) !== keyOf(prompt));
-    this.chosen = Math.min(this.chosen, this.items.length - 1);
-    this.redraw();
-  }
-
-  redraw() {
-    for (const row of this.rows.values()) row.remove();
-    this.rows.clear();
+  /**
+   * Put the newest pages in the place of what is known of their time. Where they don't reach that, they are all there is.
+   * @param {any[]} found
+   * @param {string | null} cursor where the page after them begins
+   * @param {boolean} joined
+   */
+  join(found, cursor, joined) {
+    const [seen, chosen] = [Math.floor(this.list.scrollTop / ROW_HEIGHT), this.items[this.chosen]];
+    const [top, offset] = [this.items[seen], this.list.scrollTop - seen * ROW_HEIGHT];
+    const fresh = new Map(found.filter((one) => !this.shared.removing.has(keyOf(one))).map((one) => [keyOf(one), one]));
+    const last = this.items.reduce((place, one, index) => (fresh.has(keyOf(one)) ? index : place), -1);
+    const older = cursor !== null && joined ? this.items.slice(last + 1).filter((one) => !fresh.has(keyOf(one))) : [];
+    if (!older.length) [this.cursor, this.complete] = [cursor, cursor === null];
+    this.items = [...fresh.values(), ...older];
+    this.chosen = chosen ? this.items.findIndex((one) => keyOf(one) === keyOf(chosen)) : -1;
+    const place = top && this.list.scrollTop > 0 ? this.items.findIndex((one) => keyOf(one) === keyOf(top)) : -1;
+    styled(this.space, { height: `${this.items.length * ROW_HEIGHT}px` });
+    if (place >= 0) this.list.scrollTop = place * ROW_HEIGHT + offset;
+    this.says.textContent = this.verdict();
     this.frame();
+  }
+
+  verdict() {
+    if (this.items.length) return this.complete ? S.thatIsAll : "";
+    return this.filtered() ? S.noneFound : S.noPrompts;
+  }
+
+  /** Take a prompt out of the list. @param {any} prompt @returns {() => void} puts it back where it was */
+  forget(prompt) {
+    const place = this.items.findIndex((one) => keyOf(one) === keyOf(prompt));
+    const after = this.items[place + 1];
+    if (place < 0) return () => this.refreshSoon();
+    this.items.splice(place, 1);
+    this.chosen = Math.min(this.chosen, this.items.length - 1);
+    this.frame();
+    return () => {
+      if (this.items.some((one) => keyOf(one) === keyOf(prompt))) return;
+      const now = after ? this.items.findIndex((one) => keyOf(one) === keyOf(after)) : this.items.length;
+      if (now < 0) return this.refreshSoon();
+      this.items.splice(now, 0, prompt);
+      this.frame();
+    };
   }
 
   frame() {
@@ -188,26 +221,32 @@ export class HistoryView {
     });
   }
 
-  /** Put the rows that are seen, and a few around them, into the page; and take the others out. */
+  /** Put the rows that are seen, and a few around them, into the page; and take the others out, never more than MOST_ROWS. */
   draw() {
     const { scrollTop, clientHeight } = this.list;
     const first = Math.max(0, Math.floor(scrollTop / ROW_HEIGHT) - MARGIN);
-    const last = Math.min(this.items.length, Math.ceil((scrollTop + clientHeight) / ROW_HEIGHT) + MARGIN);
+    const last = Math.min(this.items.length, first + MOST_ROWS, Math.ceil((scrollTop + clientHeight) / ROW_HEIGHT) + MARGIN);
     for (const [index, row] of this.rows) {
-      if (index < first || index >= last) {
+      if (index < first || index >= last || this.shown.get(row) !== this.said(index)) {
         row.remove();
         this.rows.delete(index);
       }
     }
-    for (let index = first; index < last; index += 1) {
+    for (let index = last - 1; index >= first; index -= 1) {
       if (!this.rows.has(index)) {
         const row = this.row(this.items[index], index);
         this.rows.set(index, row);
-        this.space.append(row);
+        this.shown.set(row, this.said(index));
+        this.space.insertBefore(row, this.rows.get(index + 1) ?? null);
       }
     }
     styled(this.space, { height: `${this.items.length * ROW_HEIGHT}px` });
     if (this.items.length && last + AHEAD > this.items.length) this.more();
+  }
+
+  /** All that a row depends on: one that would be the same stays, so that a click on it is not lost. @param {number} index */
+  said(index) {
+    return `${index === this.chosen} ${this.complete ? this.items.length : -1} ${JSON.stringify(this.items[index])}`;
   }
 
   /** @param {any} prompt @param {number} index */
@@ -242,13 +281,11 @@ export class HistoryView {
 
   /** @param {number} index */
   choose(index) {
-    this.rows.get(this.chosen)?.setAttribute("aria-selected", "false");
     this.chosen = Math.max(0, Math.min(index, this.items.length - 1));
     const top = this.chosen * ROW_HEIGHT;
     if (top < this.list.scrollTop) this.list.scrollTop = top;
     if (top + ROW_HEIGHT > this.list.scrollTop + this.list.clientHeight) this.list.scrollTop = top + ROW_HEIGHT - this.list.clientHeight;
     this.draw();
-    this.rows.get(this.chosen)?.setAttribute("aria-selected", "true");
     this.list.setAttribute("aria-activedescendant", `rr-row-${this.chosen}`);
   }
 
