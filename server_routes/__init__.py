@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from ..telemetry.printable import logger
-from . import documents, environments, events, gpu, health, metrics, panel, prompts, waiting
+from . import documents, environments, events, gpu, health, metrics, naming, panel, prompts, waiting
 from .answering import Answering
 from .route import AnyParameters, Route
 
@@ -19,6 +19,7 @@ ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
     *gpu.ROUTES,
     *prompts.ROUTES,
+    *naming.ROUTES,
     *waiting.ROUTES,
     *environments.ROUTES,
     *events.ROUTES,

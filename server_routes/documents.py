@@ -20,10 +20,10 @@ _TEXT = {"type": "string"}
 _SHAPES = {JSON: {"type": "object"}}
 """Schemas of answers without a model, by media type; text where it isn't here."""
 _SAID = {
-    400: "A parameter is wrong; `field` names it",
+    400: "A parameter, or the body, is wrong; `field` names it",
     401: "A token is set and was not given",
     404: "Not known",
-    409: "Queued or running",
+    409: "Queued or running; of a name: open on another server",
     503: "The store can't be read now, or a package that the route needs is missing",
 }
 
@@ -63,8 +63,10 @@ def _operation(route: Route, components: dict[str, Any]) -> dict[str, Any]:
     responses.update({str(status): _response(status, ErrorAnswer, components) for status in errors})
     if 200 in route.answers and route.answers[200] is None:
         responses["200"]["content"] = {kind: {"schema": _SHAPES.get(kind, _TEXT)} for kind in route.media_types}
+    asked = {"requestBody": _request_body(route.body)} if route.body is not None else {}
     return {
         "operationId": route.handler.__name__,
+        **asked,
         "summary": route.summary,
         "description": route.handler.__doc__ or "",
         "parameters": [*_path_parameters(route), *_query_parameters(route, components)],
@@ -87,6 +89,11 @@ def _component(model: type[BaseModel], components: dict[str, Any]) -> dict[str, 
     components.update(definition.pop("$defs", {}))
     components[model.__name__] = definition
     return {"$ref": _REFERENCE.format(model=model.__name__)}
+
+
+def _request_body(model: type[BaseModel]) -> dict[str, Any]:
+    definition = model.model_json_schema(mode="validation", ref_template=_REFERENCE)
+    return {"required": True, "content": {JSON: {"schema": definition}}}
 
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:

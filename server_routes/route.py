@@ -91,6 +91,8 @@ class Route:
     answers: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)
     """Status to model; null for an answer without a body."""
     errors: tuple[int, ...] = ()
+    body: type[BaseModel] | None = None
+    """What a request has to send, as JSON; null where nothing."""
     public: bool = False
     """True where a token is not asked for."""
     media_types: tuple[str, ...] = (JSON,)

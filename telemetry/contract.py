@@ -241,6 +241,11 @@ class Prompt(Model):
     client_id: str | None = None
     queue_number: float | None = None
     workflow_name: str | None = None
+    name: str | None = Field(
+        None,
+        description="What to call it: the workflow's name; else scene and run of a batch, the prefix of its first "
+        "output, the class of its last saver. Null where none is known.",
+    )
     workflow_fingerprint: str | None = None
     settings_fingerprint: str | None = None
     environment_id: str | None = None
@@ -257,6 +262,19 @@ class Prompt(Model):
     refused: list[Refusal] = Field([], description="Outputs that ComfyUI refused; the prompt ran without them.")
     instance: Instance
     batch: Batch | None = None
+
+
+class PromptName(BaseModel):
+    """What a client calls a prompt that it has queued: the file name of its workflow."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\u0000-\u001f\u007f]*[^\u0000-\u0020\u007f][^\u0000-\u001f\u007f]*$",
+        description="1 to 200 characters, not all spaces, no control characters.",
+    )
 
 
 class PromptPage(Model):
@@ -407,6 +425,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "output": Output,
     "prompt": Prompt,
     "live_device": LiveDevice,
+    "prompt_name": PromptName,
     "prompt_page": PromptPage,
     "samples": SampleColumns,
     "system": System,

@@ -29,6 +29,7 @@ from .events import (
     WorkerDied,
     is_mapping,
 )
+from .naming import called_by_graph
 from .open_runs import OpenRuns
 from .prefix import PrefixError, has_tokens, parse_prefix
 from .record import NodeRecord, PromptRecord
@@ -176,6 +177,7 @@ class Recorder:
         for request in plan.requests:
             if request.refused:
                 run.record.note(_refusal(request))
+        run.record.called = called_by_graph(event.graph, event.accepted, plan.savers)
         if plan:
             run.record.plan = plan
 

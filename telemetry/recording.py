@@ -12,6 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ from .hidden_url import without_password
 from .identity import Identity, this_process
 from .inbox import Inbox
 from .instance import InstanceLocks
+from .names_given import SECONDS as NAMING_SECONDS
+from .names_given import Naming
 from .patience import patience
 from .prefix import SIZE_TOKENS, PrefixError, parse_prefix, resolve_tokens
 from .problems import Problems
@@ -536,6 +539,20 @@ class Recording:
     def follow(self, session: Session) -> None:
         """The sampler reads for a prompt that starts now: its figures are to come into that prompt's record."""
         self.figures.follow(session)
+
+    def name(self, prompt_id: str, run_number: int | None, name: str) -> bool:
+        """Call a prompt by a name, unless it has one; false where it was never seen.
+
+        Raises TimeoutError or StoreClosedError where it can't be kept now, AnothersPromptError where it is open on
+        another server.
+        """
+        naming = Naming(prompt_id, run_number, name)
+        self.writer.names.add(naming)
+        self.inbox.ring()
+        try:
+            return naming.known.result(NAMING_SECONDS)
+        except FutureTimeoutError:
+            raise TimeoutError("the name was not written in time") from None
 
     def ending(self) -> None:
         """A prompt is about to end: from now on `wait_settled` waits, until its marker and its waiters are served."""

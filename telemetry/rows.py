@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping
 
 from .contract import Batch, CurrentNode, Figures, Model, PromptError, PromptMarker, Refusal
 from .folder import FileStamp
+from .naming import name_of
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
 from .requests import MarkerPlan
@@ -23,6 +24,8 @@ _SAME = (
     "node_total node_executed node_cached output_root"
 ).split()
 """Columns that are the record's own fields."""
+_BESIDE, _SELF = ("called", "seen_ms"), "record"
+"""Fields that are kept in `figures`, under a name of their own."""
 _FOREIGN = ("client_id", "workflow_name")
 """Those that hold others' text."""
 _NODE_TEXTS = ("node_id", "title", "display_node_id", "parent_node_id")
@@ -58,25 +61,36 @@ def prompt_row(record: PromptRecord, now_ms: int) -> Row:
         notes=record.notes or None,
         batch=_dump(record.batch),
         plan=record.plan.dump() if record.plan is not None else None,
-        figures=record.figures.model_dump(exclude_none=True) if record.figures is not None else None,
         refused=[refusal.model_dump() for refusal in record.refused] or None,
+        figures=_figures(record),
         pending=[list(item) for item in record.pending] or None,
         search=search_text(record),
     )
     return row
 
 
+def _figures(record: PromptRecord) -> Row | None:
+    """What was sampled, and beside it those facts of a record that have no column of their own."""
+    beside = {name: getattr(record, name) for name in _BESIDE if getattr(record, name) is not None}
+    sampled = record.figures.model_dump(exclude_none=True) if record.figures is not None else {}
+    return {**sampled, _SELF: beside} if beside else sampled or None
+
+
 def search_text(record: PromptRecord) -> str:
-    """What `q` looks in besides the names of classes: the id, the workflow's name and outputs' names, in lower case."""
+    """What `q` looks in besides the names of classes: id, names of the workflow and of outputs, what it is called."""
     names = dict.fromkeys(file.filename for file in record.outputs)
-    words = [record.prompt_id, record.workflow_name or "", *names]
+    words = [record.prompt_id, record.workflow_name or "", name_of(record) or "", *names]
     return clean("\n".join(words).lower(), MAX_SEARCH)
 
 
 def prompt_record(row: Fields) -> PromptRecord:
     """The record of a row of `prompts`; its outputs are in rows of their own."""
+    figures = dict(row["figures"] or {})
+    beside = figures.pop(_SELF, None) or {}
     return PromptRecord(
         pk=row["pk"],
+        called=beside.get("called"),
+        seen_ms=beside.get("seen_ms"),
         **{name: row[name] for name in _SAME},
         current_node=CurrentNode.model_validate(row["current_node"]) if row["current_node"] else None,
         error=PromptError.model_validate(row["error"]) if row["error"] else None,
@@ -85,7 +99,7 @@ def prompt_record(row: Fields) -> PromptRecord:
         batch=Batch.model_validate(row["batch"]) if row["batch"] else None,
         refused=[Refusal.model_validate(refusal) for refusal in row["refused"] or ()],
         plan=MarkerPlan.load(row["plan"]) if row["plan"] else None,
-        figures=Figures.model_validate(row["figures"]) if row["figures"] else None,
+        figures=Figures.model_validate(figures) if figures else None,
         pending=[(prefix, status, name) for prefix, status, name in row["pending"] or ()],
     )
 

@@ -30,6 +30,7 @@ PROGRESS_SECONDS = 0.2
 KINDS = (
     "prompt.queued",
     "prompt.started",
+    "prompt.named",
     "node.started",
     "node.progress",
     "node.finished",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .contract import Figures, Instance, Node, NodeCounts, Output, Prompt
+from .naming import name_of
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
 from .redact import PATH
@@ -30,6 +31,7 @@ def prompt_of(record: PromptRecord, instances: Mapping[str, Instance]) -> Prompt
         client_id=record.client_id,
         queue_number=record.queue_number,
         workflow_name=record.workflow_name,
+        name=name_of(record),
         workflow_fingerprint=record.workflow_fingerprint,
         settings_fingerprint=record.settings_fingerprint,
         environment_id=record.environment_id,

@@ -30,6 +30,7 @@ from .handing_in import HandingIn
 from .identity import Identity, root_of
 from .inbox import Inbox
 from .marking import Marking
+from .names_given import NamesGiven
 from .outputs import ReportedFile, look_at, reported_files
 from .prefix import PrefixPath, group_of, is_resolved_from
 from .problems import Problems
@@ -186,6 +187,8 @@ class Writer:
         """Takes what the store doesn't; null where it can't be kept: then it is lost, and counted."""
         self._put_off = False
         """True while a record is tried again by itself."""
+        self.names = NamesGiven()
+        """What clients call their prompts, and the records don't yet."""
         self.dropped = 0
         """Records that were lost for good, because the store could not take them for too long."""
         self._patient = True
@@ -254,6 +257,7 @@ class Writer:
         now = time.monotonic()
         self._save([run for run in runs if self._of(run).not_before <= now])
         self._for_each(runs, self._look_after)
+        self.names.give(self)
         if self._put_off and not any(one.tries for one in self._attending.values()):
             self._put_off = False
             self.problems.solved(PUT_OFF)
@@ -533,6 +537,13 @@ class Writer:
             attendance = self._of(run)
             attendance.tries, attendance.not_before = 0, 0.0
             attendance.saved_nodes.update(attendance.unsaved_nodes)
+
+    def commit_name(self, change: Change, event: StreamEvent) -> bool:
+        """Commit the name of a run that the store has, and tell it; false where the store can't take it now."""
+        if not (self._may_write() and self._commit([change], durable=False, news=[event])):
+            return False
+        self._tell([event])
+        return True
 
     def _tell(self, news: list[StreamEvent]) -> None:
         committed = {id(event) for event in news}
