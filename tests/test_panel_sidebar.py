@@ -181,3 +181,55 @@ def listed(page: Any, count: int) -> set[str]:
             }}"""
         )
     )
+
+
+# ---------------------------------------------------------------- which workflow it is
+
+
+OPEN = "([graph, name]) => window.app.loadApiJson(graph, name)"
+
+
+def test_a_prompt_of_this_page_is_called_by_the_workflow_that_is_open(start_real: Any, context: Any) -> None:
+    host = start_real()
+    page = in_sidebar(host, context)
+    page.evaluate(OPEN, [dict(saved("shot/b")), "portrait"])
+    page.evaluate("window.app.queuePrompt(0)")
+    name = page.locator(".row .name").first
+    page.wait_for_function(f"{SHADOW}.querySelector('.row .name')?.textContent === 'portrait'")
+    record = host.get("/telemetry/prompts")[1]["items"][0]
+    assert (record["workflow_name"], record["name"]) == ("portrait", "portrait")
+    host.wait(record["prompt_id"])
+    for picture in (host.output / "shot").glob("*.png"):
+        assert b"portrait" not in picture.read_bytes(), "nothing goes into the picture"
+    page.evaluate(OPEN, [dict(saved("shot/c")), "Unsaved Workflow"])
+    page.evaluate("window.app.queuePrompt(0)")
+    page.wait_for_function(f"{SHADOW}.querySelector('.row .name')?.textContent === 'shot/c'")
+    assert record["prompt_id"] not in (name.text_content() or "")
+
+
+def test_a_node_is_selected_in_its_own_workflow_only(start_real: Any, context: Any) -> None:
+    host = start_real()
+    page = in_sidebar(host, context)
+    page.evaluate(OPEN, [dict(saved("shot/b")), "one"])
+    page.evaluate("window.app.extensionManager.setting.set('run-recorder.badges', true)")
+    page.evaluate("window.app.queuePrompt(0)")
+    page.wait_for_function(f"{BADGES}.some((text) => /m?s$/.test(text))")
+    page.evaluate(OPEN, [dict(saved("shot/c")), "two"])
+    page.wait_for_function("window.app.extensionManager.workflow.activeWorkflow.filename === 'two'")
+    assert page.evaluate(BADGES) == [], "the figures of another workflow are not this one's"
+    page.locator(".row", has_text="one").first.click()
+    link = page.locator("table.nodes").get_by_role("button", name="EmptyImage")
+    link.click()
+    page.get_by_text("This node is in the workflow “one”.").wait_for()
+    assert page.evaluate(SELECTED) == []
+    page.get_by_role("button", name="Open it").click()
+    page.wait_for_function("window.app.extensionManager.workflow.activeWorkflow.filename === 'one'")
+    page.wait_for_function(f"JSON.stringify({SELECTED}) === '[\"EmptyImage\"]'")
+    assert page.evaluate(BADGES), "they are there again"
+
+
+SELECTED = "Object.values(window.app.canvas.selected_nodes ?? {}).map((node) => node.type)"
+BADGES = (
+    "window.app.graph._nodes.flatMap((node) => node.badges.map((badge) => (typeof badge === 'function' ? badge() :"
+    " badge).text)).filter((text) => / m?s/.test(text))"
+)

@@ -62,11 +62,11 @@ export class Api {
 
   /**
    * @param {string} path
-   * @param {{ method?: string, signal?: AbortSignal }} [more]
+   * @param {{ method?: string, body?: any, signal?: AbortSignal }} [more]
    * @returns {Promise<any>} the JSON; null for an answer without one
    */
   async json(path, more = {}) {
-    const answer = await this.#ask(path, more.method ?? "GET", {}, more.signal);
+    const answer = await this.#ask(path, more.method ?? "GET", {}, more.signal, more.body);
     if (answer.status === 204) return null;
     try {
       return await answer.json();
@@ -80,11 +80,15 @@ export class Api {
    * @param {string} method
    * @param {Record<string, string>} headers
    * @param {AbortSignal} [signal]
+   * @param {any} [body] sent as JSON
    */
-  async #ask(path, method, headers, signal) {
+  async #ask(path, method, headers, signal, body) {
     let answer;
     try {
-      answer = await fetch(this.url(path), { method, headers: { ...this.headers(), ...headers }, signal, cache: "no-store" });
+      const sent = body === undefined ? {} : { body: JSON.stringify(body) };
+      /** @type {Record<string, string>} */
+      const kind = body === undefined ? {} : { "Content-Type": "application/json" };
+      answer = await fetch(this.url(path), { method, headers: { ...this.headers(), ...kind, ...headers }, signal, cache: "no-store", ...sent });
     } catch (error) {
       if (signal?.aborted) throw error;
       throw new ApiError(0, "unreachable", String(error));

@@ -1,6 +1,8 @@
 // @ts-check
 /** Values as people read them, in the viewer's zone and language. What is unknown is a dash, never 0. */
 
+import { S } from "./strings.js";
+
 export const UNKNOWN = "–";
 
 /** @param {number | null | undefined} seconds */
@@ -54,6 +56,11 @@ export function moment(iso) {
 /** @param {string | null | undefined} iso */
 export function milliseconds(iso) {
   return iso ? Date.parse(iso) : null;
+}
+
+/** What a prompt is called, as the recorder says; an id is never a name. @param {any} prompt */
+export function nameOf(prompt) {
+  return prompt.name ?? S.nameless;
 }
 
 const PICTURES = /\.(png|jpe?g|webp|gif|avif|bmp)$/i;

@@ -1,7 +1,7 @@
 // @ts-check
 /** Prompts of all sessions, newest first. Only the rows that are seen are in the page, however many there are. */
 import { h, replace, styled } from "./dom.js";
-import { bytes, duration, isPicture, moment, short } from "./format.js";
+import { bytes, duration, isPicture, moment, nameOf, short } from "./format.js";
 import { S } from "./strings.js";
 
 export const ROW_HEIGHT = 56;
@@ -258,6 +258,7 @@ export class HistoryView {
       duration(prompt.duration_seconds),
       prompt.queue_wait_seconds >= 0.1 ? `${S.waited} ${duration(prompt.queue_wait_seconds)}` : null,
       peak === null ? null : `${S.peak} ${bytes(peak)}`,
+      short(prompt.prompt_id, 9),
     ].filter(Boolean);
     const row = h("div", {
       class: `row ${prompt.status}`, role: "option", id: `rr-row-${index}`, "aria-selected": index === this.chosen ? "true" : "false",
@@ -266,7 +267,7 @@ export class HistoryView {
     },
       picture ? h("img", { class: "thumb", alt: "", loading: "lazy", src: this.shared.api.view(picture, true), on: { error: (/** @type {Event} */ event) => /** @type {Element} */ (event.target).classList.add("broken") } }) : h("span", { class: "thumb" }),
       h("div", { class: "what" },
-        h("div", { class: "name" }, h("bdi", null, short(prompt.workflow_name || prompt.prompt_id, 60))),
+        h("div", { class: "name" }, h("bdi", null, short(nameOf(prompt), 60))),
         h("div", { class: "muted facts" }, facts.join(" · "))),
       this.shared.status(prompt.status));
     return styled(row, { transform: `translateY(${index * ROW_HEIGHT}px)` });

@@ -1,7 +1,7 @@
 // @ts-check
 /** The running prompt, the queue, and live figures with a minute back. */
 import { h, replace, styled, svg } from "./dom.js";
-import { bytes, duration, figure, milliseconds, short } from "./format.js";
+import { bytes, duration, figure, milliseconds, nameOf, short } from "./format.js";
 import { S } from "./strings.js";
 
 const MINUTE = 60;
@@ -79,7 +79,7 @@ export class NowView {
       this.prompt,
       h("h3", { class: "name" },
         this.shared.status("running"), " ",
-        h("button", { class: "link", on: { click: () => this.shared.openPrompt(prompt.prompt_id) } }, short(prompt.workflow_name || prompt.prompt_id, 80))),
+        h("button", { class: "link", on: { click: () => this.shared.openPrompt(prompt.prompt_id) } }, short(nameOf(prompt), 80))),
       total ? progress(S.nodesDone, Math.min(executed + cached, total), total) : null,
       node ? h("p", null, h("span", { class: "muted" }, `${S.node} `), short(node.title || node.class_type || node.node_id, 80)) : null,
       node?.max ? progress(S.step, node.value ?? 0, node.max) : null,

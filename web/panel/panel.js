@@ -20,17 +20,18 @@ const UNDO_MS = 5000;
  * @property {(one: { id: string, run: number | null }, prompt: any) => void} compare
  * @property {{ id: string, run: number | null } | null} compared
  * @property {(prompt: any) => void} remove
+ * @property {(text: string, more?: { text: string, act: () => void } | null) => void} say
  * @property {Set<string>} removing
  * @property {(error: any) => HTMLElement} trouble
  * @property {(status: string) => HTMLElement} status
  * @property {() => boolean} visible
- * @property {{ select: (id: string) => void } | null} canvas
+ * @property {import("./prompt.js").Canvas | null} canvas
  */
 
 /**
  * @typedef {object} Options
  * @property {string} base where ComfyUI's own routes are, with a slash at the end
- * @property {{ select: (id: string) => void } | null} [canvas] selects a node in the editor
+ * @property {import("./prompt.js").Canvas | null} [canvas] selects a node in the editor
  * @property {string | null} [prompt] opened at once
  * @property {(prompt: string | null) => void} [onOpen] told which prompt is open, null for none
  */
@@ -55,6 +56,7 @@ export class Panel {
       compare: (one, prompt) => this.push(new CompareView(this.shared, one, { id: prompt.prompt_id, run: prompt.run_number })),
       compared: null,
       remove: (prompt) => this.remove(prompt),
+      say: (text, more) => this.say(text, more),
       removing: new Set(),
       trouble,
       status: statusOf,
@@ -213,9 +215,10 @@ export class Panel {
     const timer = window.setTimeout(() => end(true), UNDO_MS);
   }
 
-  /** @param {string} text */
-  say(text) {
-    const toast = h("div", { class: "toast" }, text);
+  /** A message for a while, perhaps with something to do. @param {string} text @param {{ text: string, act: () => void } | null} [more] */
+  say(text, more = null) {
+    const act = () => (toast.remove(), more?.act());
+    const toast = h("div", { class: "toast" }, text, more ? [" ", h("button", { on: { click: act } }, more.text)] : null);
     this.toasts.append(toast);
     window.setTimeout(() => toast.remove(), UNDO_MS);
   }

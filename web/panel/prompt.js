@@ -1,13 +1,20 @@
 // @ts-check
 /** One prompt: its nodes over time and as a table, what it made, what it cost, and what went wrong. */
 import { h, replace, styled } from "./dom.js";
-import { bytes, duration, figure, isPicture, moment, short, UNKNOWN } from "./format.js";
+import { bytes, duration, figure, isPicture, moment, nameOf, short, UNKNOWN } from "./format.js";
 import { S } from "./strings.js";
 import { timeline } from "./timeline.js";
 
 const NEWS_MS = 400;
 const MOST_OUTPUTS = 60;
 const ROWS_A_FRAME = 200;
+
+/**
+ * The editor that the panel stands beside.
+ * @typedef {object} Canvas
+ * @property {(prompt: any, nodes: any[]) => { open: boolean, name: string | null, show: (() => Promise<void>) | null }} place
+ * @property {(id: string) => void} select
+ */
 
 /** @type {Record<string, (one: any, other: any) => number>} */
 const ORDERS = {
@@ -102,7 +109,7 @@ export class PromptView {
     const notes = prompt.notes.map((/** @type {string} */ note) => h("p", { class: "note" }, short(note, 2000)));
     const warnings = prompt.fallback_notes.map((/** @type {string} */ note) => h("p", { class: "warning" }, short(note, 2000)));
     replace(this.body,
-      h("h2", { tabindex: -1 }, this.shared.status(prompt.status), " ", h("bdi", null, short(prompt.workflow_name || prompt.prompt_id, 120))),
+      h("h2", { tabindex: -1 }, this.shared.status(prompt.status), " ", h("bdi", null, short(nameOf(prompt), 120))),
       this.actions(),
       prompt.error ? this.error(prompt.error) : null,
       this.facts(),
@@ -195,8 +202,19 @@ export class PromptView {
   /** @param {string} id */
   select(id) {
     this.selected = id;
-    this.shared.canvas?.select(id);
+    this.point(id);
     for (const bar of this.element.querySelectorAll("[data-node]")) bar.classList.toggle("selected", bar.getAttribute("data-node") === id);
+  }
+
+  /** Select a node in the editor, where its workflow is the one that is open; else say which it is in. @param {string} id */
+  point(id) {
+    const { canvas } = this.shared;
+    const place = canvas?.place(this.prompt, this.nodes);
+    if (!canvas || !place) return;
+    if (place.open) return canvas.select(id);
+    const { name, show } = place;
+    const opened = () => show?.().then(() => canvas.select(id), (/** @type {any} */ error) => this.shared.say(`${S.notOpened}: ${error?.message ?? error}`));
+    this.shared.say(name ? `${S.isIn} “${short(name, 60)}”.` : S.isElsewhere, show ? { text: S.openIt, act: opened } : null);
   }
 
   drawTable() {
@@ -375,7 +393,7 @@ export class CompareView {
         right && !right.cached && left && !left.cached ? beside(left.duration_seconds, right.duration_seconds, duration) : text(right)]);
     }
     replace(this.body, h("table", { class: "nodes" },
-      h("thead", null, h("tr", null, h("th", { scope: "col" }, ""), prompts.map((prompt) => h("th", { scope: "col", class: "number" }, short(prompt.workflow_name || prompt.prompt_id, 40))))),
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, ""), prompts.map((prompt) => h("th", { scope: "col", class: "number" }, short(nameOf(prompt), 40))))),
       h("tbody", null, rows.map(([name, left, right]) => h("tr", null, h("th", { scope: "row" }, name), h("td", { class: "number" }, left), h("td", { class: "number" }, right))))));
   }
 }

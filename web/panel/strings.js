@@ -8,6 +8,11 @@ export const S = {
   retry: "Try again",
   loading: "Loading",
   never: "not known",
+  nameless: "Unnamed prompt",
+  isIn: "This node is in the workflow",
+  isElsewhere: "This node is in another workflow than the one that is open.",
+  openIt: "Open it",
+  notOpened: "It could not be opened",
 
   statuses: {
     queued: "queued",
