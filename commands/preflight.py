@@ -71,7 +71,7 @@ async def _look(
 ) -> list[Check]:
     scenes = story if story is not None else Story(scenes=[STANDING_IN])
     made = on_no_server(template, scenes, mapped, prefix_of=lambda scene: f"preflight/{scene.id}") if template else []
-    extra: list[Check] = []
+    extra = [Check("graph", "warning", one) for one in (made[0].foreign if made else ())]
     if story is not None:
         extra += [Check("mapping", "warning", warning) for done in made for warning in done.warnings]
     async with ComfyClient(url) as client:

@@ -12,6 +12,7 @@ from ..telemetry.guarded_files import OddEntryError, read_regular
 from .comfy_client import ComfyClient
 from .pictures import open_picture
 from .story import Scene
+from .windows_paths import windows_path_in
 
 if TYPE_CHECKING:
     from PIL import ImageFont
@@ -31,13 +32,21 @@ class KeyframeError(Exception):
         self.kind = kind
 
 
+def _not_there(path: Path, scene_id: str) -> KeyframeError:
+    windows = windows_path_in(str(path))
+    if windows is None:
+        return KeyframeError("not_found", f"{scene_id}: its keyframe {path} is not there")
+    why = f"is a path of Windows, and no {windows.name} lies beside the story: put it there, or mend the path"
+    return KeyframeError("not_found", f"{scene_id}: its keyframe {windows} {why}")
+
+
 def check_keyframe(path: Path, scene_id: str) -> None:
     """Raises KeyframeError for what can't be read as a picture, naming the scene and the file."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
         if not path.is_file():
-            raise KeyframeError("not_found", f"{scene_id}: its keyframe {path} is not there") from None
+            raise _not_there(path, scene_id) from None
         return
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -47,7 +56,7 @@ def check_keyframe(path: Path, scene_id: str) -> None:
         with path.open("rb") as file, open_picture(file) as picture:
             picture.verify()
     except FileNotFoundError:
-        raise KeyframeError("not_found", f"{scene_id}: its keyframe {path} is not there") from None
+        raise _not_there(path, scene_id) from None
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise KeyframeError("invalid_keyframe", f"{scene_id}: its keyframe {path} is no picture ({why})") from None

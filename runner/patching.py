@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,10 @@ from .story import Scene
 OUR_NODE = MARKER_CLASS
 OLDER_NODE = "WriteDoneMarker|pysssss"
 KEYFRAME = "__KEYFRAME_IMAGE__"
-PLACEHOLDER = re.compile(r"__[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*__")
+PLACEHOLDER = re.compile(r"\\?__[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*__")
+"""With a backslash before it, it stands for itself."""
+LIKE_OURS = 0.85
+"""What is so like one of our placeholders is one with a slip of the pen, not a wildcard of another tool."""
 PREFIX_INPUT = "filename_prefix"
 MOST_BYTES = 4 * 1024 * 1024
 
@@ -47,6 +51,8 @@ class Patched:
     graph: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    """Each word that looks like a placeholder, is none of ours, and was left as it is; the same for every scene."""
     prefixes_ours: bool = False
     """Whether every saver's prefix comes from the one that was given, so that another try may save under another."""
 
@@ -170,13 +176,13 @@ def patch(
     """A scene's graph. The template is never changed.
 
     `keyframe` is the picture's name on the server; null where there is none. With `add_marker` a graph without a
-    marker gets one. Raises PatchError for an unknown placeholder, one that has no value, and a mapping to what the
-    template doesn't have.
+    marker gets one. Raises PatchError for a placeholder that has no value, one that is almost one of ours, and a
+    mapping to what the template doesn't have.
     """
     done = Patched(copy.deepcopy(dict(template)))
     values = Values(scene.prompt, scene.negative_prompt, prefix, keyframe, seed, scene.expected_frames, scene)
     _rewrite_older_markers(done, prefix)
-    used, mistakes = _fill(done.graph, values)
+    used, mistakes, done.foreign = _fill(done.graph, values)
     for mapped in mapping or ():
         mistake = _map(done.graph, mapped, values)
         if mistake is None:
@@ -196,10 +202,11 @@ def patch(
 # ---------------------------------------------------------------- placeholders
 
 
-def _fill(graph: dict[str, Any], values: Values) -> tuple[set[str], list[str]]:
-    """Put values in the place of placeholders; which were met, and what is wrong."""
+def _fill(graph: dict[str, Any], values: Values) -> tuple[set[str], list[str], list[str]]:
+    """Put values in the place of placeholders; which were met, what is wrong, and what is none of ours."""
     used: set[str] = set()
     mistakes: list[str] = []
+    foreign: dict[str, str] = {}
 
     def fill(value: Any, where: str) -> Any:
         if isinstance(value, dict):
@@ -215,9 +222,15 @@ def _fill(graph: dict[str, Any], values: Values) -> tuple[set[str], list[str]]:
         return PLACEHOLDER.sub(lambda found: str(told(found[0], where)), text)
 
     def told(name: str, where: str) -> Any:
+        if name.startswith("\\"):
+            return name[1:]
         value_of = _PLACEHOLDERS.get(name)
         if value_of is None:
-            mistakes.append(f"{where}: unknown placeholder {name}; known: {', '.join(PLACEHOLDERS)}")
+            near = difflib.get_close_matches(name, PLACEHOLDERS, 1, LIKE_OURS)
+            if near:
+                mistakes.append(f"{where}: unknown placeholder {name}; is {near[0]} meant? \\{name} stands for itself")
+            else:
+                foreign.setdefault(name, f"{where}: {name} is no placeholder of a scene's, and is left as it is")
             return name
         used.add(name)
         value = value_of(values)
@@ -229,7 +242,7 @@ def _fill(graph: dict[str, Any], values: Values) -> tuple[set[str], list[str]]:
     for node_id, node in graph.items():
         if isinstance(node, dict) and isinstance(node.get("inputs"), dict):
             node["inputs"] = fill(node["inputs"], f"node {node_id} ({node.get('class_type')})")
-    return used, mistakes
+    return used, mistakes, list(foreign.values())
 
 
 # ---------------------------------------------------------------- mappings

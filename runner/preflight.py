@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from ..client.errors import ServerError
 from ..client.outside import Outside
 from .comfy_client import ComfyClient
 from .disk import output_folder
-from .graph_check import Judgement, Kind, files_of, judge
+from .graph_check import Judgement, Kind, class_of, files_of, judge
 from .health import check_health
 from .keyframes import KeyframeError, check_keyframe
 from .llm import LlmSettings
@@ -76,7 +77,9 @@ async def preflight(
         return [Check("server", "failed", str(error), advice), _room(output, story)]
     checks = [_server(client.url, stats)]
     looks = [_recorder(client, graphs), _queue(client), _clock(client), _outputs(client, stats)]
-    judged = [_graphs(client, graphs, template, allow_partial=allow_partial)] if graphs else []
+    judged = []
+    if graphs:
+        judged = [_graphs(client, graphs, template, with_story=story is not None, allow_partial=allow_partial)]
     for look in [*judged, *looks]:
         try:
             checks += await look
@@ -105,6 +108,7 @@ async def _graphs(
     graphs: Sequence[Mapping[str, Any]],
     template: Mapping[str, Any] | None,
     *,
+    with_story: bool,
     allow_partial: bool,
 ) -> list[Check]:
     infos = await client.node_infos()
@@ -115,6 +119,8 @@ async def _graphs(
     if any(unknown_classes(graph, infos) for graph in graphs):
         replacements = await client.replacements()
         graphs = [with_replacements(graph, infos, replacements) for graph in graphs]
+    if template is not None and not with_story:
+        graphs = [_with_defaults(graph, infos, template) for graph in graphs]
     unknown = [line for graph in graphs for line in unknown_classes(graph, infos)]
     judged = [await _judge(client, graph, infos, template) for graph in graphs]
     count = len({node.get("class_type") for node in first.values()})
@@ -136,6 +142,23 @@ async def _graphs(
         inputs,
         _check("models", wrong["value"], "every file and choice that the graph names is there", GET_MODELS, bad),
     ]
+
+
+def _with_defaults(
+    graph: Mapping[str, Any], infos: Mapping[str, Any], template: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The graph with the node's own defaults for numbers that a scene is to give: without a story none is known."""
+    changed = copy.deepcopy(dict(graph))
+    for node_id, node in changed.items():
+        asked = template.get(node_id)
+        before, given = (asked.get("inputs") if isinstance(asked, dict) else None), node.get("inputs")
+        if not isinstance(before, dict) or not isinstance(given, dict):
+            continue
+        for one in class_of(changed, infos, node_id).inputs(given).values():
+            value = given.get(one.name)
+            if isinstance(value, int) and before.get(one.name) != value and "default" in one.more:
+                given[one.name] = one.more["default"]
+    return changed
 
 
 async def _judge(

@@ -147,7 +147,9 @@ async def _check(run: Run, client: ComfyClient) -> list[Check]:
         output=run.folder.path,
         allow_partial=run.plan.AllowPartial,
     )
-    return found + [Check("graph", "warning" if OLDER_NODE in one else "passed", one) for one in made[0].changes]
+    foreign = [Check("graph", "warning", one) for one in made[0].foreign]
+    changes = [Check("graph", "warning" if OLDER_NODE in one else "passed", one) for one in made[0].changes]
+    return [*found, *foreign, *changes]
 
 
 def _line(url: str, check: Check) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,11 +21,13 @@ FIELD, NAME = "keyframe", "keyframe"
 STANDING_IN = "keyframe.png"
 """The name of a picture while nothing is uploaded yet."""
 DEFAULT_SIZE = (512, 512)
+_KEYFRAME = re.compile(rf"(?<!\\){KEYFRAME}")
+"""One with a backslash before it stands for itself."""
 
 
 def needs_keyframe(template: Mapping[str, Any], mapping: list[Mapped] | None) -> bool:
     """Whether a template has a place for a picture."""
-    return KEYFRAME in str(template) or any(one.field == FIELD for one in mapping or ())
+    return _KEYFRAME.search(str(template)) is not None or any(one.field == FIELD for one in mapping or ())
 
 
 def on_no_server(

@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from .windows_paths import located
+
 MOST_BYTES = 16 * 1024 * 1024
 MOST_SCENES = 1000
 MOST_TEXT = 100_000
@@ -127,7 +129,7 @@ def read_story(path: Path) -> Story:
     story = story_of(_parsed(path, text), str(path))
     for scene in story.scenes:
         if scene.keyframe:
-            scene.keyframe = str(path.parent.absolute() / scene.keyframe)
+            scene.keyframe = str(located(path.parent.absolute(), scene.keyframe))
     return story
 
 

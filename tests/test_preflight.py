@@ -148,7 +148,7 @@ def test_nobody_there_fails_with_advice() -> None:
     [
         ({"w.json": "{"}, ["--workflow", "w.json"], "invalid_workflow"),
         (
-            {"w.json": '{"1": {"class_type": "X", "inputs": {"a": "__WHAT__"}}}'},
+            {"w.json": '{"1": {"class_type": "X", "inputs": {"a": "__SEEDS__"}}}'},
             ["--workflow", "w.json"],
             "invalid_workflow",
         ),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from run_recorder.runner.patching import Mapped, Patched, PatchError, patch, read_mapping, under_another_prefix
+from run_recorder.runner.scene_graph import needs_keyframe
 from run_recorder.runner.story import Scene
 
 TEMPLATE: dict[str, Any] = {
@@ -62,11 +63,39 @@ def test_a_text_empty_in_the_story_stays_empty() -> None:
 
 
 def test_an_unknown_placeholder_is_named_with_its_node() -> None:
-    bad = {"9": {"class_type": "X", "inputs": {"a": "__SCENE_PROMT__", "b": "x __NO_SUCH__ y"}}}
+    bad = {"9": {"class_type": "X", "inputs": {"a": "__SCENE_PROMT__", "b": "x __SEEDS__ y"}}}
     with pytest.raises(PatchError) as caught:
         patched(bad)
     assert len(caught.value.mistakes) == 2
     assert "node 9 (X).a" in str(caught.value) and "__SCENE_PROMT__" in str(caught.value)
+    assert "is __SCENE_PROMPT__ meant?" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["__FLOWER__", "__HAIR_COLOR__", "__SEASON__", "__ANIMALS2__", "__PERSON_POSE__"])
+def test_a_wildcard_of_another_tool_passes_with_one_warning(name: str) -> None:
+    wild = {
+        "9": {"class_type": "X", "inputs": {"a": f"a {name} of __SCENE_PROMPT__ {name}", "b": name}},
+        "10": {"class_type": "X", "inputs": {"filename_prefix": "__SCENE_PREFIX__", "c": name}},
+    }
+    done = patched(wild, keyframe=None)
+    assert done.graph["9"]["inputs"]["b"] == name and done.graph["9"]["inputs"]["a"].count(name) == 2
+    assert len(done.foreign) == 1 and name in done.foreign[0] and "node 9 (X)" in done.foreign[0]
+    assert not any(name in warning for warning in done.warnings), "it is said once, not by every scene"
+
+
+@pytest.mark.parametrize("name", ["__SEED__", "__SCENE_PROMPT__", "__SEEDS__", "__FLOWER__", "__KEYFRAME_IMAGE__"])
+def test_a_backslash_before_it_lets_it_stand_for_itself(name: str) -> None:
+    wild = {"9": {"class_type": "X", "inputs": {"a": f"\\{name}", "b": f"x \\{name} __SCENE_PROMPT__"}}}
+    done = patched(wild, keyframe=None)
+    assert done.graph["9"]["inputs"]["a"] == name
+    assert done.graph["9"]["inputs"]["b"].startswith(f"x {name} ") and done.foreign == []
+    assert not needs_keyframe(wild, None)
+
+
+@pytest.mark.parametrize("text", ["__flower__", "__colors/warm__", "__1GIRL__", "____", "__A__B", "snake_CASE_x"])
+def test_what_does_not_look_like_one_is_left_alone(text: str) -> None:
+    done = patched({"9": {"class_type": "X", "inputs": {"a": text}}}, keyframe=None)
+    assert done.graph["9"]["inputs"]["a"] == text
 
 
 @pytest.mark.parametrize(
