@@ -64,11 +64,13 @@ async def preflight(
     llm: LlmSettings | None = None,
     output: Path,
     allow_partial: bool = False,
+    allow_some: bool = False,
 ) -> list[Check]:
     """Every check of one server. Raises nothing of the server's: what it doesn't answer is a check.
 
     `graphs` are what will be queued, perhaps nothing, `template` is what they were made of, `output` where files are
-    collected to. With `allow_partial` a graph of which the server would run a part is a warning.
+    collected to. With `allow_partial` a graph of which the server would run a part is a warning,
+    with `allow_some` one that it would refuse while it takes another: that scene alone fails.
     """
     try:
         stats = await client.system_stats()
@@ -79,7 +81,16 @@ async def preflight(
     looks = [_recorder(client, graphs), _queue(client), _clock(client), _outputs(client, stats)]
     judged = []
     if graphs:
-        judged = [_graphs(client, graphs, template, with_story=story is not None, allow_partial=allow_partial)]
+        judged = [
+            _graphs(
+                client,
+                graphs,
+                template,
+                with_story=story is not None,
+                allow_partial=allow_partial,
+                allow_some=allow_some,
+            )
+        ]
     for look in [*judged, *looks]:
         try:
             checks += await look
@@ -110,6 +121,7 @@ async def _graphs(
     *,
     with_story: bool,
     allow_partial: bool,
+    allow_some: bool,
 ) -> list[Check]:
     infos = await client.node_infos()
     if not infos:
@@ -131,6 +143,8 @@ async def _graphs(
         classes = Check("node classes", "failed", NO_OUTPUT, GET_SAVER)
     bad: Status = "failed"
     if allow_partial and all(len(one.refused) < len(one.outputs) for one in judged):
+        bad = "warning"
+    if allow_some and any(one.outputs and not one.faults for one in judged):
         bad = "warning"
     wrong = {kind: [str(one) for found in judged for one in found.faults if one.kind == kind] for kind in KINDS}
     inputs = _check("inputs", wrong["input"], "every input that an output needs is there and good", MEND, bad)
