@@ -22,25 +22,19 @@ _ID = re.compile(r"\d+(?::\d+)*")
 
 def graphs_in(document: Any) -> list[tuple[str, dict[str, Any]]]:
     """The graphs nearest to the document's top, each with where it is (empty: it is the document itself)."""
-    level = [("", document)]
-    for _ in range(MOST_LEVELS):
-        level = [(where, _parsed(value) if isinstance(value, str) else value) for where, value in level]
+    for level in _levels(document):
         found = [(where, value) for where, value in level if is_graph(value)]
         if found:
             return found
-        level = [one for where, value in level for one in _inside(where, value)][:MOST_LOOKED_AT]
     return []
 
 
 def editor_graph_in(document: Any) -> str | None:
     """Where a graph in the editor's format is; null where none is."""
-    level = [("", document)]
-    for _ in range(MOST_LEVELS):
-        level = [(where, _parsed(value) if isinstance(value, str) else value) for where, value in level]
+    for level in _levels(document):
         for where, value in level:
             if isinstance(value, dict) and isinstance(value.get("nodes"), list):
                 return where
-        level = [one for where, value in level for one in _inside(where, value)][:MOST_LOOKED_AT]
     return None
 
 
@@ -60,6 +54,15 @@ def nodes_of(graph: Mapping[str, Any]) -> dict[str, Any]:
             empty = isinstance(value, dict) and value.get("inputs") is None
             nodes[name] = {**value, "inputs": {}} if empty else value
     return nodes
+
+
+def _levels(document: Any) -> Iterator[list[tuple[str, Any]]]:
+    """The document, then what is in it, then what is in that: each value with where it is, texts of JSON read."""
+    level = [("", document)]
+    for _ in range(MOST_LEVELS):
+        level = [(where, _parsed(value) if isinstance(value, str) else value) for where, value in level]
+        yield level
+        level = [one for where, value in level for one in _inside(where, value)][:MOST_LOOKED_AT]
 
 
 def _inside(where: str, value: Any) -> Iterator[tuple[str, Any]]:
