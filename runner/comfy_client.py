@@ -136,21 +136,18 @@ class ComfyClient:
 
     async def node_infos(self) -> dict[str, Any]:
         """What the server says of its node classes, by name; empty where it doesn't say, or says more than is taken."""
-        try:
-            answer = await self.json("GET", "/object_info", "object_info")
-        except ServerError as error:
-            if error.kind in ("too_large", "too_slow", "bad_answer"):
-                return {}
-            raise
-        return answer.value if answer.status == 200 and isinstance(answer.value, dict) else {}
+        return await self._told_of_nodes("/object_info")
 
     async def replacements(self) -> dict[str, Any]:
         """What the server puts in the place of classes that it no longer has; empty where it doesn't say.
 
         Raises ServerError where nobody answers.
         """
+        return await self._told_of_nodes("/node_replacements")
+
+    async def _told_of_nodes(self, path: str) -> dict[str, Any]:
         try:
-            answer = await self.json("GET", "/node_replacements", "object_info")
+            answer = await self.json("GET", path, "object_info")
         except ServerError as error:
             if error.kind in ("too_large", "too_slow", "bad_answer"):
                 return {}

@@ -79,23 +79,21 @@ async def preflight(
         return [Check("server", "failed", str(error), advice), _room(output, story)]
     checks = [_server(client.url, stats)]
     looks = [_recorder(client, graphs), _queue(client), _clock(client), _outputs(client, stats)]
-    judged = []
     if graphs:
-        judged = [
-            _graphs(
-                client,
-                graphs,
-                template,
-                with_story=story is not None,
-                allow_partial=allow_partial,
-                allow_some=allow_some,
-            )
-        ]
-    for look in [*judged, *looks]:
+        judged = _graphs(
+            client,
+            graphs,
+            template,
+            with_story=story is not None,
+            allow_partial=allow_partial,
+            allow_some=allow_some,
+        )
+        looks.insert(0, judged)
+    for look in looks:
         try:
             checks += await look
         except ServerError as error:
-            checks.append(Check("server", "failed", str(error), "the server went away while it was being checked"))
+            checks.append(went_away(error))
     if mapping is not None:
         checks.append(Check("mapping", "passed", f"{len(mapping)} inputs are mapped"))
     checks.append(await _gpu(client))
@@ -103,6 +101,11 @@ async def preflight(
     if llm is not None:
         checks.append(await _llm(llm))
     return checks
+
+
+def went_away(error: ServerError) -> Check:
+    """What becomes of a check that the server doesn't answer, though it answered before."""
+    return Check("server", "failed", str(error), "the server went away while it was being checked")
 
 
 def _server(url: str, stats: Mapping[str, Any]) -> Check:

@@ -15,7 +15,7 @@ from .keyframes import check_keyframe
 from .llm import LlmSettings, write_story
 from .patching import OLDER_NODE, OUR_NODE, Mapped
 from .plan import STORY, shown
-from .preflight import Check, preflight, write_preflight
+from .preflight import Check, preflight, went_away, write_preflight
 from .run import Run
 from .run_folder import RESULTS
 from .scene_graph import needs_keyframe, on_no_server
@@ -124,7 +124,7 @@ async def check_servers(run: Run, answer: list[str]) -> list[str]:
             try:
                 found[url] = await _check(run, client)
             except ServerError as error:
-                found[url] = [Check("server", "failed", str(error), "the server went away while it was being checked")]
+                found[url] = [went_away(error)]
     failed = {url: [one for one in checks if one.status == "failed"] for url, checks in found.items()}
     good = [url for url in answer if not failed[url]]
     write_preflight(found[good[0] if good else answer[0]], run.folder.path / RESULTS)
