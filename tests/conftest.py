@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from . import postgres
+from .browser import browsing
 from .hosts import KINDS, Host, comfyui_path
 
 settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -53,6 +54,12 @@ def host(shared_host: Host) -> Iterator[Host]:
             shared_host.until(lambda: not shared_host.queued_ids()[0], 15)
         except AssertionError:
             shared_host.restart()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with browsing() as made:
+        yield made
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from .browser import browsing
 from .graphs import Graph, failing, saved, slow_then_saved
 from .hosts import REPO, Host
 
@@ -27,12 +26,6 @@ HOSTILE = (
     "</style><iframe srcdoc='<script>parent.attacked()</script>'>",
     "x" * 10_000,
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with browsing() as made:
-        yield made
 
 
 @pytest.fixture

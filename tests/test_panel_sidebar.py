@@ -15,7 +15,6 @@ from run_recorder.telemetry.database import Database
 from run_recorder.telemetry.record import PromptRecord
 from run_recorder.telemetry.store import Change, Store
 
-from .browser import browsing
 from .graphs import saved, slow_then_saved
 from .hosts import Host
 
@@ -36,12 +35,6 @@ IN_VIEW = """(one) => {
   const { top, bottom, height } = one.getBoundingClientRect();
   return height > 0 && top >= 0 && bottom <= window.innerHeight;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with browsing() as made:
-        yield made
 
 
 @pytest.fixture
