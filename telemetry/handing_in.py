@@ -12,7 +12,7 @@ from typing import Protocol
 
 from .contract import OPEN_STATUSES
 from .ending import Ending
-from .identity import Identity
+from .identity import UNKNOWN, Identity
 from .problems import Problems
 from .record import PromptRecord
 from .recorder import Run
@@ -123,7 +123,7 @@ class HandingIn:
         """
         if self._beyond and self.spool is not None:
             ended = [kept for kept in self.spool.read() if kept.ended]
-            if not self._take_all(ended, save, partial(adopt, identity=Identity())):
+            if not self._take_all(ended, save, partial(adopt, identity=UNKNOWN)):
                 return
             self._beyond = False
         while self.inherited:
@@ -131,7 +131,7 @@ class HandingIn:
             owner = owner_of(left.file)
             if owner is not None:
                 self._store.add_instance(*owner)
-            identity = owner[1] if owner is not None else Identity()
+            identity = owner[1] if owner is not None else UNKNOWN
             if not self._take_all(left.entries, save, partial(adopt, identity=identity)):
                 return
             with contextlib.suppress(OSError):

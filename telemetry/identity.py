@@ -33,6 +33,10 @@ class Identity:
     """Where its number counts (a digest), its number, and when it began, with a colon between them."""
 
 
+UNKNOWN = Identity()
+"""Of a process of which no more was kept than its id."""
+
+
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_LENGTH]
 

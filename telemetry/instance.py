@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from .contract import Instance
 from .database_file import make_private_folder
 from .guarded_files import regular_status
-from .identity import Identity, is_alive, this_process
+from .identity import UNKNOWN, Identity, is_alive, this_process
 
 FOLDER = "instances"
 OLD_SECONDS = 3600
@@ -55,10 +55,10 @@ class InstanceLocks:
     def _file(self, instance_id: str) -> str:
         return str(self.folder / f"{uuid.UUID(instance_id)}.lock")
 
-    def is_dead(self, instance_id: str, identity: Identity | None = None) -> bool:
+    def is_dead(self, instance_id: str, identity: Identity = UNKNOWN) -> bool:
         """True where the process that had this id is gone. Never true of this process, and not where nobody can tell.
 
-        `identity` is what the store has of it; null, or empty, of one that an older version of this package entered.
+        `identity` is what the store has of it; unknown of one that an older version of this package entered.
         """
         try:
             name = self._file(instance_id)
@@ -66,7 +66,7 @@ class InstanceLocks:
             return True
         if self._own is not None and name == self._own.lock_file:
             return False
-        process = identity.process if identity is not None else None
+        process = identity.process
         if process == this_process().process:  # of an earlier recorder of this process only its lock tells
             process = None
         alive = is_alive(process)

@@ -73,8 +73,6 @@ class PromptRecord:
     """Which output folder its files are in, as `identity.root_of`; null where that was not recorded. Never served."""
     called: str | None = None
     """What the queued graph says of itself (see naming.py); kept beside the figures."""
-    seen_ms: int | None = None
-    """When it was last known to run; null before it started. Kept beside the figures."""
     figures: Figures | None = None
     """What was sampled; null until there is something, and where nothing was."""
     samples: bytes | None = None

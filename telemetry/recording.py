@@ -30,7 +30,7 @@ from .fingerprint import IsChoice
 from .gpu.session import Session
 from .guarded_files import read_regular, write_whole
 from .hidden_url import without_password
-from .identity import Identity, this_process
+from .identity import UNKNOWN, this_process
 from .inbox import Inbox
 from .instance import InstanceLocks
 from .names_given import SECONDS as NAMING_SECONDS
@@ -228,7 +228,7 @@ class Recording:
         dead: dict[str, bool] = {owner.id: False}
         for left, file in left_in(folder):
             owned = owner_of(file)
-            if left not in dead and locks.is_dead(left, owned[1] if owned is not None else None):
+            if left not in dead and locks.is_dead(left, owned[1] if owned is not None else UNKNOWN):
                 dead[left] = True
                 writer.handing_in.inherit(file)
         locks.sweep(dead)
@@ -292,9 +292,9 @@ class Recording:
         for record in unsettled:
             owner = record.instance_id
             if owner not in dead:
-                dead[owner] = locks.is_dead(owner, known.get(owner))
+                dead[owner] = locks.is_dead(owner, known.get(owner, UNKNOWN))
             if dead[owner]:
-                writer.adopt(record, known.get(owner) or Identity())
+                writer.adopt(record, known.get(owner, UNKNOWN))
         locks.sweep(dead)
 
     def _look_around(self, writer: Writer) -> None:

@@ -24,8 +24,8 @@ _SAME = (
     "node_total node_executed node_cached output_root"
 ).split()
 """Columns that are the record's own fields."""
-_BESIDE, _SELF = ("called", "seen_ms"), "record"
-"""Fields that are kept in `figures`, under a name of their own."""
+_SELF = "record"
+"""Where `figures` keeps what a record says of itself and has no column for."""
 _FOREIGN = ("client_id", "workflow_name")
 """Those that hold others' text."""
 _NODE_TEXTS = ("node_id", "title", "display_node_id", "parent_node_id")
@@ -70,10 +70,9 @@ def prompt_row(record: PromptRecord, now_ms: int) -> Row:
 
 
 def _figures(record: PromptRecord) -> Row | None:
-    """What was sampled, and beside it those facts of a record that have no column of their own."""
-    beside = {name: getattr(record, name) for name in _BESIDE if getattr(record, name) is not None}
+    """What was sampled, and beside it what the graph says of itself, which has no column of its own."""
     sampled = record.figures.model_dump(exclude_none=True) if record.figures is not None else {}
-    return {**sampled, _SELF: beside} if beside else sampled or None
+    return {**sampled, _SELF: {"called": record.called}} if record.called is not None else sampled or None
 
 
 def search_text(record: PromptRecord) -> str:
@@ -90,7 +89,6 @@ def prompt_record(row: Fields) -> PromptRecord:
     return PromptRecord(
         pk=row["pk"],
         called=beside.get("called"),
-        seen_ms=beside.get("seen_ms"),
         **{name: row[name] for name in _SAME},
         current_node=CurrentNode.model_validate(row["current_node"]) if row["current_node"] else None,
         error=PromptError.model_validate(row["error"]) if row["error"] else None,

@@ -22,7 +22,7 @@ from typing import Any
 from .contract import Instance, PromptError
 from .database_file import make_private_folder
 from .guarded_files import open_regular
-from .identity import Identity
+from .identity import UNKNOWN, Identity
 from .record import NodeRecord, PromptRecord
 from .rows import output_file, output_row, prompt_record, prompt_row
 from .tables import prompts
@@ -57,14 +57,14 @@ class Kept:
 class Spool:
     """This process' file. Any thread may keep; the file is made when it is first needed, private to its user."""
 
-    def __init__(self, folder: Path, owner: str, instance: Instance, identity: Identity | None = None) -> None:
+    def __init__(self, folder: Path, owner: str, instance: Instance, identity: Identity = UNKNOWN) -> None:
         """In a folder of spools, under the name by which its owner is known to live.
 
         `instance` and `identity` are those of the process whose records it keeps.
         """
         self.file = folder / f"{uuid.UUID(owner)}{SUFFIX}"
         self._instance = instance
-        self._identity = identity or Identity()
+        self._identity = identity
         self._lock = threading.Lock()
         """The server's thread keeps what was posted, the writer's what has ended."""
         self._descriptor: int | None = None

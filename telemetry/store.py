@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Row,
     Select,
     bindparam,
     column,
@@ -31,7 +33,7 @@ from .contract import OPEN_STATUSES, Environment, Instance
 from .database import Database, StoreClosedError
 from .doubt import Doubts
 from .folder import FileStamp
-from .identity import Identity
+from .identity import UNKNOWN, Identity
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
 from .rows import (
@@ -180,10 +182,10 @@ class Store:
         with self._writing() as connection:
             return kept_events.reserve(connection, count, at_least)
 
-    def add_instance(self, instance: Instance, identity: Identity | None = None) -> None:
+    def add_instance(self, instance: Instance, identity: Identity = UNKNOWN) -> None:
         """Enter a process, unless it is there: what was not answered may have been done.
 
-        `identity` is how others can tell whether it lives; null of one of which that was not kept.
+        `identity` is how others can tell whether it lives.
         """
         if self.instances([instance.id]):
             return
@@ -191,8 +193,7 @@ class Store:
         with self._writing() as connection:
             hostname = clean_or_none(instance.hostname, MAX_HOSTNAME)
             row = {"id": instance.id, "hostname": hostname, "port": instance.port, "started_ms": now}
-            known = {"machine": identity.machine, "process": identity.process} if identity is not None else {}
-            connection.execute(insert(instances).values({**row, **known}))
+            connection.execute(insert(instances).values({**row, **asdict(identity)}))
 
     def set_port(self, instance_id: str, port: int) -> None:
         """Say which port a process listens on, which is known only after it has started."""
@@ -352,16 +353,15 @@ class Store:
 
     def instances(self, ids: Iterable[str]) -> dict[str, Instance]:
         """The processes with these ids."""
-        query = select(instances).where(instances.c.id.in_(set(map(clean, ids))))
-        with self._reading() as connection:
-            rows = connection.execute(query).all()
-        return {row.id: Instance(id=row.id, hostname=row.hostname, port=row.port) for row in rows}
+        return {row.id: Instance(id=row.id, hostname=row.hostname, port=row.port) for row in self._instances(ids)}
 
     def identities(self, ids: Iterable[str]) -> dict[str, Identity]:
         """What tells whether these processes live; of an unknown one there is none."""
-        query = select(instances).where(instances.c.id.in_(set(map(clean, ids))))
+        return {row.id: Identity(row.machine, row.process) for row in self._instances(ids)}
+
+    def _instances(self, ids: Iterable[str]) -> Sequence[Row[Any]]:
         with self._reading() as connection:
-            return {row.id: Identity(row.machine, row.process) for row in connection.execute(query)}
+            return connection.execute(select(instances).where(instances.c.id.in_(set(map(clean, ids))))).all()
 
     def last_run_number(self, prompt_id: str) -> int:
         """The highest run number of a prompt id; 0 for none."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from .database import StoreClosedError
+from .database import StoreClosedError, is_corrupt
 
 RECORD_CLASSES = frozenset({"21", "22", "23", "44", "54", "P0"})
 """Cardinality, data, integrity, a check, a limit such as an index row's size, and what a trigger refuses."""
@@ -19,9 +19,9 @@ STORE_CLASSES = frozenset({"08", "25", "28", "3D", "42", "53", "57", "58"})
 """Connections, a server that only reads, rights, a missing table, resources, an operator, the system."""
 CANCELED = "57014"
 """A statement took too long: that may be what it had to write."""
-_STORE_CODES = frozenset({5, 6, 8, 10, 11, 13, 14, 26})
-"""SQLite's BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN and NOTADB."""
-_STORE_WORDS = ("locked", "readonly", "disk i/o", "malformed", "is full", "unable to open", "not a database")
+_STORE_CODES = frozenset({5, 6, 8, 10, 13, 14})
+"""SQLite's BUSY, LOCKED, READONLY, IOERR, FULL and CANTOPEN."""
+_STORE_WORDS = ("locked", "readonly", "disk i/o", "is full", "unable to open")
 """The same in words: Python 3.10 doesn't tell the code."""
 
 
@@ -31,7 +31,7 @@ def is_fault_of_store(error: BaseException) -> bool:
     What is neither this nor `is_fault_of_data` may be either: only another write tells.
     """
     if isinstance(error, DBAPIError):
-        if error.connection_invalidated:
+        if error.connection_invalidated or is_corrupt(error):
             return True
         state = getattr(error.orig, "sqlstate", None)
         if state is not None:

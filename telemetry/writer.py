@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
@@ -27,7 +27,7 @@ from .figures import FigureKeeper
 from .fingerprint import IsChoice, fingerprints, graph_digest
 from .folder import Listing
 from .handing_in import HandingIn
-from .identity import Identity, root_of
+from .identity import UNKNOWN, Identity, root_of
 from .inbox import Inbox
 from .marking import Marking
 from .names_given import NamesGiven
@@ -57,6 +57,8 @@ NUMBERING_TRIES = 5
 ENDS_AT_ONCE = 200
 """So many prompts that were cancelled before they started are ended by one transaction."""
 Answer = TypeVar("Answer")
+Certain = Literal["store", "spool", "aside"]
+"""Where an end is that nothing undoes: committed, to be handed in, or in a file of its own because nothing takes it."""
 MAX_STUMBLES = 3
 MAX_TRIES = 6
 """So often a record is tried that the store does not take while it takes others; then it is set aside."""
@@ -140,7 +142,7 @@ class Writer:
         problems: Problems,
         surroundings: Surroundings,
         instance: Instance,
-        identity: Identity | None = None,
+        identity: Identity = UNKNOWN,
     ) -> None:
         self.inbox = inbox
         self.store = store
@@ -148,7 +150,7 @@ class Writer:
         self.problems = problems
         self.surroundings = surroundings
         self.instance = instance
-        self.identity = identity or Identity()
+        self.identity = identity
         """How others can tell whether this process lives, and which machine's its output folder is."""
         self.lock = threading.RLock()
         """Around `recorder`: the writer's thread and readers both take events in."""
@@ -771,9 +773,7 @@ class Writer:
                     self._serve_ready(run)  # late: the store held this thread up while the prompt went on
                 decisions, notes = decide(evidence, due_requests(run.record.plan, run.final), run.final)
         if self._finish(run, decisions, notes):
-            for event in run.ready_markers:
-                if event.settled is not None:
-                    event.settled.set_result("")
+            _let_nodes_go(run)
 
     def _look(self, run: Run, evidence: Evidence) -> None:
         """Find what the nodes reported; and, of nodes that were cached and said nothing, what they saved last."""
@@ -819,20 +819,16 @@ class Writer:
     def _finish_unstarted(self, runs: list[Run]) -> None:
         """End what was cancelled before it started, many at once: there may be thousands."""
         for first in range(0, len(runs), ENDS_AT_ONCE):
-            some: list[Run] = []
             endings: list[Ending] = []
             for run in runs[first : first + ENDS_AT_ONCE]:
                 try:
                     endings.append(self._ending_of(run, [], []))
-                    some.append(run)
                 except Exception as error:  # noqa: BLE001  one that can't be ended must not keep the others from it
                     self.problems.report("writer", "a cancelled prompt could not be ended as others are", error)
                     self._finish_anyhow(run)
-            if self._finish_all(endings):
-                for run in some:
-                    for event in run.ready_markers:
-                        if event.settled is not None:
-                            event.settled.set_result("")
+            if endings and self._finish_all(endings):
+                for ending in endings:
+                    _let_nodes_go(ending.run)
 
     def _finish(self, run: Run, decisions: list[Decision], notes: list[str]) -> bool:
         """Commit the end of a run, put its markers in place and answer; false where nothing can take it now."""
@@ -874,14 +870,14 @@ class Writer:
             self._drop_temporaries(endings)
             return False
         for ending in endings:
-            self._close(ending, committed=committed)
+            self._close(ending, "store" if committed else "spool")
         return True
 
     def _finish_refused(self, ending: Ending, error: RecordFaultError) -> bool:
         """An end that the store does not take while it takes others: certain in the spool, or in a file of its own."""
         if not error.is_final and self.handing_in.keep([ending.kept]):
             self._try_later(ending, error)
-            self._close(ending, committed=False)
+            self._close(ending, "spool")
         else:
             self._finish_aside(ending, error)
         return True
@@ -891,7 +887,7 @@ class Writer:
             self._drop_temporaries([ending])
             ending.prepared = []
             ending.record.markers = [PromptMarker(path=None, status="not written") for _ in ending.record.markers]
-        self._close(ending, committed=False, is_over=True)
+        self._close(ending, "aside")
 
     def _try_later(self, ending: Ending, error: RecordFaultError) -> None:
         ending.tries += 1
@@ -948,25 +944,22 @@ class Writer:
         for ending in endings:
             self._marking.drop(ending.prepared)
 
-    def _place(self, ending: Ending, *, committed: bool, is_over: bool = False) -> None:
+    def _place(self, ending: Ending, where: Certain) -> None:
         """Put the markers of a certain end in place; where one can't be, the record says so from then on."""
         record = ending.record
         if not ending.prepared or self._marking.place(record, ending.prepared):
             return
         ending.news = [event for event in ending.news if event.kind != "marker.written" or _still_said(record, event)]
-        if committed:
+        if where == "store":
             self._commit([replace(ending.change, record=record, new_nodes=[], changed_nodes=[])], durable=False)
-        elif not is_over:
+        elif where == "spool":
             self.handing_in.keep([ending.kept])
 
-    def _close(self, ending: Ending, *, committed: bool, is_over: bool = False) -> None:
-        """An end is certain: its markers go into place, it is counted, and whoever waits for it is answered.
-
-        `is_over`: there is nothing more to be handed in of it.
-        """
+    def _close(self, ending: Ending, where: Certain) -> None:
+        """An end is certain: its markers go into place, it is counted, and whoever waits for it is answered."""
         run, record = ending.run, ending.record
-        self._place(ending, committed=committed and not is_over, is_over=is_over)
-        if committed:
+        self._place(ending, where)
+        if where == "store":
             self._told(ending)
         self.figures.forget(run)
         self.ended += 1
@@ -975,9 +968,9 @@ class Writer:
         self.on_ended(record, list(run.nodes.values()))  # counted before anybody is told
         self.problems.prompt_passed()
         with self.lock:
-            if not committed:
+            if where != "store":
                 self._forget_news(ending)
-            if not committed and not is_over:
+            if where == "spool":
                 self.handing_in.add(ending)
             self.recorder.drop(run)
             self._attending.pop(run, None)
@@ -1152,7 +1145,7 @@ class Writer:
         if not done:
             self._drop_temporaries([ending])
             return False
-        self._place(ending, committed=True)
+        self._place(ending, "store")
         self._told(ending)
         if was_open:
             self.on_ended(ending.record, ())
@@ -1231,6 +1224,13 @@ def _news_of_inherited(ending: Ending) -> list[StreamEvent]:
             told = {"path": entry.path, "status": entry.status}
             news.append(StreamEvent("marker.written", record.prompt_id, at, told))
     return [*news, StreamEvent("prompt.finished", record.prompt_id, at, {"status": record.status})]
+
+
+def _let_nodes_go(run: Run) -> None:
+    """Answer the marker nodes that still wait: their prompt has ended."""
+    for event in run.ready_markers:
+        if event.settled is not None:
+            event.settled.set_result("")
 
 
 def _pause(tries: int) -> float:
