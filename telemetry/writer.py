@@ -1161,9 +1161,12 @@ class Writer:
         run = Run(final, {}, final="abandoned")
         ending = Ending(run, final, Change(final), [])
         ending.news = _news_of_inherited(ending)
-        if not self._commit_ends([ending]):
-            return False
-        self._tell(ending.news)
+        try:
+            if not self._commit_ends([ending]):
+                return False
+            self._tell(ending.news)
+        except RecordFaultError as error:
+            self._set_aside(ending, error)
         self.on_ended(final, ())
         return True
 

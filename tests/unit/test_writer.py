@@ -1371,6 +1371,21 @@ def test_a_committed_marker_of_another_output_folder_waits_for_a_process_that_ha
     home.database.close()
 
 
+def test_a_prompt_of_another_output_folder_that_no_database_takes_is_set_aside(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.begin()
+    desk.database.close()
+    after = Desk(tmp_path, "after")
+    moved(after)
+    after.writer.dead = after.store.unsettled()
+    monkeypatch.setattr(after.store, "save", refusing("p"))
+    after.writer.step()
+    assert (len(list(after.aside.iterdir())), after.writer.dead) == (1, [])
+    assert set(after.hints()) == {"record set aside"}
+    after.database.close()
+
+
 def test_a_folder_of_the_same_path_on_another_machine_is_another_folder(desk: Desk, tmp_path: Path) -> None:
     desk.begin()
     desk.database.close()
