@@ -7,6 +7,7 @@ import pytest
 from run_recorder.telemetry.database import Database
 
 from .hosts import cli
+from .older import older
 
 
 def commands(file: Path) -> list[tuple[str, ...]]:
@@ -38,9 +39,8 @@ def test_another_programs_file_is_named_and_stays_as_it_is(tmp_path: Path, kind:
 
 def test_export_reads_an_older_database_only_after_an_upgrade(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'a.sqlite3'}")
-    database.open()
-    with database.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE run_recorder_version SET version_num = '0003'")
+    with older("0003"):
+        database.open()
     database.empty_log()
     database.close()
     before = (tmp_path / "a.sqlite3").read_bytes()

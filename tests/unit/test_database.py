@@ -26,6 +26,7 @@ from run_recorder.telemetry.migrations import HEAD, REVISIONS, VERSION_TABLE, Ne
 from run_recorder.telemetry.search import SEARCH_TABLE
 from sqlalchemy.exc import DatabaseError
 
+from ..older import older
 from .support import write
 
 
@@ -214,9 +215,7 @@ def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> No
 @pytest.mark.parametrize("known", range(1, len(REVISIONS) + 1))
 def test_a_database_of_any_older_version_is_brought_to_the_newest(tmp_path: Path, known: int) -> None:
     database = Database(default_url(tmp_path))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(migrations, "REVISIONS", REVISIONS[:known])
-        patch.setattr(migrations, "HEAD", REVISIONS[known - 1].revision)
+    with older(REVISIONS[known - 1].revision):
         database.open()
     with database.engine.connect() as connection:
         assert current_revision(connection) == REVISIONS[known - 1].revision

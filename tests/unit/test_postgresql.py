@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from run_recorder.telemetry import migrations
 from run_recorder.telemetry import postgresql as postgresql_module
 from run_recorder.telemetry.contract import CurrentNode, Instance
 from run_recorder.telemetry.database import Database
@@ -24,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ..fakes.stalling_proxy import StallingProxy
+from ..older import older
 from ..postgres import fresh_database
 from .conftest import ON_POSTGRESQL
 
@@ -119,9 +119,7 @@ def test_a_database_in_another_encoding_is_refused(postgresql_server: URL) -> No
 @pytest.mark.parametrize("known", range(1, len(REVISIONS) + 1))
 def test_a_database_of_any_older_version_is_brought_to_the_newest(database_url: str, known: int) -> None:
     database = Database(database_url)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(migrations, "REVISIONS", REVISIONS[:known])
-        patch.setattr(migrations, "HEAD", REVISIONS[known - 1].revision)
+    with older(REVISIONS[known - 1].revision):
         database.open()
     assert database.open() == [revision.revision for revision in REVISIONS[known:]]
     with database.engine.connect() as connection:

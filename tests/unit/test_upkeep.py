@@ -8,6 +8,7 @@ from run_recorder.telemetry.search import Filter
 from run_recorder.telemetry.store import Change, Store
 from run_recorder.telemetry.upkeep import DUE_ROWS, is_due, keep_up
 
+from ..older import older
 from .conftest import ON_SQLITE
 
 
@@ -75,18 +76,8 @@ def test_one_who_reads_meanwhile_is_no_obstacle(store: Store) -> None:
 
 def test_an_older_database_gets_the_setting(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'old.sqlite3'}")
-    database.open()
-    with database.engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM prompt_search_config WHERE k IN ('automerge', 'crisismerge')")
-        connection.exec_driver_sql("DROP INDEX ix_prompts_plan")
-        for added in (
-            "prompts DROP output_root",
-            "prompts DROP refused",
-            "instances DROP machine",
-            "instances DROP process",
-        ):
-            connection.exec_driver_sql(f"ALTER TABLE {added}")
-        connection.exec_driver_sql("UPDATE run_recorder_version SET version_num = '0003'")
+    with older("0003"):
+        database.open()
     database.close()
     assert "0004" in database.open()
     with database.engine.connect() as connection:
