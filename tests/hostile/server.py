@@ -21,7 +21,10 @@ Answers = Callable[["Asked"], Awaitable[web.StreamResponse]]
 Way = dict[str, Answers]
 MIB = 2**20
 STATS = {"system": {"comfyui_version": "0.33.0", "os": "posix"}, "devices": [{"name": "cpu", "type": "cpu"}]}
-CLASSES = {"EmptyImage": {"input": {"required": {}}}, "SaveImage": {"input": {"required": {}}}}
+CLASSES = {
+    "EmptyImage": {"input": {"required": {}}, "output": ["IMAGE"], "output_node": False},
+    "SaveImage": {"input": {"required": {"images": ["IMAGE"]}}, "output": [], "output_node": True},
+}
 IMAGE = {"filename": "a_00001_.png", "subfolder": "", "type": "output"}
 DEEP = "[" * 100_000 + "]" * 100_000
 SURROGATE = "no such file: '/models/\udcff\udcfe.safetensors'"

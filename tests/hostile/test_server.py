@@ -47,6 +47,14 @@ LARGE = (
     "classes-brackets",
     "view-large-picture",
 )
+GRAPH = {
+    "1": {"class_type": "EmptyImage", "inputs": {}},
+    "2": {"class_type": "SaveImage", "inputs": {"filename_prefix": "a", "images": ["1", 0]}},
+}
+SCENE = {
+    "1": {"class_type": "EmptyImage", "inputs": {"text": "__SCENE_PROMPT__"}},
+    "2": {"class_type": "SaveImage", "inputs": {"filename_prefix": "__SCENE_PREFIX__", "images": ["1", 0]}},
+}
 Case = tuple[str, list[str], dict[str, str]]
 
 
@@ -115,7 +123,7 @@ def test_there_are_ways_enough() -> None:
 
 def test_queue(server: HostileServer, tmp_path: Path) -> None:
     graph = tmp_path / "graph.json"
-    graph.write_text(json.dumps({"1": {"class_type": "EmptyImage", "inputs": {}}}), "utf-8")
+    graph.write_text(json.dumps(GRAPH), "utf-8")
     cases: list[Case] = []
     for way in WAYS:
         where = [
@@ -132,7 +140,7 @@ def test_queue(server: HostileServer, tmp_path: Path) -> None:
     assert found["good"]["code"] == 0, found["good"]
     for way, one in found.items():
         told = json.loads(one["out"])
-        assert set(told) >= {"error"} or set(told) == {"PromptId", "Success", "Files", "Telemetry"}, way
+        assert set(told) >= {"error"} or set(told) == {"PromptId", "Success", "Files", "Telemetry", "Error"}, way
         folders = [path for path in (tmp_path / "queue" / way).glob("runs/2*") if path.is_dir()]
         for folder in folders:
             if "error" not in told or told["error"]["type"] == "refused":
@@ -145,11 +153,7 @@ def test_queue(server: HostileServer, tmp_path: Path) -> None:
 
 def test_run_of_two_servers_of_which_one_is_hostile(server: HostileServer, tmp_path: Path) -> None:
     graph, story = tmp_path / "graph.json", tmp_path / "story.json"
-    nodes = {
-        "1": {"class_type": "EmptyImage", "inputs": {"text": "__SCENE_PROMPT__"}},
-        "2": {"class_type": "SaveImage", "inputs": {"filename_prefix": "__SCENE_PREFIX__", "images": ["1", 0]}},
-    }
-    graph.write_text(json.dumps(nodes), "utf-8")
+    graph.write_text(json.dumps(SCENE), "utf-8")
     scenes = [{"id": f"scene-{number:03}", "prompt": f"p{number}"} for number in (1, 2)]
     story.write_text(json.dumps({"id": "s", "logline": "A light.", "scenes": scenes}), "utf-8")
     cases: list[Case] = []
@@ -174,7 +178,7 @@ def test_run_of_two_servers_of_which_one_is_hostile(server: HostileServer, tmp_p
 
 def test_a_run_of_servers_that_all_send_too_much_keeps_its_memory(server: HostileServer, tmp_path: Path) -> None:
     graph, story = tmp_path / "graph.json", tmp_path / "story.json"
-    graph.write_text(json.dumps({"1": {"class_type": "EmptyImage", "inputs": {"text": "__SCENE_PROMPT__"}}}), "utf-8")
+    graph.write_text(json.dumps(SCENE), "utf-8")
     scenes = [{"id": f"scene-{number:03}", "prompt": f"p{number}"} for number in range(1, 7)]
     story.write_text(json.dumps({"id": "s", "logline": "A light.", "scenes": scenes}), "utf-8")
     arguments = ["run", "--story", str(story), "--workflow", str(graph), "--runs-dir", str(tmp_path / "runs"), *KNOBS]
@@ -186,7 +190,7 @@ def test_a_run_of_servers_that_all_send_too_much_keeps_its_memory(server: Hostil
 
 def test_preflight(server: HostileServer, tmp_path: Path) -> None:
     graph = tmp_path / "graph.json"
-    graph.write_text(json.dumps({"1": {"class_type": "EmptyImage", "inputs": {}}}), "utf-8")
+    graph.write_text(json.dumps(GRAPH), "utf-8")
     cases: list[Case] = [
         (
             way,
@@ -226,7 +230,7 @@ def test_the_sentinels_client(server: HostileServer) -> None:
 
 def test_a_token_goes_to_nobody_but_the_server_that_was_named(server: HostileServer, tmp_path: Path) -> None:
     graph = tmp_path / "graph.json"
-    graph.write_text(json.dumps({"1": {"class_type": "EmptyImage", "inputs": {}}}), "utf-8")
+    graph.write_text(json.dumps(GRAPH), "utf-8")
     cases: list[Case] = []
     for way in ("all-redirected", "ws-redirected", "history-redirected", "view-redirected"):
         arguments = ["queue", str(graph), "--comfyui", server.url(way), "--output", str(tmp_path / way), *KNOBS]
@@ -239,7 +243,7 @@ def test_a_token_goes_to_nobody_but_the_server_that_was_named(server: HostileSer
 def test_it_took_no_longer_than_it_may(server: HostileServer, tmp_path: Path) -> None:
     """An endless file ends at the policy's time, and leaves nothing on the disk."""
     graph = tmp_path / "graph.json"
-    graph.write_text(json.dumps({"1": {"class_type": "EmptyImage", "inputs": {}}}), "utf-8")
+    graph.write_text(json.dumps(GRAPH), "utf-8")
     free, began = shutil.disk_usage(tmp_path).free, time.monotonic()
     arguments = [
         "queue",
