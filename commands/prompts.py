@@ -11,7 +11,7 @@ from ..telemetry.contract import NodeList, Prompt, PromptPage
 from .follow import follow, print_end
 from .output import DONE, FAILED, facts, print_json, status_exit_code, table
 from .server import Server
-from .terminal import say, tell
+from .terminal import say, tell, width
 
 app = typer.Typer(help="What became of prompts, from a ComfyUI server's records.", no_args_is_help=True)
 
@@ -23,12 +23,15 @@ WhichRun = Annotated[int | None, typer.Option("--run", min=1, help="The Nth run 
 COLUMNS = {
     "prompt_id": "prompt",
     "status": "status",
-    "queued_at": "queued",
+    "queued_at": "queued (UTC)",
     "duration_seconds": "seconds",
     "nodes": "nodes",
     "files": "files",
     "markers": "markers",
 }
+NARROW_COLUMNS = {name: COLUMNS[name] for name in ("prompt_id", "status", "queued_at", "files")}
+"""What fits beside a whole id in 80 columns; an id that is cut could not be given to the other commands."""
+WIDE = 120
 NODE_COLUMNS = {
     "node_id": "node",
     "class_type": "class",
@@ -77,7 +80,8 @@ def list_prompts(
     if as_json:
         print_json(page)
         return DONE
-    table("Prompts", [_row(prompt) for prompt in page["items"]], COLUMNS)
+    columns = COLUMNS if width() >= WIDE else NARROW_COLUMNS
+    table("Prompts", [_row(prompt) for prompt in page["items"]], columns)
     if page["next_cursor"]:
         tell(f"More: --cursor {page['next_cursor']}")
     return DONE
@@ -87,6 +91,7 @@ def _row(prompt: dict[str, Any]) -> dict[str, object]:
     counts = prompt["node_counts"]
     return {
         **prompt,
+        "queued_at": (prompt["queued_at"] or "-").split(".")[0].replace("T", " "),
         "nodes": f"{counts['executed']} run, {counts['cached']} cached",
         "files": len(prompt["outputs"]),
         "markers": ", ".join(marker["path"] or marker["status"] for marker in prompt["markers"]),

@@ -62,14 +62,23 @@ def _line(parts: Sequence[object]) -> Text:
     return line
 
 
+def width() -> int:
+    """Columns of standard output; 80 where it is no terminal, or what `COLUMNS` says."""
+    return _out.width
+
+
 def show_table(
     title: str, headings: Sequence[str], rows: Sequence[Sequence[object]], *, in_lines: bool = False
 ) -> None:
-    """A table on standard output. `in_lines` keeps line breaks inside its cells."""
+    """A table on standard output. `in_lines` keeps line breaks inside its cells.
+
+    Nothing is cut, for what can't be read can't be typed either: the first column, ids and names, stays in one line
+    as long as there is room, and what is too long for the others goes on below.
+    """
     cleaned = printable_lines if in_lines else printable
     shown = Table(title=Text(printable(title)), title_justify="left")
-    for heading in headings:
-        shown.add_column(Text(heading))
+    for number, heading in enumerate(headings):
+        shown.add_column(Text(heading), overflow="fold", no_wrap=number == 0)
     for row in rows:
         shown.add_row(*(Text(cleaned(cell)) for cell in row))
     _out.print(shown)

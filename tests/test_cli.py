@@ -35,7 +35,7 @@ def test_list_show_and_wait_print_tables_for_people(host: Host, folder: str) -> 
     for arguments in (("list",), ("show", record["prompt_id"]), ("wait", record["prompt_id"])):
         done = cli("prompts", *arguments, "--comfyui", host.url)
         assert done.returncode == 0, done.stderr
-        assert record["prompt_id"][:8] in done.stdout
+        assert record["prompt_id"] in done.stdout, "an id that is cut can't be given to the other commands"
         assert "success" in done.stdout
     assert "a_00001_.png" in cli("prompts", "show", record["prompt_id"], "--comfyui", host.url).stdout
 
