@@ -5,6 +5,7 @@ Has neither a thread nor a clock of its own: the watch around it says when it is
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,7 +159,7 @@ class Keeper:
     def _reopen(self, key: Key, stands: Standing, at: float, how: str) -> None:
         """A marked group has changed, so it is not complete: our own marker goes, and the next one says why."""
         self.groups.found(key, {}, (), at)
-        if stands.is_ours and take_away(stands.path, is_ours) is not None:
+        if stands.is_ours and self._take_away(stands.path) is not None:
             self.told.withdrawn(stands.path)
             self.groups.note(key, _replaces(stands, how))
 
@@ -179,6 +180,10 @@ class Keeper:
         except PrefixError as error:
             self._odd.met(self._at(key), f"can't be marked: {error}")
             return None
+
+    def _take_away(self, path: Path) -> DoneMarker | None:
+        """Remove a marker of a sentinel's; null where it is none, or the way to it is exchanged for another."""
+        return take_away(Path(os.path.realpath(path.parent)) / path.name, is_ours, Path(os.path.realpath(self.root)))
 
     # ------------------------------------------------------------ scans
 
@@ -260,7 +265,7 @@ class Keeper:
             self._odd.met(path, stands.odd)
         if stands is None or not stands.is_ours or any(_is_file(path.parent, name) for name in stands.files):
             return
-        if take_away(stands.path, is_ours) is not None:
+        if self._take_away(stands.path) is not None:
             self.told.withdrawn(stands.path)
 
     # ------------------------------------------------------------ news of prompts
@@ -360,7 +365,7 @@ class Keeper:
         if stands is not None:
             if not _is_better(stands, complete):
                 return None
-            if stands.is_ours and take_away(stands.path, is_ours) is not None:
+            if stands.is_ours and self._take_away(stands.path) is not None:
                 notes.append(_replaces(stands, "changed"))
         files = [MarkedFile(name, stamp, complete.nodes.get(name)) for name, stamp in complete.files.items()]
         marker = make_marker(
@@ -378,7 +383,7 @@ class Keeper:
         elif not put_where_free(temporary, place, complete.status):
             return None
         else:
-            take_away(place.path(_other(complete.status)), is_ours)
+            self._take_away(place.path(_other(complete.status)))
         return place.path(complete.status), marker
 
 

@@ -23,6 +23,7 @@ import pydantic_core
 from .contract import DoneMarker, MarkerFile, MarkerProducer, MarkerStatus
 from .folder import FileStamp
 from .guarded_files import OddEntryError, TooLargeError, copy_regular, kind_of, read_regular
+from .held_folder import HeldFolder, held
 from .marker_size import MAX_MARKER_BYTES, fitting_files, fitting_notes
 from .prefix import PrefixError, PrefixPath, confine, parse_prefix
 from .temporaries import temporary_name
@@ -45,17 +46,24 @@ class MarkerPlace:
 
     prefix: PrefixPath
     folder: Path
+    root: Path | None = None
+    """The output folder, with every link followed; the way from it to `folder` has none. Null where `folder` was named
+    by the user, and is believed."""
 
     @classmethod
     def of(cls, output_folder: Path, prefix: PrefixPath) -> MarkerPlace:
         """The place below an output folder. Raises PrefixError where the name is no name, or a link leads out."""
         if parse_prefix(prefix.name) != PrefixPath("", prefix.name):
             raise PrefixError(prefix.name, "is no name of a file")
-        return cls(prefix, confine(output_folder, prefix))
+        return cls(prefix, confine(output_folder, prefix), Path(os.path.realpath(output_folder)))
+
+    def name(self, status: MarkerStatus) -> str:
+        """The name of a marker of this status: with `.done` for success and running, else `.failed`."""
+        return self.prefix.name + suffix_of(status)
 
     def path(self, status: MarkerStatus) -> Path:
-        """Where a marker of this status stands: `.done` for success and running, else `.failed`."""
-        return self.folder / (self.prefix.name + suffix_of(status))
+        """Where a marker of this status stands."""
+        return self.folder / self.name(status)
 
     def relative(self, status: MarkerStatus) -> str:
         """The same, relative to the output folder, forward slashes."""
@@ -97,7 +105,7 @@ def make_marker(
     said = list(notes)
     listed = []
     for file in ordered:
-        digest = _sha256(place.folder / file.name, said) if hash_files else None
+        digest = _sha256(place, file.name, said) if hash_files else None
         modified = iso(file.stamp.modified_ns // 1_000_000)
         listed.append(
             MarkerFile(Name=file.name, Bytes=file.stamp.bytes, Modified=modified, NodeId=file.node_id, Sha256=digest)
@@ -133,12 +141,12 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return parts
 
 
-def _sha256(path: Path, notes: list[str]) -> str | None:
-    digest = hashlib.sha256()
+def _sha256(place: MarkerPlace, name: str, notes: list[str]) -> str | None:
+    digest, path = hashlib.sha256(), place.folder / name
     try:
         if path.lstat().st_size > MAX_HASHED_BYTES:
             raise TooLargeError(path, MAX_HASHED_BYTES)
-        copy_regular(path, digest.update, MAX_HASHED_BYTES)
+        copy_regular(path, digest.update, MAX_HASHED_BYTES, place.root)
     except (OSError, ValueError) as error:
         notes.append(f"{path.name} could not be read for its hash ({_why(error)})")
         return None
@@ -165,19 +173,29 @@ def encode(marker: DoneMarker) -> bytes:
 def write_temporary(place: MarkerPlace, marker: DoneMarker) -> Path:
     """Write a marker beside its place and flush it to the disk; `put_in_place` makes it visible.
 
-    The folder is made where it is missing. Raises MarkerError, and then leaves nothing behind.
+    The folder is made where it is missing, and one that was exchanged for a link since it was looked at is refused.
+    Raises MarkerError, and then leaves nothing behind.
     """
-    temporary = place.folder / temporary_name()
+    name = temporary_name()
     try:
-        place.folder.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            file.write(encode(marker))
+        with held(place.folder, place.root, make=True) as folder:
+            _write_new(folder, name, encode(marker))
+    except OSError as error:
+        raise MarkerError(f"marker {place.prefix} could not be written: {_why(error)}") from error
+    return place.folder / name
+
+
+def _write_new(folder: HeldFolder, name: str, data: bytes) -> None:
+    with open(folder.create(name), "wb") as file:
+        try:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
-        remove(temporary)
-        raise MarkerError(f"marker {place.prefix} could not be written: {_why(error)}") from error
-    return temporary
+        except BaseException:
+            with contextlib.suppress(OSError):  # it tries once more to write what the disk has no room for
+                file.close()
+            _remove(folder, name)
+            raise
 
 
 def put_in_place(temporary: Path, place: MarkerPlace, status: MarkerStatus) -> None:
@@ -186,13 +204,16 @@ def put_in_place(temporary: Path, place: MarkerPlace, status: MarkerStatus) -> N
     Where the file system refuses to replace an existing file, the stale marker is removed first. Raises
     MarkerError when nothing works; then neither a marker of this status nor the temporary is there.
     """
-    target = place.path(status)
     try:
-        _patiently(lambda: _replace(temporary, target))
+        with held(place.folder, place.root) as folder:
+            try:
+                _patiently(lambda: _replace(folder, temporary.name, place.name(status)))
+            except OSError:
+                _remove(folder, temporary.name)
+                raise
+            _remove(folder, place.name("error" if suffix_of(status) == ".done" else "success"))
     except OSError as error:
-        remove(temporary)
         raise MarkerError(f"marker {place.relative(status)} could not be put in place: {_why(error)}") from error
-    remove(place.path("error" if suffix_of(status) == ".done" else "success"))
     sync_folder(place.folder)
 
 
@@ -202,71 +223,72 @@ def put_where_free(temporary: Path, place: MarkerPlace, status: MarkerStatus) ->
     Atomic where the file system has hard links, and on Windows; elsewhere another writer's marker is overwritten
     if it comes between the look and the rename. The temporary is gone either way. Raises MarkerError.
     """
-    target = place.path(status)
     try:
-        _take_free_name(temporary, target)
+        with held(place.folder, place.root) as folder:
+            try:
+                _take_free_name(folder, temporary.name, place.name(status))
+            except OSError:
+                _remove(folder, temporary.name)
+                raise
     except FileExistsError:
-        remove(temporary)
         return False
     except OSError as error:
-        remove(temporary)
         raise MarkerError(f"marker {place.relative(status)} could not be put in place: {_why(error)}") from error
     sync_folder(place.folder)
     return True
 
 
-def _take_free_name(temporary: Path, target: Path) -> None:
+def _take_free_name(folder: HeldFolder, temporary: str, target: str) -> None:
     try:
-        os.link(temporary, target)
+        folder.link(temporary, target)
     except FileExistsError:
         raise
     except OSError:  # no hard links here
-        if sys.platform != "win32" and os.path.lexists(target):
-            raise FileExistsError(str(target)) from None
-        temporary.rename(target)
+        if sys.platform != "win32" and folder.has(target):
+            raise FileExistsError(target) from None
+        folder.rename(temporary, target)
     else:
-        remove(temporary)
+        _remove(folder, temporary)
 
 
-def take_away(path: Path, is_ours: Callable[[DoneMarker], bool]) -> DoneMarker | None:
+def take_away(path: Path, is_ours: Callable[[DoneMarker], bool], root: Path | None = None) -> DoneMarker | None:
     """Remove a marker that is ours; what it said. Null where there is none, or it is somebody else's, which stays.
 
-    It is first renamed to a name of our own, so that what is looked at is what is removed.
+    It is first renamed to a name of our own, so that what is looked at is what is removed. With `root`, the output
+    folder with every link followed, no link on the way from it is followed.
     """
     aside = path.with_name(temporary_name())
-    try:
-        if not is_ours(read_marker(path)):
+    with contextlib.suppress(OSError, MarkerError), held(path.parent, root) as folder:
+        if not is_ours(read_marker(path, root)):
             return None
-        _patiently(lambda: path.replace(aside))
-    except (OSError, MarkerError):
-        return None
-    with contextlib.suppress(OSError, MarkerError):
-        marker = read_marker(aside)
-        if is_ours(marker):
-            remove(aside)
-            return marker
-    with contextlib.suppress(OSError):  # another writer's came in between: it goes back, unless a newer one stands
-        _take_free_name(aside, path)
-    remove(aside)
+        _patiently(lambda: folder.replace(path.name, aside.name))
+        with contextlib.suppress(OSError, MarkerError):
+            marker = read_marker(aside, root)
+            if is_ours(marker):
+                _remove(folder, aside.name)
+                return marker
+        with contextlib.suppress(OSError):  # another writer's came in between: it goes back, unless a newer one stands
+            _take_free_name(folder, aside.name, path.name)
+        _remove(folder, aside.name)
     return None
 
 
-def _replace(temporary: Path, target: Path) -> None:
+def _replace(folder: HeldFolder, temporary: str, target: str) -> None:
     try:
-        temporary.replace(target)
+        folder.replace(temporary, target)
     except OSError:
-        if sys.platform == "win32" or not os.path.lexists(target) or not temporary.exists():
+        if sys.platform == "win32" or not folder.has(target) or not folder.has(temporary):
             raise
-        target.unlink()
-        _move_to_free_name(temporary, target)
+        folder.unlink(target)
+        _move_to_free_name(folder, temporary, target)
 
 
-def _move_to_free_name(temporary: Path, target: Path) -> None:
+def _move_to_free_name(folder: HeldFolder, temporary: str, target: str) -> None:
     try:
-        temporary.rename(target)
+        folder.rename(temporary, target)
     except OSError:
-        os.link(temporary, target)
-        temporary.unlink()
+        folder.link(temporary, target)
+        folder.unlink(temporary)
 
 
 def _patiently(action: Callable[[], object]) -> None:
@@ -299,9 +321,19 @@ def remove(path: Path) -> bool:
     return True
 
 
+def _remove(folder: HeldFolder, name: str) -> bool:
+    try:
+        _patiently(lambda: folder.unlink(name))
+    except OSError:
+        return False
+    return True
+
+
 def remove_stale(place: MarkerPlace) -> bool:
     """Remove both kinds of marker of one prefix; true where there was one."""
-    return any([remove(place.path("success")), remove(place.path("error"))])
+    with contextlib.suppress(OSError), held(place.folder, place.root) as folder:
+        return any([_remove(folder, place.name("success")), _remove(folder, place.name("error"))])
+    return False
 
 
 def in_the_way(place: MarkerPlace, status: MarkerStatus) -> str | None:
@@ -329,14 +361,14 @@ def _why(error: OSError | ValueError) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 
-def read_marker(path: Path) -> DoneMarker:
+def read_marker(path: Path, root: Path | None = None) -> DoneMarker:
     """Read a marker, an older one with only `Timestamp` too; fields that we don't know are dropped.
 
-    A link is not followed, and a pipe not waited for. Raises FileNotFoundError where there is none, MarkerError where
-    it is no marker.
+    With `root` it must lie in that folder. A link is not followed, and a pipe not waited for. Raises FileNotFoundError
+    where there is none, MarkerError where it is no marker.
     """
     try:
-        data = read_regular(path, MAX_MARKER_BYTES)
+        data = read_regular(path, MAX_MARKER_BYTES, root)
     except FileNotFoundError:
         raise
     except TooLargeError as error:

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from run_recorder.telemetry import marker as marker_module
@@ -108,14 +109,14 @@ def test_a_marker_that_is_exchanged_while_it_is_taken_away_goes_back(
 ) -> None:
     where = place(output, "a")
     write_marker(where, make_marker(where, [], status="success", producer="node", prompt_id="p"))
-    really = Path.replace
+    really = os.replace
 
-    def exchange(path: Path, target: Path) -> Path:
-        path.unlink()
-        a_pipe(path)
-        return really(path, target)
+    def exchange(*given: Any, **named: Any) -> None:
+        (output / "a.done").unlink()
+        a_pipe(output / "a.done")
+        really(*given, **named)
 
-    monkeypatch.setattr(Path, "replace", exchange)
+    monkeypatch.setattr(os, "replace", exchange)
     assert take_away(output / "a.done", lambda _marker: True) is None
     assert tree(output) == ["a.done"]
 

@@ -1,11 +1,13 @@
 """Markers are whole or absent, stand where they should, and say what the contract says."""
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -26,11 +28,13 @@ from run_recorder.telemetry.marker import (
     encode,
     make_marker,
     put_in_place,
+    put_where_free,
     read_marker,
     remove,
     remove_stale,
     suffix_of,
     sync_folder,
+    take_away,
     write_marker,
     write_temporary,
 )
@@ -261,19 +265,19 @@ def test_data_is_on_the_disk_before_the_rename_and_the_folder_after_it(
     output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where, order = place(output, "a"), []
-    real_sync, real_replace = os.fsync, Path.replace
+    real_sync, real_replace = os.fsync, os.replace
 
     def sync(descriptor: int) -> None:
         kind = "folder" if os.path.isdir(f"/dev/fd/{descriptor}") else f"file of {os.fstat(descriptor).st_size}"
         order.append(kind)
         real_sync(descriptor)
 
-    def replace(path: Path, target: Path) -> Path:
+    def replace(*given: Any, **named: Any) -> None:
         order.append("replace")
-        return real_replace(path, target)
+        real_replace(*given, **named)
 
     monkeypatch.setattr(os, "fsync", sync)
-    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(os, "replace", replace)
     marker = made(where)
     write_marker(where, marker)
     assert order == [f"file of {len(encode(marker))}", "replace", "folder"]
@@ -357,7 +361,7 @@ def test_where_replace_is_refused_over_an_existing_marker_the_stale_one_goes_fir
 ) -> None:
     where = place(output, "a")
     write(output / "a.done", b"stale")
-    refused = refuse(monkeypatch, Path, "replace", PermissionError(1, "Operation not permitted"))
+    refused = refuse(monkeypatch, os, "replace", PermissionError(1, "Operation not permitted"))
     write_marker(where, made(where))
     assert refused.calls == 1
     assert tree(output) == ["a.done"]
@@ -367,8 +371,8 @@ def test_where_replace_is_refused_over_an_existing_marker_the_stale_one_goes_fir
 def test_where_rename_is_refused_too_it_is_linked_and_unlinked(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = place(output, "a")
     write(output / "a.done", b"stale")
-    refuse(monkeypatch, Path, "replace", OSError(22, "Invalid argument"))
-    refused = refuse(monkeypatch, Path, "rename", OSError(22, "Invalid argument"))
+    refuse(monkeypatch, os, "replace", OSError(22, "Invalid argument"))
+    refused = refuse(monkeypatch, os, "rename", OSError(22, "Invalid argument"))
     write_marker(where, made(where))
     assert refused.calls == 1
     assert tree(output) == ["a.done"]
@@ -379,7 +383,7 @@ def test_where_rename_is_refused_too_it_is_linked_and_unlinked(output: Path, mon
 def test_where_nothing_works_there_is_no_marker_at_all(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = place(output, "shot/a")
     write(output / "shot" / "a.done", b"stale")
-    for owner, name in ((Path, "replace"), (Path, "rename"), (os, "link")):
+    for owner, name in ((os, "replace"), (os, "rename"), (os, "link")):
         refuse(monkeypatch, owner, name, OSError(22, "Invalid argument"))
     with pytest.raises(MarkerError, match=r"marker shot/a.done could not be put in place: Invalid argument"):
         write_marker(where, made(where))
@@ -391,8 +395,8 @@ def test_where_replace_is_refused_and_nothing_stands_there_the_error_is_told(
 ) -> None:
     where = place(output, "a")
     write(output / "a.done", b"of the other kind")
-    refuse(monkeypatch, Path, "replace", OSError(5, "Input/output error"))
-    renamed = refuse(monkeypatch, Path, "rename")
+    refuse(monkeypatch, os, "replace", OSError(5, "Input/output error"))
+    renamed = refuse(monkeypatch, os, "rename")
     with pytest.raises(MarkerError, match=r"marker a.failed could not be put in place: Input/output error"):
         write_marker(where, made(where, status="error"))
     assert renamed.calls == 0
@@ -412,6 +416,71 @@ def test_a_dangling_link_in_the_way_is_replaced_and_its_target_never_made(tmp_pa
     write_marker(place(output, "a"), made(place(output, "a")))
     assert not (output / "a.done").is_symlink()
     assert not (tmp_path / "outside.txt").exists()
+
+
+Step = Callable[[MarkerPlace], object]
+STEPS: list[Step] = [
+    lambda where: write_temporary(where, made(where)),
+    lambda where: put_in_place(where.folder / TEMPORARY, where, "success"),
+    lambda where: put_where_free(where.folder / TEMPORARY, where, "success"),
+    lambda where: remove_stale(where),
+    lambda where: take_away(where.path("error"), lambda _marker: True, where.root),
+]
+TEMPORARY = ".rr-00000000-1-1-000000000000.tmp"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are not held by descriptors there")
+@pytest.mark.parametrize("step", STEPS, ids=["write", "put", "put where free", "remove", "take away"])
+@pytest.mark.parametrize("depth", ["shot", "deep/er/shot"])
+def test_a_folder_exchanged_for_a_link_after_the_look_is_not_followed(
+    tmp_path: Path, output: Path, step: Step, depth: str
+) -> None:
+    """Whoever may write above a folder can exchange it at any moment between two steps."""
+    where = place(output, f"{depth}/a")
+    where.folder.mkdir(parents=True)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "a.failed").write_bytes(encode(made(where, status="error")))
+    (outside / TEMPORARY).write_bytes(b"not theirs to move")
+    swapped = output / depth.split("/")[0]
+    swapped.rename(output / "moved")
+    (outside / "er").mkdir()
+    (outside / "er" / "shot").symlink_to(outside)
+    swapped.symlink_to(outside)
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in outside.iterdir())
+    with contextlib.suppress(MarkerError):
+        step(where)
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in outside.iterdir()) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are not held by descriptors there")
+def test_an_exchanged_folder_is_told(tmp_path: Path, output: Path) -> None:
+    where = place(output, "shot/a")
+    (tmp_path / "outside").mkdir()
+    (output / "shot").symlink_to(tmp_path / "outside")
+    with pytest.raises(MarkerError, match=r"marker shot/a could not be written: its folder was exchanged for a link"):
+        write_temporary(where, made(where))
+
+
+@pytest.mark.skipif(not hasattr(os, "O_PATH"), reason="needs O_PATH")
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="needs a user who may become another")
+def test_a_folder_that_may_be_written_and_not_listed_gets_its_marker() -> None:
+    with tempfile.TemporaryDirectory() as made_here:
+        output = Path(made_here)
+        output.chmod(0o711)
+        (output / "drop").mkdir()
+        (output / "drop").chmod(0o733)
+        where = place(output, "drop/a")
+        child = os.fork()
+        if child == 0:  # pragma: no cover  another process
+            os.setgid(65534)
+            os.setuid(65534)
+            with contextlib.suppress(BaseException):
+                write_marker(where, made(where))
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert read_marker(output / "drop" / "a.done").PromptId == "p"
 
 
 def test_a_folder_that_vanishes_between_write_and_rename_is_told(output: Path) -> None:
@@ -464,7 +533,7 @@ def test_a_sharing_violation_is_retried_on_windows_until_it_is_over(
     output: Path, monkeypatch: pytest.MonkeyPatch, windows: Clock
 ) -> None:
     where = place(output, "a")
-    refused = refuse(monkeypatch, Path, "replace", *FOR_EVER[:7])
+    refused = refuse(monkeypatch, os, "replace", *FOR_EVER[:7])
     write_marker(where, made(where))
     assert refused.calls == 8
     assert windows.slept == [0.01] * 7
@@ -476,7 +545,7 @@ def test_a_sharing_violation_is_retried_on_windows_for_two_seconds_and_no_longer
 ) -> None:
     where = place(output, "a")
     write(output / "a.done", b"held open")
-    refuse(monkeypatch, Path, "replace", *FOR_EVER)
+    refuse(monkeypatch, os, "replace", *FOR_EVER)
     with pytest.raises(MarkerError, match="Permission denied"):
         write_marker(where, made(where))
     assert 2.0 <= sum(windows.slept) < 2.02
@@ -488,14 +557,14 @@ def test_a_marker_that_windows_holds_open_is_removed_after_a_while(
     output: Path, monkeypatch: pytest.MonkeyPatch, windows: Clock
 ) -> None:
     write(output / "a.done")
-    refuse(monkeypatch, Path, "unlink", *FOR_EVER[:3])
+    refuse(monkeypatch, os, "unlink", *FOR_EVER[:3])
     assert remove(output / "a.done")
     assert len(windows.slept) == 3
     assert tree(output) == []
 
 
 def test_other_errors_are_not_retried(output: Path, monkeypatch: pytest.MonkeyPatch, windows: Clock) -> None:
-    refused = refuse(monkeypatch, Path, "replace", OSError(28, "full"))
+    refused = refuse(monkeypatch, os, "replace", OSError(28, "full"))
     with pytest.raises(MarkerError, match="full"):
         write_marker(place(output, "a"), made(place(output, "a")))
     assert (refused.calls, windows.slept) == (1, [])
@@ -509,7 +578,7 @@ def test_windows_folders_are_not_synced(output: Path, monkeypatch: pytest.Monkey
 
 def test_elsewhere_a_refusal_is_final_at_once(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(marker_module.time, "sleep", lambda _seconds: pytest.fail("slept"))
-    refused = refuse(monkeypatch, Path, "unlink", *FOR_EVER)
+    refused = refuse(monkeypatch, os, "unlink", *FOR_EVER)
     assert not remove(write(output / "a.done"))
     assert refused.calls == 1
 
