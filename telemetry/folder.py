@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +32,12 @@ class Listing:
     """When the listing was finished, on `time.perf_counter`."""
     heads: tuple[str, ...] = ("",)
     """Only names that begin with one of these were looked at."""
+    begun: int | None = None
+    """How many prompts of this process had begun by then; null where one still ran, or nobody counted."""
+
+    def saw(self, name: str) -> bool:
+        """Whether a file of this name would be in the listing if it had been there."""
+        return name.startswith(self.heads)
 
 
 def stamp_of(path: Path) -> FileStamp | None:
@@ -49,19 +56,26 @@ def list_folder(folder: Path, heads: tuple[str, ...] = ("",)) -> dict[str, FileS
 
     A folder that isn't there is empty.
     """
-    found: dict[str, FileStamp] = {}
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if not entry.name.startswith(heads) or not counts_as_output(entry.name):
-                    continue
-                with contextlib.suppress(OSError):
-                    if entry.is_file(follow_symlinks=False):
-                        status = entry.stat(follow_symlinks=False)
-                        found[entry.name] = FileStamp(status.st_size, status.st_mtime_ns, _inode(entry, status))
-    except OSError:
-        return found
-    return found
+    return dict(files_in(folder, heads))
+
+
+def files_in(
+    folder: Path, heads: tuple[str, ...] = ("",), known: Mapping[str, FileStamp] | None = None
+) -> Iterator[tuple[str, FileStamp]]:
+    """The same one by one, until the folder can't be read any further.
+
+    Where a file is what it was when it was `known`, that stamp itself is told: two listings then share it in memory.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith(heads) or not counts_as_output(entry.name):
+                continue
+            with contextlib.suppress(OSError):
+                if entry.is_file(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)
+                    stamp = FileStamp(status.st_size, status.st_mtime_ns, _inode(entry, status))
+                    before = known.get(entry.name) if known else None
+                    yield entry.name, before if before == stamp and before else stamp
 
 
 def _inode(entry: os.DirEntry[str], status: os.stat_result) -> str:

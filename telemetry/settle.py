@@ -6,9 +6,10 @@ changed on the disk under it since the folder was listed before the prompt's fir
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,12 +55,14 @@ class Evidence:
     first_node_mono: float | None = None
     reported: list[ReportedFile] = field(default_factory=list)
     queued_listings: dict[str, Listing] = field(default_factory=dict)
-    """By folder, relative to the output folder."""
+    """By folder, relative to the output folder; the last before the prompt started."""
     started_listings: dict[str, Listing] = field(default_factory=dict)
     listed: Callable[[str, Iterable[str]], set[tuple[str, FileStamp]]] = lambda _folder, _names: set()
     """Which versions of these files in this folder earlier records list."""
-    listed_in_peace: bool = False
-    """True where no other prompt has run since the listing at queueing: what is new since is no earlier prompt's."""
+    in_peace: frozenset[str] = frozenset()
+    """Folders in which no other prompt has written since they were listed at queueing: what is new since, of what was
+    looked at, is no earlier prompt's.
+    """
     this_process: bool = True
     """False after a restart: then only the wall clock tells what is older."""
 
@@ -112,16 +115,21 @@ def _literals(plan: MarkerPlan) -> list[str]:
     return own + (list(plan.savers.values()) if "" in asked or None in asked else [])
 
 
+def folders_of(
+    plan: MarkerPlan, output_folder: Path, started: float, prompt_id: str
+) -> Iterator[tuple[str, Path, tuple[str, ...]]]:
+    """Those folders once more, each with its path, as far as it is inside of the output folder."""
+    for folder, heads in heads_of(plan, started, prompt_id).items():
+        with contextlib.suppress(PrefixError):
+            yield folder, confine(output_folder, PrefixPath(folder, "")), heads
+
+
 def take_listings(plan: MarkerPlan, output_folder: Path, started: float, prompt_id: str) -> dict[str, Listing]:
     """What lies in those folders now."""
-    listings = {}
-    for folder, heads in heads_of(plan, started, prompt_id).items():
-        try:
-            files = list_folder(confine(output_folder, PrefixPath(folder, "")), heads)
-        except PrefixError:
-            continue
-        listings[folder] = Listing(files, time.perf_counter(), heads)
-    return listings
+    return {
+        folder: Listing(list_folder(path, heads), time.perf_counter(), heads)
+        for folder, path, heads in folders_of(plan, output_folder, started, prompt_id)
+    }
 
 
 def stale_prefixes(plan: MarkerPlan, started: float, prompt_id: str) -> list[PrefixPath]:
@@ -282,8 +290,8 @@ class _Case:
         found: dict[str, FileStamp] = {}
         before = evidence.started_listings.get(folder)
         if before is not None and self._in_time(before):
-            found = changed(_beginning(now, before.heads), before.files)
-            now = {name: stamp for name, stamp in now.items() if not name.startswith(before.heads)}
+            found = changed({name: stamp for name, stamp in now.items() if before.saw(name)}, before.files)
+            now = {name: stamp for name, stamp in now.items() if not before.saw(name)}
         return {**found, **self._by_time(folder, path, now)} if now else found
 
     def _heads(self, folder: str) -> tuple[str, ...]:
@@ -296,13 +304,15 @@ class _Case:
         """The files among `now` that can only be this prompt's by their time, where no listing can tell."""
         evidence = self.evidence
         before = evidence.queued_listings.get(folder)
-        if before is not None and self._in_time(before):
-            now = {name: stamp for name, stamp in now.items() if before.files.get(name) != stamp}
+        if before is not None and not self._in_time(before):
+            before = None
+        if before is not None:
+            now = changed(now, before.files)
         started = self._start_by_clock_of(path)
         recent = {name: stamp for name, stamp in now.items() if stamp.modified_ns >= (started - _slack(stamp)) * 1e9}
-        if evidence.listed_in_peace and before is not None and self._in_time(before):
-            return recent
-        known = evidence.listed(folder, recent) if recent else set()
+        peaceful = before if folder in evidence.in_peace else None
+        doubtful = [name for name in recent if peaceful is None or not peaceful.saw(name)]
+        known = evidence.listed(folder, doubtful) if doubtful else set()
         return {name: stamp for name, stamp in recent.items() if (name, stamp) not in known}
 
     def _in_time(self, listing: Listing) -> bool:
@@ -317,10 +327,6 @@ class _Case:
 
 def _slack(stamp: FileStamp) -> float:
     return FINE_SLACK_SECONDS if stamp.modified_ns % 1_000_000_000 else SLACK_SECONDS
-
-
-def _beginning(files: dict[str, FileStamp], heads: tuple[str, ...]) -> dict[str, FileStamp]:
-    return {name: stamp for name, stamp in files.items() if name.startswith(heads)}
 
 
 def unready(evidence: Evidence) -> list[str]:

@@ -25,10 +25,10 @@ from .events import MarkerRun, WorkerDied
 from .feed import Feed
 from .figures import FigureKeeper
 from .fingerprint import IsChoice, fingerprints, graph_digest
-from .folder import Listing
 from .handing_in import HandingIn
 from .identity import UNKNOWN, Identity, root_of
 from .inbox import Inbox
+from .listings import PAUSE, Listings, SharedFolder
 from .marking import Marking
 from .names_given import NamesGiven
 from .outputs import ReportedFile, look_at, reported_files
@@ -40,7 +40,18 @@ from .requests import MarkerPlan, MarkerRequest
 from .rows import NODE_CHANGES
 from .set_aside import FOLDER as ASIDE_FOLDER
 from .set_aside import SetAside
-from .settle import Decision, Evidence, decide, due_requests, newly_seen, stale_prefixes, take_listings, unready
+from .settle import (
+    Decision,
+    Evidence,
+    decide,
+    due_requests,
+    folders_of,
+    newly_seen,
+    stale_prefixes,
+    take_listings,
+    unready,
+)
+from .share import Share
 from .store import Change, Store
 from .store_faults import is_fault_of_data, is_fault_of_store
 from .stream import KEPT_IN_MEMORY, NUMBERS_AT_ONCE, Stream, StreamEvent, Told, news_of
@@ -94,9 +105,11 @@ class Surroundings:
 class Attendance:
     """What the writer itself has to remember of a run."""
 
-    listed: bool = False
-    begun_before: int | None = None
-    """How many runs had begun when it was listed; null where one of them still ran."""
+    awaited: bool = False
+    folders: dict[str, SharedFolder] | None = None
+    """Those that it will save to, by their path in the output folder, while it is queued; null where it has no plan."""
+    looks: Share = field(default_factory=lambda: Share(PAUSE))
+    """How often its folders are looked at while it runs."""
     begun: bool = False
     fingerprinted: bool = False
     saved_nodes: dict[int, tuple[object, ...]] = field(default_factory=dict)
@@ -197,6 +210,7 @@ class Writer:
         """False once this process ends: then no file is waited for."""
         self._begun = 0
         """How many runs have begun."""
+        self._listings = Listings()
         self._failing_until = 0.0
         self._stumbled = False
         """True while the last prompt to be settled could not be."""
@@ -259,6 +273,7 @@ class Writer:
         now = time.monotonic()
         self._save([run for run in runs if self._of(run).not_before <= now])
         self._for_each(runs, self._look_after)
+        self._listings.refresh(self._begun if self._nothing_runs() else None)
         self.names.give(self)
         if self._put_off and not any(one.tries for one in self._attending.values()):
             self._put_off = False
@@ -377,21 +392,18 @@ class Writer:
         """What a run needs when it has been queued, and when it has started."""
         attendance = self._of(run)
         plan = run.record.plan
-        if not attendance.listed:
-            attendance.listed = True
+        if not attendance.awaited:
+            attendance.awaited = True
             if plan and run.started is None and run.queued is not None:
-                evidence = self._evidence(run)
-                evidence.queued_listings = self._listings(run, run.queued.wall)
-                attendance.begun_before = self._begun if self._nothing_runs() else None
+                found = folders_of(plan, self._output(run), run.queued.wall, run.record.prompt_id)
+                attendance.folders = {folder: self._listings.want(path, heads) for folder, path, heads in found}
         if not attendance.begun and run.started is not None:
             attendance.begun = True
             self._keep_roots(run)
             run.record.environment_id = self.environment.id if self.environment else None
             if plan:
                 self._clear_learned(run, plan, run.started.wall)
-                evidence = self._evidence(run)
-                evidence.started_listings = self._listings(run, run.started.wall)
-                evidence.listed_in_peace = attendance.begun_before == self._begun
+                self._list_at_start(run, plan, run.started.wall)
             self._begun += 1
         elif plan and run.started is not None and run.dirty:
             self._clear_learned(run, plan, run.started.wall)
@@ -410,9 +422,10 @@ class Writer:
         """At the start: the folders are what they are now; of others that it was queued with nothing is known here."""
         attendance = self._of(run)
         now = dict(self.surroundings.roots())
-        if attendance.roots is not None and attendance.roots != now and attendance.evidence is not None:
-            attendance.evidence.roots = now
-            attendance.evidence.queued_listings = {}
+        if attendance.roots is not None and attendance.roots != now:
+            attendance.folders = None
+            if attendance.evidence is not None:
+                attendance.evidence.roots = now
         self._set_roots(run, now)
 
     def _set_roots(self, run: Run, roots: dict[str, Path]) -> None:
@@ -436,14 +449,25 @@ class Writer:
         """Remove stale markers of prefixes that only their saver can resolve, when its first file appears."""
         attendance = self._of(run)
         ours = {entry.path for entry in run.record.markers if entry.written_at is not None}
-        for prefix in newly_seen(self._evidence(run)):
+        if not attendance.looks.is_due():
+            return
+        with attendance.looks.spent():
+            seen = newly_seen(self._evidence(run))
+        for prefix in seen:
             if prefix not in attendance.cleared and f"{prefix}.done" not in ours:
                 attendance.cleared.add(prefix)
                 self._marking.remove_stale(run.record, self._output(run), [prefix])
 
-    def _listings(self, run: Run, started: float) -> dict[str, Listing]:
-        plan = run.record.plan
-        return {} if plan is None else take_listings(plan, self._output(run), started, run.record.prompt_id)
+    def _list_at_start(self, run: Run, plan: MarkerPlan, started: float) -> None:
+        """Remember what lay in its folders before it started, and list them now."""
+        attendance, evidence = self._of(run), self._evidence(run)
+        before = {path: folder.latest for path, folder in (attendance.folders or {}).items()}
+        attendance.folders = None
+        evidence.queued_listings = {path: listing for path, listing in before.items() if listing is not None}
+        evidence.in_peace = frozenset(
+            path for path, listing in evidence.queued_listings.items() if listing.begun == self._begun
+        )
+        evidence.started_listings = take_listings(plan, self._output(run), started, run.record.prompt_id)
 
     def _evidence(self, run: Run) -> Evidence:
         attendance = self._of(run)
@@ -1120,7 +1144,7 @@ class Writer:
             return self._leave_markers(record)
         run = Run(record, {}, started=_restored(record.started_ms), final="abandoned")
         attendance = self._of(run)
-        attendance.listed = attendance.begun = attendance.fingerprinted = True
+        attendance.awaited = attendance.begun = attendance.fingerprinted = True
         decisions: list[Decision] = []
         notes: list[str] = []
         if record.plan is not None and run.started is not None:

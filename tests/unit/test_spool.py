@@ -39,7 +39,7 @@ def unlisted(desk: Desk) -> None:
     assert evidence is not None
     evidence.started_listings.clear()
     evidence.queued_listings.clear()
-    evidence.listed_in_peace = False
+    evidence.in_peace = frozenset()
 
 
 def spool_of(desk: Desk, name: str = "one") -> Spool:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_recorder.telemetry import folder as folder_module
+from run_recorder.telemetry import listings as listings_module
 from run_recorder.telemetry import marker as marker_module
 from run_recorder.telemetry import marking as marking_module
 from run_recorder.telemetry import settle as settle_module
@@ -36,6 +38,7 @@ from run_recorder.telemetry.events import (
 from run_recorder.telemetry.feed import Feed
 from run_recorder.telemetry.identity import Identity
 from run_recorder.telemetry.inbox import Inbox
+from run_recorder.telemetry.listings import PAUSE, Listings
 from run_recorder.telemetry.marker import MarkerPlace, read_marker
 from run_recorder.telemetry.marking import OVERTAKEN
 from run_recorder.telemetry.problems import Problems
@@ -45,6 +48,7 @@ from run_recorder.telemetry.redact import redact
 from run_recorder.telemetry.requests import INPUTS_READY, NOTHING
 from run_recorder.telemetry.set_aside import FOLDER as ASIDE
 from run_recorder.telemetry.set_aside import SetAside
+from run_recorder.telemetry.share import Share
 from run_recorder.telemetry.spool import Spool
 from run_recorder.telemetry.store import Change, Store
 from run_recorder.telemetry.temporaries import is_temporary
@@ -713,6 +717,8 @@ def test_stale_markers_of_a_prefix_that_only_the_saver_knows_go_with_its_first_f
     for name in ("64_a.done", "64_a.failed", "32_a.done"):
         write(desk.output / name)
     desk.begin(graph={"3": saver("%width%_a"), "9": marker_node()})
+    (run,) = desk.writer.recorder.runs
+    desk.writer._of(run).looks = Share(0.0)
     desk.step(*desk.ran("1"))
     assert len(tree(desk.output)) == 3
     write(desk.output / "64_a_00001_.png")
@@ -887,6 +893,82 @@ def test_the_listing_at_queueing_helps_where_the_one_at_the_start_was_late(desk:
     desk.step(*desk.ran("3"))
     desk.end()
     assert desk.names() == ["a_00009_.exr"]
+
+
+# ---------------------------------------------------------------- listings for prompts that wait
+
+
+def scans(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that are listed from now on."""
+    scanned: list[Path] = []
+    true = os.scandir
+
+    def scandir(path: Any) -> Any:
+        scanned.append(Path(path))
+        return true(path)
+
+    monkeypatch.setattr(folder_module.os, "scandir", scandir)
+    return scanned
+
+
+def test_prompts_that_wait_share_one_listing_of_their_folder(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(30):
+        write(desk.output / "shot" / f"a_{number:05}_.png")
+    clock = [0.0]
+    desk.writer._listings = Listings(clock=lambda: clock.__setitem__(0, clock[0] + 1.0) or clock[0])
+    scanned = scans(monkeypatch)
+    for number in range(100):
+        desk.queue(f"p{number}")
+    assert 1 <= len(scanned) <= 20
+    held = {id(one.folders["shot"].latest) for one in desk.writer._attending.values() if one.folders}
+    assert len(held) == 1
+    for number in range(100):
+        desk.step(PromptUnqueued(f"p{number}", now(), GRAPH))
+    assert not list(desk.writer._listings._folders.items())
+
+
+def test_a_folder_is_listed_after_the_commit_that_a_post_waits_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(listings_module, "files_in", lambda *_given: done.append("listed") or iter(()))
+    desk.writer.on_saved = lambda: done.append("saved")
+    desk.queue()
+    assert done == ["saved", "listed"]
+    assert desk.record().output_root is not None
+
+
+def test_a_file_that_the_listing_did_not_look_for_is_no_other_s_in_peace(desk: Desk) -> None:
+    """Another prompt's wired prefix: its file is new, but it is in a record."""
+    desk.whole("before", ("shot/other_00001_.png",))
+    graph = {**GRAPH, "9": marker_node(filename_prefix=["1", 0])}
+    desk.queue(graph=graph)
+    for event in (PromptStarted("p", now()), *desk.ran("1")):
+        desk.inbox.append(event)
+    time.sleep(0.02)
+    desk.step(MarkerRun("p", "9", "shot/other", "when all outputs are saved", "write .failed", False, None))
+    desk.end()
+    assert desk.names("shot/other.done") == []
+
+
+def test_folders_of_time_tokens_are_looked_at_within_a_share_of_the_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = {"1": node("EmptyImage"), "3": saver("shot/%second%_a"), "9": marker_node()}
+    desk.begin(graph=graph)
+    (run,) = desk.writer.recorder.runs
+    clock = [1000.0]
+    desk.writer._of(run).looks = Share(PAUSE, clock=lambda: clock[0])
+    looked: list[float] = []
+
+    def newly_seen(_evidence: Any) -> list[Any]:
+        looked.append(clock[0])
+        clock[0] += 0.5
+        return []
+
+    monkeypatch.setattr(writer_module, "newly_seen", newly_seen)
+    for number in range(50):
+        clock[0] += 0.2
+        desk.step(NodeStarted("p", f"n{number}", now().mono))
+    assert len(looked) == 3
 
 
 # ---------------------------------------------------------------- inputs ready
