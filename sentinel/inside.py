@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..telemetry.printable import logger
+from ..telemetry.settings import WrongSetting
 from .evidence import FINAL, Answer, Ended, Named, Running, SilentError, literals_of, marked_by, running_of
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def start_if_asked(recording: Recording, settings: Mapping[str, str] = os.enviro
         threading.Thread(target=_start, args=(recording,), name="run-recorder-sentinel-start", daemon=True).start()
     elif given.lower() not in OFF:
         accepted = f"{', '.join(ON)} or {', '.join(OFF[1:])}"
-        recording.problems.report("setting", f"{SETTING}={given!r}: give {accepted}; it is off")
+        recording.problems.wrong_settings([WrongSetting(SETTING, f"{SETTING}={given!r}: give {accepted}; it is off")])
 
 
 def _start(recording: Recording) -> None:

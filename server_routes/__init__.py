@@ -9,12 +9,11 @@ from aiohttp import web
 from ..telemetry.printable import logger
 from . import documents, environments, events, gpu, health, metrics, naming, panel, prompts, waiting
 from .answering import Answering
-from .route import AnyParameters, Route
+from .route import PREFIX, AnyParameters, Route
 
 if TYPE_CHECKING:
     from ..comfyui_host import Host
 
-PREFIX = "/telemetry"
 ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
     *gpu.ROUTES,

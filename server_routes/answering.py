@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiohttp import web
 from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ..telemetry.database import StoreClosedError
 from ..telemetry.recording import NotReadyError
+from ..telemetry.store_faults import is_fault_of_data
 from ..telemetry.text import kept_id
 from ..telemetry.token import VARIABLE, TokenError, token_of
 from ..telemetry.version import VERSION
 from .host_check import HostCheck
-from .route import ApiError, Call, Route, answer, invalid
+from .route import PREFIX, ApiError, Call, Route, answer, internal, invalid
 
 if TYPE_CHECKING:
     from ..comfyui_host import Host
@@ -31,6 +33,8 @@ MAX_PART = 200
 """Characters of a part of a path: an id or a name."""
 MAX_QUERY = 8192
 """Characters; aiohttp itself takes no more in a request's first line."""
+_AWAY = (NotReadyError, StoreClosedError, TimeoutError, PoolTimeoutError)
+"""What says that the store gives no answer now."""
 READY_SECONDS, READY_PAUSE_SECONDS = 30.0, 0.05
 _POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="run-recorder-read")
 _HEALTH = ThreadPoolExecutor(max_workers=1, thread_name_prefix="run-recorder-health")
@@ -64,14 +68,10 @@ class Answering:
             except ApiError as error:
                 response = answer(error.answer, error.status)
                 response.headers.update(error.headers)
-            except (NotReadyError, StoreClosedError, SQLAlchemyError, TimeoutError) as error:
-                self._host.recording.store_unread(error)
-                response = answer(ApiError(503, "unavailable", "the store can't be read now").answer, 503)
             except (web.HTTPException, ConnectionError):
                 raise
             except Exception as error:  # noqa: BLE001  whatever went wrong, the client gets JSON
-                self._host.problems.report("routes", f"{route.method} {route.path} failed", error, passing=True)
-                response = answer(ApiError(503, "unavailable", "this could not be answered").answer, 503)
+                response = self._failed(route, error)
             if not response.prepared:
                 response.headers[HEADER] = VERSION
                 response.headers.setdefault("Cache-Control", "no-store")
@@ -80,13 +80,22 @@ class Answering:
         handle.__name__ = f"run_recorder_{route.handler.__name__}"
         return handle
 
+    def _failed(self, route: Route, error: Exception) -> web.Response:
+        """503 where the store can't be read now; 500, with the fault's id, for a fault of ours."""
+        if isinstance(error, _AWAY) or (isinstance(error, DBAPIError) and not is_fault_of_data(error)):
+            self._host.recording.store_unread(error)
+            return answer(ApiError(503, "unavailable", "the store can't be read now").answer, 503)
+        what = f"route {route.method} {PREFIX}{route.path}"
+        fault = self._host.problems.report(what, "a fault of this package", error, passing=True)
+        return answer(internal(fault.id if fault is not None else None).answer, 500)
+
     async def _answer(self, route: Route, request: web.Request) -> web.StreamResponse:
         self._hosts.check(request)
         if not route.public and not is_authorized(request):
             try:
                 token_of()
             except TokenError as error:
-                self._host.problems.report("setting", f"{error}; every request is refused meanwhile")
+                self._host.problems.report(f"setting {VARIABLE}", f"{error}; every request is refused meanwhile")
             raise ApiError(401, "unauthorized", f"give {VARIABLE} as 'Authorization: Bearer <token>'")
         path = dict(request.match_info)
         for name, part in path.items():

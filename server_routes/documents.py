@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from ..telemetry.contract import MODELS, ErrorAnswer
 from ..telemetry.version import VERSION
-from .route import JSON, ApiError, Call, Route, answer_bytes, not_found
+from .route import JSON, PREFIX, ApiError, Call, Route, answer_bytes, not_found
 
 _REFERENCE = "#/components/schemas/{model}"
 _TEXT = {"type": "string"}
@@ -39,7 +39,7 @@ def schema(model: type[BaseModel]) -> dict[str, Any]:
 @functools.lru_cache(maxsize=1)
 def openapi() -> dict[str, Any]:
     """The OpenAPI 3.1 document of all routes."""
-    from . import PREFIX, ROUTES
+    from . import ROUTES
 
     components: dict[str, Any] = {}
     paths: dict[str, dict[str, Any]] = {}
@@ -58,7 +58,7 @@ def openapi() -> dict[str, Any]:
 
 
 def _operation(route: Route, components: dict[str, Any]) -> dict[str, Any]:
-    errors = sorted({400, 401, 403, 503, *route.errors} - ({401, 503} if route.public else set()))
+    errors = sorted({400, 401, 403, 500, 503, *route.errors} - ({401, 503} if route.public else set()))
     responses = {str(status): _response(status, model, components) for status, model in route.answers.items()}
     responses.update({str(status): _response(status, ErrorAnswer, components) for status in errors})
     if 200 in route.answers and route.answers[200] is None:
@@ -151,7 +151,7 @@ async def get_schema(call: Call) -> web.StreamResponse:
 
 async def nowhere(call: Call) -> web.StreamResponse:
     """What is no route of ours, or another method of one."""
-    from . import PREFIX, ROUTES
+    from . import ROUTES
 
     path = "/" + call.path.get("tail", "")
     methods = [route.method for route in ROUTES if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", route.path), path)]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..comfyui_host import Host
 
 
+PREFIX = "/telemetry"
+"""Of every path."""
 JSON = "application/json"
 
 
@@ -54,6 +56,13 @@ def not_found(what: str, field: str | None = None) -> ApiError:
     return ApiError(404, "not_found", what, field)
 
 
+def internal(fault_id: str | None) -> ApiError:
+    """500, for a fault of ours."""
+    error = ApiError(500, "internal", f"a fault of Run Recorder; ComfyUI's log has it as fault {fault_id}")
+    error.answer.error.id = fault_id
+    return error
+
+
 def conflict(why: str) -> ApiError:
     """409."""
     return ApiError(409, "conflict", why)
@@ -84,7 +93,7 @@ class Route:
 
     method: str
     path: str
-    """Below `/telemetry`; `{name}` stands for one part."""
+    """Below `PREFIX`; `{name}` stands for one part."""
     summary: str
     handler: Handler
     parameters: type[BaseModel] = NoParameters

@@ -6,9 +6,9 @@ that it doesn't know, so models accept and drop them.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, WithJsonSchema, model_serializer
 
 from .run_contract import RUN_MODELS
 
@@ -373,6 +373,14 @@ class SamplerHealth(Model):
     notes: list[str] = Field(default=[], description="Sources that can't be used here, and why.")
 
 
+class ProblemFault(Model):
+    """One fault behind a problem: an error of one class that is raised in one place."""
+
+    id: str = Field(description="The log has it once with this id, and where it was raised.")
+    error: str = Field(description="The class of the error.")
+    count: int
+
+
 class Problem(Model):
     """Something that went wrong, how often, and what to do about it."""
 
@@ -380,6 +388,7 @@ class Problem(Model):
     since: Time
     count: int
     hint: str
+    faults: list[ProblemFault] = Field([], description="The distinct faults behind it, the first 20.")
 
 
 class Health(Model):
@@ -398,9 +407,19 @@ class Health(Model):
 class ErrorBody(Model):
     """What went wrong with a request."""
 
-    type: Literal["invalid_parameter", "unauthorized", "forbidden", "not_found", "conflict", "unavailable"]
+    type: Literal["invalid_parameter", "unauthorized", "forbidden", "not_found", "conflict", "internal", "unavailable"]
     message: str
     field: str | None = None
+    id: str | None = Field(
+        default=None, description="Of `internal` alone, else left out: the fault, as the log has it."
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_empty_id(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        told: dict[str, Any] = serialize(self)
+        if self.id is None:
+            told.pop("id", None)
+        return told
 
 
 class ErrorAnswer(Model):

@@ -1,18 +1,28 @@
-"""What went wrong: counted, told once in the log, and shown in health until it is over."""
+"""What went wrong: counted, told in the log, and shown in health until it is over.
+
+A problem is named by what it keeps from working (`store`, `route GET /telemetry/prompts`); behind one there may be
+several faults, each told once in the log with an id and where it was raised.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from .contract import Problem
+from .contract import Problem, ProblemFault
+from .faults import Fault, fault_of
 from .printable import logger
 from .redact import redact
+from .settings import WrongSetting
 from .times import iso, milliseconds
 
 PASSING_SECONDS = 60.0
 """How long a stumble over one prompt is shown at least: somebody may look."""
+MOST_FAULTS = 1000
+"""Distinct faults that are told in a process' life; there are as many as places in the code that fail."""
+MOST_SHOWN = 20
+"""Distinct faults that health lists of one problem."""
 
 
 class Problems:
@@ -25,28 +35,58 @@ class Problems:
         self._lock = threading.Lock()
         self._known: dict[str, Problem] = {}
         self._counts: dict[str, int] = {}
+        self._told: set[str] = set()
+        """Ids of the faults that the log has."""
         self._passing: dict[str, float] = {}
         """Problems that a prompt without them takes back, and when each came last."""
 
-    def report(self, what: str, hint: str, error: BaseException | None = None, *, passing: bool = False) -> None:
-        """Count a problem. Its first time goes to the log; `hint` says what it costs or what to do.
+    def report(
+        self, what: str, hint: str, error: BaseException | None = None, *, passing: bool = False
+    ) -> Fault | None:
+        """Count a problem; the fault that its error shows. `hint` says what it costs or what to do.
 
-        Whoever reports a state (`store`) takes it back by `solved` when it is over. A stumble over one prompt has no
-        such end: with `passing` it is shown for at least a minute, and taken back when a prompt ends without it. What
-        is neither is a fact, and stays until the process ends.
+        The log has it when it begins, and each fault once, with its id and its trace. Whoever reports a state
+        (`store`) takes it back by `solved` when it is over. A stumble over one prompt has no such end: with `passing`
+        it is shown for at least a minute, and taken back when a prompt ends without it. What is neither is a fact, and
+        stays until the process ends.
         """
+        fault = fault_of(what, error) if error is not None else None
+        said = hint
+        if error is not None:
+            said = f"{hint} ({type(error).__name__}: {_first_line(self.hide(str(error)))})"
         with self._lock:
             if passing:
                 self._passing[what] = self._clock()
             self._counts[what] = self._counts.get(what, 0) + 1
             known = self._known.get(what)
-            if known is not None:
-                known.count += 1
-                return
-            cause = self.hide(str(error)) if error is not None else ""
-            said = f"{hint} ({type(error).__name__}: {_first_line(cause)})" if error is not None else hint
-            self._known[what] = Problem(what=what, since=iso(milliseconds(time.time())), count=1, hint=said)
-        logger.warning("Run Recorder: %s: %s", what, said)
+            begins = known is None
+            if known is None:
+                known = Problem(what=what, since=iso(milliseconds(time.time())), count=0, hint=said, faults=[])
+                self._known[what] = known
+            known.count += 1
+            is_new = fault is not None and self._count(known, fault)
+        if fault is not None and is_new:
+            logger.warning("Run Recorder: %s: %s [fault %s: %s]", what, said, fault.id, self.hide(fault.trace))
+        elif begins:
+            logger.warning("Run Recorder: %s: %s", what, said)
+        return fault
+
+    def _count(self, problem: Problem, fault: Fault) -> bool:
+        """Count a fault behind a problem; true where it has never been told."""
+        same = next((one for one in problem.faults if one.id == fault.id), None)
+        if same is not None:
+            same.count += 1
+        elif len(problem.faults) < MOST_SHOWN:
+            problem.faults.append(ProblemFault(id=fault.id, error=fault.error, count=1))
+        if fault.id in self._told or len(self._told) >= MOST_FAULTS:
+            return False
+        self._told.add(fault.id)
+        return True
+
+    def wrong_settings(self, wrong: Iterable[WrongSetting]) -> None:
+        """Report settings of the environment that can't be used, each by its name."""
+        for name, why in wrong:
+            self.report(f"setting {name}", why)
 
     def solved(self, what: str) -> None:
         """Take a problem back that is over."""
@@ -71,7 +111,7 @@ class Problems:
     def all(self) -> list[Problem]:
         """The problems so far, in the order in which they first came."""
         with self._lock:
-            return [problem.model_copy() for problem in self._known.values()]
+            return [problem.model_copy(deep=True) for problem in self._known.values()]
 
 
 def _first_line(said: str) -> str:

@@ -46,6 +46,7 @@ from .rows import search_text
 from .search import Filter
 from .set_aside import FOLDER as ASIDE_FOLDER
 from .set_aside import SetAside
+from .settings import misspelt
 from .spool import FOLDER as SPOOL_FOLDER
 from .spool import Kept, Spool, left_in, owner_of
 from .store import Position, Store
@@ -72,6 +73,7 @@ POST_SECONDS_SERVER = 0.005
 HEALTH_SECONDS = 2.0
 """How long health waits for each answer of a database server; then it says that there was none."""
 UNREAD = "store read"
+URL_SETTING = "RUN_RECORDER_DATABASE_URL"
 UNCOMMITTED = "the store can't be written now, so this end is not committed and its markers are not written"
 
 
@@ -253,7 +255,7 @@ class Recording:
                 return Database(url)
             except (ArgumentError, ImportError, ValueError) as error:
                 self.problems.report(
-                    "setting", "RUN_RECORDER_DATABASE_URL can't be used; the default takes its place", error
+                    f"setting {URL_SETTING}", f"{URL_SETTING} can't be used; the default takes its place", error
                 )
         return Database(default_url(folder))
 
@@ -309,9 +311,8 @@ class Recording:
 
     def _keep_up(self, writer: Writer) -> None:
         """Look after the store now, and whenever enough was written; sleeps without a timer in between."""
-        kept, errors = Retention.of()
-        for error in errors:
-            self.problems.report("setting", error)
+        kept, wrong = Retention.of()
+        self.problems.wrong_settings([*wrong, *misspelt()])
         pruned_at: int | None = None
         while not self._stopping:
             try:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .bites import bite_by_bite
+from .settings import WrongSetting
 from .store import Store
 from .times import milliseconds
 from .upkeep import is_due, keep_up
@@ -30,19 +31,19 @@ class Retention:
     """As many of the newest as fit into so many bytes of database."""
 
     @classmethod
-    def of(cls, settings: Mapping[str, str] = os.environ) -> tuple[Retention, list[str]]:
+    def of(cls, settings: Mapping[str, str] = os.environ) -> tuple[Retention, list[WrongSetting]]:
         """From the environment, and what was wrong with it: a wrong value is told, and its default taken.
 
         0 keeps all.
         """
-        errors: list[str] = []
+        errors: list[WrongSetting] = []
         prompts = _number(settings, KEEP_PROMPTS, DEFAULT_PROMPTS, errors)
         days = _number(settings, KEEP_DAYS, 0, errors)
         size = _number(settings, KEEP_BYTES, 0, errors)
         return cls(int(prompts) or None, days or None, int(size) or None), errors
 
 
-def _number(settings: Mapping[str, str], name: str, default: float, errors: list[str]) -> float:
+def _number(settings: Mapping[str, str], name: str, default: float, errors: list[WrongSetting]) -> float:
     given = settings.get(name, "").strip()
     if not given:
         return default
@@ -51,7 +52,9 @@ def _number(settings: Mapping[str, str], name: str, default: float, errors: list
     except ValueError:
         number = -1.0
     if not 0 <= number < 2**62:
-        errors.append(f"{name}={given!r}: give a number, 0 or more; 0 keeps all")
+        errors.append(
+            WrongSetting(name, f"{name}={given!r}: give a number, 0 or more; 0 keeps all; {default:g} is used")
+        )
         return default
     return number
 

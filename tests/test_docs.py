@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from run_recorder.telemetry.settings import NAMES
 
 from .hosts import REPO
 
@@ -79,6 +80,8 @@ def test_every_setting_is_in_the_docs() -> None:
     assert "RUN_RECORDER_TOKEN" in settings
     text = page("cli.md")
     assert not [name for name in sorted(settings) if f"`{name}`" not in text]
+    of_comfyui = {name for name in settings if name.startswith("RUN_RECORDER_") and not name.endswith("_")}
+    assert of_comfyui == NAMES, "telemetry/settings.py has every setting"
 
 
 def test_every_seam_is_in_the_docs() -> None:

@@ -328,11 +328,11 @@ def test_a_wrong_setting_is_refused_with_what_is_accepted_and_the_default_is_use
     env = {"RUN_RECORDER_SAMPLER_INTERVAL_SECONDS": "0", "RUN_RECORDER_GPU_SOURCES": "psutil,crystal"}
     host = start_embedded(env=env)
     health = host.health()
-    (problem,) = [problem for problem in health["problems"] if problem["what"] == "setting"]
-    assert problem["count"] == 1
-    assert "RUN_RECORDER_SAMPLER_INTERVAL_SECONDS='0'" in problem["hint"]
-    assert "from 0.05 to 60; 0.2 is used" in problem["hint"]
-    assert "'crystal' is no source; give any of nvml, amdsmi, sysfs, torch, psutil" in problem["hint"]
+    hints = {problem["what"]: problem["hint"] for problem in health["problems"] if problem["count"] == 1}
+    interval, sources = (hints[f"setting {name}"] for name in env)
+    assert "RUN_RECORDER_SAMPLER_INTERVAL_SECONDS='0'" in interval
+    assert "from 0.05 to 60; 0.2 is used" in interval
+    assert "'crystal' is no source; give any of nvml, amdsmi, sysfs, torch, psutil" in sources
     assert health["sampler"]["interval_seconds"] == 0.2
     graph = Graph()
     graph.slow(0.1)

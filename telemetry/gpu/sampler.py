@@ -224,7 +224,6 @@ def _lacks_processor(snapshot: Snapshot) -> bool:
 
 def make_sampler(host: HostDevices, problems: Problems) -> Sampler:
     """The sampler that the environment asks for."""
-    settings, errors = SamplerSettings.of()
-    if errors:
-        problems.report("setting", "; ".join(errors))
+    settings, wrong = SamplerSettings.of()
+    problems.wrong_settings(wrong)
     return Sampler(Chain(sources_of(settings.sources, host)), settings, problems)

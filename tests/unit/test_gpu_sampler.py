@@ -238,7 +238,7 @@ def test_the_environment_makes_the_sampler_and_its_faults_are_told(monkeypatch: 
     monkeypatch.setenv("RUN_RECORDER_GPU_SOURCES", "psutil,torch")
     sampler = make_sampler(Torch(), problems)
     assert sampler.chain.names == ("torch", "psutil")
-    assert [problem.what for problem in problems.all()] == ["setting"]
+    assert [problem.what for problem in problems.all()] == ["setting RUN_RECORDER_SAMPLER_INTERVAL_SECONDS"]
     assert [source.name for source in sources_of(NAMES, Torch())] == list(NAMES)
     assert all(source.gives for source in sources_of(NAMES, Torch()))
     told = live_figures(sampler.now(newest=True))

@@ -351,12 +351,12 @@ def test_the_settings_have_defaults_and_take_what_is_accepted() -> None:
 def test_a_bad_interval_is_refused_with_what_is_accepted(bad: str) -> None:
     found, (error,) = SamplerSettings.of({"RUN_RECORDER_SAMPLER_INTERVAL_SECONDS": bad})
     assert found.interval_seconds == 0.2
-    assert repr(bad) in error
-    assert "from 0.05 to 60" in error
+    assert repr(bad) in error.why
+    assert "from 0.05 to 60" in error.why
 
 
 @pytest.mark.parametrize("bad", ["crystal", "nvml,crystal", "none,nvml"])
 def test_an_unknown_source_is_refused_with_what_is_accepted(bad: str) -> None:
     found, (error,) = SamplerSettings.of({"RUN_RECORDER_GPU_SOURCES": bad})
     assert found.sources == NAMES
-    assert "nvml, amdsmi, sysfs, torch, psutil" in error
+    assert "nvml, amdsmi, sysfs, torch, psutil" in error.why

@@ -1,10 +1,14 @@
 """Problems are counted, told once, and taken back when they are over."""
 
 import logging
+import re
 import threading
 
 import pytest
+from run_recorder.telemetry import problems as problems_module
+from run_recorder.telemetry.faults import DEEPEST, fault_of
 from run_recorder.telemetry.problems import Problems
+from run_recorder.telemetry.settings import WrongSetting, misspelt
 from run_recorder.telemetry.times import parse
 
 
@@ -19,10 +23,113 @@ def test_a_problem_is_logged_once_and_counted_after_that(caplog: pytest.LogCaptu
         ("marker", 1, "not written"),
     ]
     assert parse(problems.all()[0].since) > 0
+    (fault,) = problems.all()[0].faults
+    assert (fault.error, fault.count) == ("OSError", 1)
     assert caplog.messages == [
-        "Run Recorder: store: it is full (OSError: no space on <path>)",
+        f"Run Recorder: store: it is full (OSError: no space on <path>) [fault {fault.id}: OSError]",
         "Run Recorder: marker: not written",
     ]
+
+
+def broken(kind: type[Exception], said: str = "no") -> Exception:
+    try:
+        raise kind(said)
+    except Exception as error:
+        return error
+
+
+def elsewhere_broken(secret: str) -> Exception:
+    try:
+        try:
+            int(secret)
+        except ValueError as why:
+            raise RuntimeError(secret) from why
+    except RuntimeError as error:
+        return error
+
+
+def test_every_distinct_fault_is_counted_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    problems = Problems()
+    with caplog.at_level(logging.WARNING, "run_recorder"):
+        ids = [
+            problems.report("writer", "it stumbled", error).id  # type: ignore[union-attr]
+            for error in (broken(KeyError), broken(TypeError), broken(KeyError, "other"), elsewhere_broken("x"))
+        ]
+        problems.report("route GET /telemetry/health", "it stumbled", broken(KeyError))
+        problems.solved("writer")
+        problems.report("writer", "it stumbled", broken(KeyError))
+    assert ids[0] == ids[2] and len(set(ids)) == 3
+    told = [re.search(r"\[fault ([0-9a-f]{8}): ", message) for message in caplog.messages]
+    assert [match[1] if match else None for match in told] == [ids[0], ids[1], ids[3], told[3][1], None]  # type: ignore[index]
+    assert len({*ids, told[3][1]}) == 4  # type: ignore[index]
+    writer = next(one for one in problems.all() if one.what == "writer")
+    assert [(one.id, one.count) for one in writer.faults] == [(ids[0], 1)], "what was before it was solved is over"
+    assert problems.counts() == {"writer": 5, "route GET /telemetry/health": 1}
+
+
+def test_the_log_says_where_a_fault_is_and_tells_no_path_and_no_value(caplog: pytest.LogCaptureFixture) -> None:
+    problems = Problems()
+    with caplog.at_level(logging.WARNING, "run_recorder"):
+        problems.report("x", "y", elsewhere_broken("/home/me/token=hunter2"))
+    (message,) = caplog.messages
+    assert re.search(
+        r"\[fault [0-9a-f]{8}: RuntimeError at tests/unit/test_problems\.py:\d+ elsewhere_broken"
+        r" from ValueError at tests/unit/test_problems\.py:\d+ elsewhere_broken\]$",
+        message,
+    )
+    assert "hunter2" not in message and "home" not in message and "\n" not in message
+
+
+def test_faults_without_end_are_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(problems_module, "MOST_FAULTS", 30)
+    problems = Problems()
+    with caplog.at_level(logging.WARNING, "run_recorder"):
+        for number in range(100):
+            problems.report("x", "y", broken(type(f"Odd{number}", (Exception,), {})))
+    (problem,) = problems.all()
+    assert (problem.count, len(problem.faults), len(caplog.messages)) == (100, 20, 30)
+
+
+def deep(left: int) -> None:
+    if not left:
+        raise OSError("deep")
+    deep(left - 1)
+
+
+def test_a_long_way_to_a_fault_is_cut() -> None:
+    try:
+        deep(500)
+    except OSError as error:
+        fault = fault_of("x", error)
+    assert fault.trace.count(" < ") == DEEPEST and fault.trace.endswith("more")
+
+
+def test_wrong_settings_are_problems_by_name() -> None:
+    problems = Problems()
+    problems.wrong_settings([WrongSetting("A", "'x': give a number"), WrongSetting("B", "'y': give a number")])
+    assert [(one.what, one.hint) for one in problems.all()] == [
+        ("setting A", "'x': give a number"),
+        ("setting B", "'y': give a number"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("RUN_RECORDER_KEEP_DAY", "RUN_RECORDER_KEEP_DAYS"),
+        ("RUN_RECORDER_DATABASE", "RUN_RECORDER_DATABASE_URL"),
+        ("RUN_RECORDER_TOKENS", "RUN_RECORDER_TOKEN"),
+        ("run_recorder_token", "RUN_RECORDER_TOKEN"),
+        ("RUN_RECORDER_KEEP_DAYS", None),
+        ("RUN_RECORDER_TEST_POSTGRESQL_URL", None),
+        ("RUN_RECORDER_", None),
+        ("RUN_RECORDER_COLOUR", None),
+        ("KEEP_DAYS", None),
+    ],
+)
+def test_a_misspelt_setting_is_told_with_the_one_that_was_meant(name: str, meant: str | None) -> None:
+    found = list(misspelt({name: "1", "PATH": "x"}))
+    assert [(one.name, meant is not None and meant in one.why) for one in found] == ([(name, True)] if meant else [])
 
 
 def test_a_problem_that_is_over_is_gone_and_may_come_again() -> None:

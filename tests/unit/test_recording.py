@@ -27,7 +27,7 @@ from run_recorder.telemetry.record import PromptRecord
 from run_recorder.telemetry.recorder import STOPPED
 from run_recorder.telemetry.recording import KEY_FILE, Host, NotReadyError, Recording, digest_key, matches
 from run_recorder.telemetry.requests import INPUTS_READY
-from run_recorder.telemetry.retention import KEEP_PROMPTS
+from run_recorder.telemetry.retention import KEEP_DAYS, KEEP_PROMPTS
 from run_recorder.telemetry.search import Filter
 from run_recorder.telemetry.store import Change, Store
 from run_recorder.telemetry.times import Stamp
@@ -240,10 +240,16 @@ def test_the_key_of_digests_is_made_once(tmp_path: Path) -> None:
     assert len(digest_key(tmp_path / "missing")) == 32
 
 
-def test_a_setting_that_cannot_be_understood_is_a_problem(starts: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_setting_that_cannot_be_understood_is_a_problem_by_its_name(
+    starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(KEEP_PROMPTS, "many")
+    monkeypatch.setenv(KEEP_DAYS, "-1")
+    monkeypatch.setenv("RUN_RECORDER_KEEP_DAY", "30")
     recording = starts()
-    eventually(lambda: "setting" in problems(recording))
+    wrong = [f"setting {name}" for name in (KEEP_PROMPTS, KEEP_DAYS, "RUN_RECORDER_KEEP_DAY")]
+    eventually(lambda: [what for what in problems(recording) if what.startswith("setting")] == wrong)
+    assert "RUN_RECORDER_KEEP_DAYS meant" in problems(recording)[wrong[2]]
 
 
 def test_an_environment_that_cannot_be_told_is_a_problem_and_nothing_more(starts: Starts) -> None:
@@ -274,7 +280,7 @@ def test_a_private_folder_that_cannot_be_made_costs_records_but_no_prompt(starts
 @pytest.mark.parametrize("url", ["nonsense", "postgresql+nodriver://x/y"])
 def test_a_database_url_of_no_use_is_told_and_the_default_takes_its_place(starts: Starts, url: str) -> None:
     recording = starts(database_url=url)
-    assert "RUN_RECORDER_DATABASE_URL" in problems(recording)["setting"]
+    assert "RUN_RECORDER_DATABASE_URL" in problems(recording)["setting RUN_RECORDER_DATABASE_URL"]
     assert whole(recording).status == "success"
 
 

@@ -79,7 +79,8 @@ def test_settings_are_read_and_wrong_ones_are_told() -> None:
     for wrong in ("many", "-1", "nan", "inf", "1e99"):
         kept, errors = Retention.of({"RUN_RECORDER_KEEP_PROMPTS": wrong})
         assert kept.prompts == DEFAULT_PROMPTS
-        assert len(errors) == 1 and "RUN_RECORDER_KEEP_PROMPTS" in errors[0] and wrong in errors[0]
+        ((name, why),) = errors
+        assert name == "RUN_RECORDER_KEEP_PROMPTS" and f"{name}={wrong!r}" in why
 
 
 def test_the_command_prunes_and_exports(store: Store, database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
