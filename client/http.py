@@ -21,6 +21,7 @@ from .decoding import ACCEPTED, Decoder, EncodingError
 from .errors import ServerError
 from .limits import Bound, Kind, Limits
 from .parsing import UnreadableError, parse
+from .urls import address_of, logon_of, shown_url
 
 CHUNK = 64 * 1024
 IN_MEMORY = limits.MIB
@@ -107,11 +108,16 @@ class Asked:
 
 
 class Http:
-    """One server, by its URL. `headers` go with every request, a bearer token for one."""
+    """One server, by its URL. `headers` go with every request, a bearer token for one.
+
+    A token takes the place of a user and password that came with the URL: a request has one `Authorization`.
+    """
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None, bounds: Limits | None = None) -> None:
-        self.url = url.rstrip("/")
-        self.headers = dict(headers or {})
+        self.url = (address_of(url) or url).rstrip("/")
+        self.shown = shown_url(self.url)
+        """As a message has it."""
+        self.headers = {**logon_of(self.url), **(headers or {})}
         self.bounds = bounds or Limits()
         self._session: aiohttp.ClientSession | None = None
 
@@ -153,11 +159,11 @@ class Http:
         try:
             asking = self.session.request(method, self.url + path, allow_redirects=False, timeout=timeout, **more)
             async with await asyncio.wait_for(asking, bound.seconds) as answer:
-                yield Asked(self.url, answer, bound, endless=endless)
+                yield Asked(self.shown, answer, bound, endless=endless)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError) as error:
-            raise ServerError("tls", f"{self.url}: no secure connection ({error})") from None
+            raise ServerError("tls", f"{self.shown}: no secure connection ({error})") from None
         except FAILURES as error:
-            raise ServerError("unavailable", f"no ComfyUI answers at {self.url} ({_why(error, bound)})") from None
+            raise ServerError("unavailable", f"no ComfyUI answers at {self.shown} ({_why(error, bound)})") from None
 
     async def json(self, method: str, path: str, kind: Kind, **more: Any) -> Answer:
         """Ask for a path, and read its JSON. Raises ServerError."""

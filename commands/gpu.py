@@ -37,11 +37,12 @@ def gpu(
     as_json: AsJson = False,
 ) -> int:
     """Show devices and memory as the server tells; else as ComfyUI or nvidia-smi does, and then it says so."""
-    looking = Outside(Server(comfyui).url, bearer_of())
+    server = Server(comfyui)
+    looking = Outside(server.url, bearer_of())
     while True:
         seen = looking.look()
         if seen.step is None and not watch:
-            raise CommandError("unavailable", f"nothing answers at {comfyui}, {_without_smi(seen)}")
+            raise CommandError("unavailable", f"nothing answers at {server.url}, {_without_smi(seen)}")
         _show(seen, as_json=as_json, in_lines=watch)
         if not watch:
             return 0

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..client.urls import has_logon
 from ..sentinel.install.account import Account, account_for
 from ..sentinel.install.job import check_import, make_job
 from ..sentinel.install.methods import (
@@ -89,6 +90,8 @@ def install(
     """Have the operating system start `sentinel watch` with these folders and options, and start it now."""
     options = checked(folders, stable_seconds, scan_interval, min_frames, polling=polling, recursive=recursive)
     server(comfyui)
+    if comfyui is not None and has_logon(comfyui):
+        fail("invalid_parameter", "--comfyui: a password would stand in the service's file and among its arguments")
     if linger and (system or _name(method) != "systemd"):
         fail("invalid_parameter", "--linger is for a user's systemd service; the others need none")
     if user is not None and not system:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ..client.errors import ServerError
 from ..client.http import Http
+from ..client.urls import shown_url
 from ..telemetry.run_contract import StoryHealthCheck
 from .llm import CHAT, SKIP_HEALTHCHECK, LlmSettings
 from .track import now
@@ -25,7 +26,7 @@ async def check_health(
 ) -> StoryHealthCheck:
     """Ask for the list of models; GET, 5 s. `Status` is `success`, `failed` or `skipped`. Raises nothing."""
     url = settings.healthcheck_url or (models_url(settings.url) if settings.url else None)
-    found = StoryHealthCheck(Url=url, Override=settings.healthcheck_url, Timestamp=now(), Skipped=False)
+    found = StoryHealthCheck(Url=_shown(url), Override=_shown(settings.healthcheck_url), Timestamp=now(), Skipped=False)
     reason = skip_reason if skip else f"{SKIP_HEALTHCHECK} is set" if settings.skip_healthcheck else None
     if url is None:
         reason = NO_MODEL
@@ -38,6 +39,10 @@ async def check_health(
     except (ServerError, ValueError) as error:
         return found.model_copy(update={"Status": "failed", "Error": str(error)})
     return found.model_copy(update={"Status": "success", "Models": count})
+
+
+def _shown(url: str | None) -> str | None:
+    return None if url is None else shown_url(url)
 
 
 async def _count(url: str) -> int:

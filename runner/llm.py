@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from ..client.errors import ServerError
 from ..client.http import Http
 from ..client.limits import Limits
+from ..client.urls import address_of, shown_url
 from .chat import Chat, Said
 from .story import Story, template_story
 from .told_story import TEXTS, AnswerError, is_story_alone, story_in
@@ -97,11 +98,11 @@ def _switch(given: str, name: str) -> bool:
 
 
 def _http(url: str, name: str) -> str:
-    url = url if "://" in url else f"http://{url}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingError(f"{name} is {url!r}: an http(s) address is accepted, such as http://127.0.0.1:1234")
-    return url
+    address = address_of(url)
+    if address is None:
+        shown = shown_url(url)
+        raise SettingError(f"{name} is {shown!r}: an http(s) address is accepted, such as http://127.0.0.1:1234")
+    return address
 
 
 def chat_url(url: str, name: str = URL) -> str:
@@ -154,7 +155,7 @@ async def write_story(
             why = str(error)
         except ServerError as error:
             why = f"it can't be reached ({error})" if error.kind == "unavailable" else str(error)
-    warning = f"the language model at {settings.url} wrote no story: {why}; the story is from templates"
+    warning = f"the language model at {shown_url(settings.url)} wrote no story: {why}; the story is from templates"
     return Written(template, "template", [warning])
 
 

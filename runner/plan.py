@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..client.limits import MIB
 from ..client.parsing import UnreadableError, parse
+from ..client.urls import checked_url, has_logon
 from ..telemetry.guarded_files import OddEntryError, read_regular
 from ..telemetry.run_contract import StorySummary
 from ..telemetry.text import clean
@@ -33,15 +33,22 @@ class PlanError(Exception):
         self.kind = kind
 
 
+def _server(url: str) -> str:
+    """Raises ValueError for what no command line leaves: it has taken a password out, and refused what is no server."""
+    if has_logon(url):
+        raise ValueError("a user or a password is no part of a server's address here")
+    return checked_url(url)
+
+
 class Plan(BaseModel):
     """`run.json`."""
 
     model_config = ConfigDict(extra="ignore")
 
     SchemaVersion: int = 1
-    Servers: list[Annotated[str, Field(max_length=2000, pattern=r"^https?://[^\s\x00-\x1f]+$")]] = Field(
-        min_length=1, max_length=1000
-    )
+    Servers: list[
+        Annotated[str, Field(max_length=2000, pattern=r"^https?://[^\s\x00-\x1f]+$"), AfterValidator(_server)]
+    ] = Field(min_length=1, max_length=1000)
     Knobs: dict[str, int]
     Sources: dict[str, Source]
     Prefix: str | None = Field(
@@ -67,8 +74,7 @@ def write_plan(folder: Path, plan: Plan, workflow: Mapping[str, Any] | None = No
     """Write the plan, and before it what it speaks of."""
     if workflow is not None:
         write_atomically(folder / WORKFLOW, to_json(workflow))
-    document = plan.model_dump(mode="json") | {"Servers": [shown(url) for url in plan.Servers]}
-    write_atomically(folder / PLAN, to_json(document))
+    write_atomically(folder / PLAN, to_json(plan.model_dump(mode="json")))
 
 
 def read_plan(folder: Path) -> Plan:
@@ -95,9 +101,3 @@ def read_plan(folder: Path) -> Plan:
         accepted = f"{MAPPING}.json or such, beside it, is accepted"
         raise PlanError("invalid_run", f"{folder / PLAN}: Mapping is {clean(plan.Mapping, 100)!r}: {accepted}")
     return plan
-
-
-def shown(url: str) -> str:
-    """A server's address as it may stand in a file: without a user's name and password."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

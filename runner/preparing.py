@@ -14,7 +14,7 @@ from .health import check_health
 from .keyframes import check_keyframe
 from .llm import LlmSettings, write_story
 from .patching import OLDER_NODE, OUR_NODE, Mapped
-from .plan import STORY, shown
+from .plan import STORY
 from .preflight import Check, preflight, went_away, write_preflight
 from .run import Run
 from .run_folder import RESULTS
@@ -155,4 +155,4 @@ async def _check(run: Run, client: ComfyClient) -> list[Check]:
 
 def _line(url: str, check: Check) -> str:
     advice = f" ({check.advice})" if check.advice else ""
-    return f"{shown(url)}: {check.name} {check.status}: {check.found}{advice}"
+    return f"{url}: {check.name} {check.status}: {check.found}{advice}"

@@ -22,7 +22,7 @@ from .comfy_client import ComfyClient
 from .left_behind import check_tree
 from .metadata import write_run_archive, write_run_files
 from .patching import OUR_NODE, Mapped, read_mapping
-from .plan import MAPPING, STORY, WORKFLOW, Plan, PlanError, read_plan, shown, write_plan
+from .plan import MAPPING, STORY, WORKFLOW, Plan, PlanError, read_plan, write_plan
 from .policy import Policy
 from .pool import Pool, Verdict, Work
 from .proof import NoRoomError
@@ -178,7 +178,7 @@ async def render(run: Run, say: Say) -> None:
     async with AsyncExitStack() as stack:
         servers: dict[str, Server] = {}
         for url in run.servers:
-            servers[shown(url)] = Server(await stack.enter_async_context(run.client(url)))
+            servers[url] = Server(await stack.enter_async_context(run.client(url)))
 
         async def work(name: str, scene: Work) -> Verdict:
             assert isinstance(scene, SceneJob)

@@ -15,7 +15,6 @@ from ..telemetry.run_contract import Scene, plain
 from .attempts import Attempt, Outcome, SceneRun, run_scene
 from .comfy_client import ComfyClient
 from .left_behind import SceneResult, read_result, read_tries
-from .plan import shown
 from .policy import Policy
 from .run_folder import to_json, write_atomically
 from .scene_record import SceneAsked, attempt_summary, history_path, scene_record, unrun_record
@@ -97,7 +96,7 @@ class SceneJob:
         """The scene's tries go on where earlier ones stopped; a prompt that the server has is taken over."""
         known = None
         open_try, self.open_try = self.open_try, None
-        here = open_try is not None and open_try["Server"] == shown(client.url)
+        here = open_try is not None and open_try["Server"] == client.url
         if open_try is not None and here and await is_there(client, open_try["PromptId"], by_record):
             known = str(open_try["PromptId"])
             self.earlier = [one for one in self.earlier if one["PromptId"] != known]
@@ -118,7 +117,7 @@ class SceneJob:
 
     def _note(self, attempt: Attempt, url: str) -> None:
         tries = [one for one in read_tries(self.folder / TRIES, self.folder.parent) if one["Attempt"] != attempt.number]
-        tries.append(_open(attempt.number, attempt.prompt_id, shown(url)))
+        tries.append(_open(attempt.number, attempt.prompt_id, url))
         write_atomically(self.folder / TRIES, to_json(tries))
 
     def _finish(self, outcome: Outcome, url: str) -> None:
@@ -132,7 +131,7 @@ class SceneJob:
         if best.telemetry is not None and best.telemetry.DoneMarkerPath:
             best.telemetry.DoneMarkerPath = _below(self.folder.parent, best.telemetry.DoneMarkerPath)
         folder = best.folder.relative_to(self.folder.parent).as_posix() if best.folder.is_dir() else None
-        record = scene_record(self.asked, self.policy, outcome, frames=len(frames), folder=folder, server=shown(url))
+        record = scene_record(self.asked, self.policy, outcome, frames=len(frames), folder=folder, server=url)
         self.record = self._with_earlier(record)
         result = SceneResult(Files=frames, Scene=self.record)
         document = {**result.model_dump(mode="json", exclude={"Scene"}), "Scene": plain(self.record)}
@@ -149,7 +148,7 @@ class SceneJob:
 
     def _keep(self, outcome: Outcome, url: str, *, lost: bool) -> None:
         """It has not ended: its tries are remembered, and the newest may be taken over."""
-        self.earlier += [attempt_summary(attempt, self.asked, shown(url)) for attempt in outcome.attempts]
+        self.earlier += [attempt_summary(attempt, self.asked, url) for attempt in outcome.attempts]
         if outcome.attempts:
             self.open_try = self.earlier[-1]
             if lost:

@@ -1,5 +1,6 @@
 """A run's folder that somebody else made: validate, --resume, archive and report look, and refuse by name."""
 
+import base64
 import json
 import os
 import shutil
@@ -182,6 +183,10 @@ PLANS: dict[str, dict[str, Any]] = {
     "a mapping elsewhere": {"Mapping": "/etc/passwd"},
     "a mapping upwards": {"Mapping": "../mapping.json"},
     "a server that is a file": {"Servers": ["file:///etc/passwd"]},
+    "a server with a password": {"Servers": ["http://a:S3cret@127.0.0.1:9"]},
+    "a server without a port that can be": {"Servers": ["http://127.0.0.1:99999"]},
+    "half an address": {"Servers": ["http://[::1"]},
+    "a server with a query": {"Servers": ["http://127.0.0.1:9/?x=1"]},
     "no server": {"Servers": []},
     "a prefix that leads upwards": {"Prefix": "../../x"},
     "a knob of text": {"Knobs": {"max_wait_seconds": "soon"}},
@@ -195,6 +200,7 @@ def test_a_plan_that_no_runner_writes_is_refused_by_name(begun: Path, resumed: C
     code, told = resumed()
     assert (code, told["error"]["type"]) == (2, "invalid_run")
     assert "run.json" in told["error"]["message"]
+    assert "S3cret" not in told["error"]["message"]
 
 
 def test_a_file_nested_too_deep_is_refused(begun: Path, resumed: Callable[..., Told]) -> None:
@@ -226,6 +232,21 @@ def test_the_token_goes_to_servers_that_this_command_line_names(
     names = {"upload-odd": "other", "good": "good"}
     assert {names[way] for way, _ in server.tokens} == tokens
     assert server.counts.get(("upload-odd", "stats"), 0) or "--comfyui" in more, "it is asked all the same"
+
+
+def test_a_password_in_a_servers_url_reaches_that_server_and_no_file(
+    begun: Path, resumed: Callable[..., Told], server: HostileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished(begun)
+    monkeypatch.delenv("RUN_RECORDER_TOKEN", raising=False)
+    code, told = resumed("--comfyui", server.url("good").replace("://", "://someone:S3cret@"))
+    assert code == 0, told
+    assert set(server.tokens) == {("good", "Basic " + base64.b64encode(b"someone:S3cret").decode())}
+    result = json.loads((begun / "scene-002" / "result.json").read_text("utf-8"))
+    assert result["Scene"]["AttemptSummaries"][-1]["Server"] == server.url("good")
+    assert "S3cret" not in json.dumps(told)
+    for path, (_, content) in seen(begun).items():
+        assert b"S3cret" not in (content or b""), path
 
 
 def test_names_that_are_no_utf_8_cost_nothing(begun: Path, resumed: Callable[..., Told], server: HostileServer) -> None:

@@ -403,6 +403,7 @@ def test_a_dry_run_shows_all_and_does_nothing(
         (("--system", "--linger", "--dry-run"), "--linger"),
         (("--user", "nobody", "--dry-run"), "--user is for --system"),
         (("--comfyui", "ftp://x"), "--comfyui"),
+        (("--comfyui", "http://a:b@127.0.0.1:8188", "--dry-run"), "a password would stand"),
     ],
 )
 def test_bad_use_is_named_and_nothing_is_done(
