@@ -37,17 +37,11 @@ _AWAY = (NotReadyError, StoreClosedError, TimeoutError, PoolTimeoutError)
 """What says that the store gives no answer now."""
 READY_SECONDS, READY_PAUSE_SECONDS = 30.0, 0.05
 _POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="run-recorder-read")
-_HEALTH = ThreadPoolExecutor(max_workers=1, thread_name_prefix="run-recorder-health")
 
 
 async def elsewhere(function: Callable[..., Result], *args: Any) -> Result:
     """Run something that may touch the disk on a thread of ours, not on the server's event loop."""
     return await asyncio.get_running_loop().run_in_executor(_POOL, function, *args)
-
-
-async def elsewhere_for_health(function: Callable[..., Result], *args: Any) -> Result:
-    """The same on a thread of its own: health answers though all others wait for a store that hangs."""
-    return await asyncio.get_running_loop().run_in_executor(_HEALTH, function, *args)
 
 
 class Answering:

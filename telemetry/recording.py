@@ -50,6 +50,7 @@ from .settings import misspelt
 from .spool import FOLDER as SPOOL_FOLDER
 from .spool import Kept, Spool, left_in, owner_of
 from .store import Position, Store
+from .store_figures import Looks
 from .stream import Stream
 from .temporaries import sweep
 from .upkeep import keep_up
@@ -71,7 +72,9 @@ POST_SECONDS_OPENING = 2.0
 POST_SECONDS_SERVER = 0.005
 """The same where the database is a server."""
 HEALTH_SECONDS = 2.0
-"""How long health waits for each answer of a database server; then it says that there was none."""
+"""How long a look on behalf of health waits for each answer of a database server."""
+LOCK_SECONDS = 0.05
+"""How long health waits for what the writer may be changing."""
 UNREAD = "store read"
 URL_SETTING = "RUN_RECORDER_DATABASE_URL"
 UNCOMMITTED = "the store can't be written now, so this end is not committed and its markers are not written"
@@ -118,6 +121,7 @@ class Recording:
         self._locks: InstanceLocks | None = None
         self._spool_locks: InstanceLocks | None = None
         self._unread = False
+        self._looks = Looks()
         self._flushed = threading.Condition()
         self._stepping = False
 
@@ -266,6 +270,7 @@ class Recording:
             hint = "the database is on a network file system: slower, and without WAL; set RUN_RECORDER_DATABASE_URL"
             self.problems.report("store on a network file system", hint)
         writer.store.add_instance(writer.instance, writer.identity)
+        writer.store.look()
         writer.opener = None
         writer.stream.begin(writer.store.events())
         self._settle_dead(writer, locks)
@@ -571,21 +576,27 @@ class Recording:
         return writer is None or writer.settled.wait(timeout)
 
     def store_health(self) -> StoreHealth:
-        """How the store is."""
+        """How the store is, as last known; waits for nobody. What is told next is found out meanwhile."""
         writer = self._writer
         depth = len(self.inbox)
         if writer is None:
             return StoreHealth(backend=None, prompts=None, bytes=None, queue_depth=depth, dropped=0)
-        prompts = size = None
+        self._looks.ask(functools.partial(self.look_at_store, writer.store))
+        store, known = writer.store, writer.store.figures
+        prompts, size = (known.prompts, known.bytes) if writer.opener is None else (None, None)
+        return StoreHealth(
+            backend=store.database.backend, prompts=prompts, bytes=size, queue_depth=depth, dropped=writer.dropped
+        )
+
+    def look_at_store(self, store: Store) -> None:
+        """Ask the store what health tells of it."""
         try:
-            if writer.opener is None:
-                with patience(HEALTH_SECONDS):
-                    prompts, size = writer.store.count(), writer.store.database.bytes()
-                self.store_read()
+            with patience(HEALTH_SECONDS):
+                store.look()
+            self.store_read()
         except Exception as error:  # noqa: BLE001  health answers whatever is broken
-            self.store_unread(error)
-        backend = writer.store.database.backend
-        return StoreHealth(backend=backend, prompts=prompts, bytes=size, queue_depth=depth, dropped=writer.dropped)
+            if self._writer is not None and self._writer.opener is None:
+                self.store_unread(error)
 
     def store_unread(self, error: Exception) -> None:
         """A question was not answered by the store; `store_read` takes it back."""
@@ -599,14 +610,18 @@ class Recording:
             self.problems.solved(UNREAD)
 
     def died_in(self) -> tuple[str | None, CurrentNode | None]:
-        """The running prompt and its node, for a worker that is found dead."""
+        """The running prompt and its node, for a worker that is found dead; null while that can't be told at once."""
         writer = self._writer
         if writer is None:
             return None, None
-        writer.drain()
-        with writer.lock:
+        if not writer.lock.acquire(timeout=LOCK_SECONDS):
+            return None, None
+        try:
+            writer.drain()
             run = writer.recorder.running()
             return (run.record.prompt_id, current_node(run)) if run is not None else (None, None)
+        finally:
+            writer.lock.release()
 
     # ------------------------------------------------------------ what the node asks
 

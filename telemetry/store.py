@@ -48,6 +48,7 @@ from .rows import (
     prompt_row,
 )
 from .search import SEARCH_TABLE, Filter, conditions
+from .store_figures import StoreFigures
 from .stream import StreamEvent
 from .tables import classes, environments, instances, nodes, outputs, prompts, samples
 from .text import clean, clean_or_none, kept_id, storable
@@ -109,6 +110,7 @@ class Store:
         self._turn = threading.Lock()
         """Held while a transaction writes: SQLite's own way to wait for one is to look again at growing intervals."""
         self._doubts = Doubts()
+        self.figures = StoreFigures()
         self.unkept = 0
         """Rows changed since the last upkeep."""
 
@@ -169,6 +171,7 @@ class Store:
                 self._doubts.add(zip(changes, keys, strict=True), [event.number for event in news])
             raise
         self._doubts.forget()
+        self.figures.wrote(sum(change.record.pk is None for change in changes), self.database.bytes())
         for change, key in zip(changes, keys, strict=True):  # a key says that a record is committed, so not before
             change.record.pk, change.record.samples = key, None
 
@@ -228,6 +231,7 @@ class Store:
         with self._writing() as connection:
             gone = connection.execute(delete(prompts).where(*which)).rowcount
             kept_events.erase(connection, {prompt_id})
+        self.figures.wrote(-gone, self.database.bytes())
         return gone
 
     def has_open(self, prompt_id: str, run_number: int | None = None) -> bool:
@@ -255,7 +259,9 @@ class Store:
                 return 0
             if erasing:
                 kept_events.erase(connection, {row.prompt_id for row in found}, but_of=[row.pk for row in found])
-            return connection.execute(delete(prompts).where(prompts.c.pk.in_([row.pk for row in found]))).rowcount
+            gone = connection.execute(delete(prompts).where(prompts.c.pk.in_([row.pk for row in found]))).rowcount
+        self.figures.wrote(-gone, self.database.bytes())
+        return gone
 
     def known(self, prompt_ids: Iterable[str]) -> set[str]:
         """Which of these prompts are kept."""
@@ -418,6 +424,10 @@ class Store:
         query = select(outputs).where(outputs.c.prompt_pk == last.scalar_subquery()).order_by(outputs.c.seq)
         with self._reading() as connection:
             return [output_file(row._mapping) for row in connection.execute(query)]
+
+    def look(self) -> None:
+        """Count anew what `figures` tells."""
+        self.figures.look(self.count, self.database.bytes)
 
     def count(self) -> int:
         """How many runs are kept."""

@@ -685,6 +685,7 @@ class Writer:
         self.store.database.open()
         self.stream.give_back()
         self.store.add_instance(self.instance, self.identity)
+        self.store.look()
         self._environment_kept = self._environment is None
 
     def _shed(self) -> None:

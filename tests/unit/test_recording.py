@@ -563,10 +563,59 @@ def test_while_the_store_is_closed_what_is_in_memory_is_served(recording: Record
         items, after = recording.page(Filter(), 9, None)
         assert ([one.prompt_id for one in items], after) == (["p"], None)
         assert recording.page(Filter(statuses=("error",)), 9, None) == ([], None)
-        assert recording.store_health().prompts is None
-        assert "store read" in problems(recording)
+        eventually(lambda: recording.store_health().prompts is None and "store read" in problems(recording))
     finally:
         recording.writer.store.database.is_open = True
+
+
+def test_health_is_told_from_memory_while_the_store_and_the_writer_hang(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue(recording)
+    recording.flush()
+    release, asked, held = threading.Event(), threading.Event(), threading.Event()
+
+    def hangs() -> int:
+        asked.set()
+        release.wait(30)
+        return 7
+
+    def hold() -> None:
+        with recording.writer.lock:
+            held.set()
+            release.wait(30)
+
+    monkeypatch.setattr(recording.writer.store, "count", hangs)
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(5)
+    told = [recording.store_health() for _ in range(20)]
+    assert {(one.prompts, one.backend) for one in told} == {(1, "sqlite")} and told[0].bytes
+    assert recording.died_in() == (None, None)
+    assert asked.wait(5)
+    looking = [thread for thread in threading.enumerate() if thread.name == "run-recorder-look"]
+    assert len(looking) == 1, "one look at a time"
+    assert not release.is_set()
+    release.set()
+    holder.join(5)
+    eventually(lambda: recording.store_health().prompts == 7)
+
+
+def test_health_counts_what_is_saved_and_erased_without_asking(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never() -> int:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr(recording._looks, "ask", lambda look: None)
+    monkeypatch.setattr(recording.writer.store, "count", never)
+    for number in range(3):
+        whole(recording, f"p{number}")
+    assert recording.store_health().prompts == 3
+    recording.delete("p1")
+    assert recording.store_health().prompts == 2
+    recording.delete_until(2**45)
+    assert recording.store_health().prompts == 0
 
 
 def test_an_end_that_neither_store_nor_spool_takes_is_told_with_a_note(
