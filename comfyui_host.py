@@ -336,9 +336,10 @@ class Host:
         outputs = result.get("outputs") if isinstance(result, Mapping) else None
         outputs = outputs if isinstance(outputs, Mapping) else {}
         missing = self._cached_outputs(item[2], outputs)
-        self.recording.ending()
         completed = getattr(status, "completed", None)
-        return PromptDone(kept_id(item[1]), _now(), {**missing, **outputs} if missing else outputs, completed)
+        done = PromptDone(kept_id(item[1]), _now(), {**missing, **outputs} if missing else outputs, completed)
+        self.recording.ending()
+        return done
 
     def on_done(self, done: PromptDone) -> None:
         """The queue has filed a prompt: history has it."""

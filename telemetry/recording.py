@@ -563,7 +563,7 @@ class Recording:
     def ending(self) -> None:
         """A prompt is about to end: from now on `wait_settled` waits, until its marker and its waiters are served."""
         if self._writer is not None:
-            self._writer.settled.clear()
+            self._writer.end_comes()
 
     def wait_settled(self, timeout: float) -> bool:
         """Wait, at most `timeout` seconds, until no ended prompt is unsettled; true where there is none.

@@ -21,7 +21,7 @@ from .contract import OPEN_STATUSES, Environment, Instance, PromptMarker, Prompt
 from .database import StoreClosedError, is_corrupt
 from .database_file import ForeignFileError
 from .ending import LAST_MS, Ending
-from .events import MarkerRun, WorkerDied
+from .events import MarkerRun, PromptDone, WorkerDied
 from .feed import Feed
 from .figures import FigureKeeper
 from .fingerprint import IsChoice, fingerprints, graph_digest
@@ -250,6 +250,12 @@ class Writer:
                     self.problems.report(
                         "recorder", f"an event was not understood: {type(event).__name__}", error, passing=True
                     )
+                if isinstance(event, PromptDone):
+                    self._answers.end_came()
+
+    def end_comes(self) -> None:
+        """An end is about to be told: from now on `settled` is clear, until it has come and is settled. Any thread."""
+        self._answers.expect_end()
 
     def step(self) -> None:
         """Everything that is to be done now."""
@@ -1214,6 +1220,19 @@ class Outstanding:
         self._lock = threading.Lock()
         self._count = 0
         self._idle = True
+        self._expected = 0
+
+    def expect_end(self) -> None:
+        """An end is about to come: the writer, idle as it may be, is not done."""
+        with self._lock:
+            self._expected += 1
+            self._event.clear()
+
+    def end_came(self) -> None:
+        """The end has come: what the writer said before it doesn't count any more."""
+        with self._lock:
+            self._expected = max(0, self._expected - 1)
+            self._idle = False
 
     def add(self) -> None:
         """One more publication whose readers are to be answered."""
@@ -1233,7 +1252,7 @@ class Outstanding:
             self._settle()
 
     def _settle(self) -> None:
-        if self._idle and self._count == 0:
+        if self._idle and self._count == 0 and self._expected == 0:
             self._event.set()
 
 

@@ -1350,6 +1350,31 @@ def test_an_event_is_set_only_when_the_writer_is_idle_and_all_are_answered() -> 
     assert event.is_set()
 
 
+def test_an_idle_writer_does_not_settle_an_end_that_is_still_to_come() -> None:
+    event = threading.Event()
+    outstanding = Outstanding(event)
+    outstanding.expect_end()
+    outstanding.writer_is(idle=True)
+    assert not event.is_set(), "nothing was in its inbox yet"
+    outstanding.end_came()
+    assert not event.is_set(), "that it was idle was said before the end came"
+    outstanding.writer_is(idle=False)
+    outstanding.writer_is(idle=True)
+    assert event.is_set()
+    outstanding.end_came()
+    outstanding.writer_is(idle=True)
+    assert event.is_set(), "one that nobody announced"
+
+
+def test_a_step_between_the_announcement_of_an_end_and_the_end_settles_nothing(desk: Desk) -> None:
+    desk.begin()
+    desk.writer.end_comes()
+    desk.step()
+    assert not desk.writer.settled.is_set()
+    desk.end()
+    assert desk.writer.settled.wait(5)
+
+
 # ---------------------------------------------------------------- what a dead process left
 
 
