@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
@@ -12,6 +14,17 @@ from .text import kept_id
 
 EVENT_COUNTER = "events"
 _UPDATE_COUNTER = update(counters).where(counters.c.name == bindparam("the_name")).values(value=bindparam("new_value"))
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenMarkers:
+    """The events which say of a prompt that its markers at these paths are written."""
+
+    prompt_id: str
+    paths: AbstractSet[str]
+    """Relative to the output folder."""
+    at_ms: int | None
+    """When they say that it was, in milliseconds since 1970; null for any time."""
 
 
 def newest(connection: Connection) -> list[StreamEvent]:
@@ -39,6 +52,19 @@ def erase(connection: Connection, prompt_ids: set[str], but_of: Sequence[int] = 
     left = select(prompts.c.prompt_id).where(prompts.c.prompt_id.in_(prompt_ids), prompts.c.pk.not_in(but_of))
     gone = prompt_ids - set(connection.execute(left).scalars())
     connection.execute(delete(events).where(events.c.prompt_id.in_(gone)))
+
+
+def retract(connection: Connection, untrue: WrittenMarkers) -> None:
+    """Delete events that have turned out not to be true."""
+    if not untrue.paths:
+        return
+    query = select(events.c.number, events.c.data).where(
+        events.c.prompt_id == kept_id(untrue.prompt_id), events.c.kind == "marker.written"
+    )
+    if untrue.at_ms is not None:
+        query = query.where(events.c.at_ms == untrue.at_ms)
+    found = [row.number for row in connection.execute(query) if (row.data or {}).get("path") in untrue.paths]
+    connection.execute(delete(events).where(events.c.number.in_(found)))
 
 
 def touch(connection: Connection) -> None:

@@ -153,7 +153,7 @@ class Marking:
                 put_in_place(item.temporary, item.place, item.status)
             except MarkerError as error:
                 good = False
-                item.entry.status, item.entry.path, item.entry.written_at = "not written", None, None
+                _take_back(item.entry)
                 self.failed(record, error)
                 continue
             if self._tell_obstacles(record, item.place, [_other(item.status)]):
@@ -180,8 +180,12 @@ class Marking:
             _take_the_place_of_a_due_one(record.markers, item.entry)
         return path
 
-    def finish_pending(self, record: PromptRecord) -> None:
-        """Finish or drop the renames that a dead process had committed but may not have done."""
+    def finish_pending(self, record: PromptRecord) -> bool:
+        """Finish or drop the renames that a dead process had committed but may not have done.
+
+        False where the record had to be changed, because a marker of which it says that it is written is not.
+        """
+        good = True
         for prefix, status, name in record.pending:
             try:
                 place = MarkerPlace.of(self._output_folder(), parse_prefix(prefix))
@@ -191,12 +195,28 @@ class Marking:
             if not is_temporary(name) or stamp_of(temporary) is None:
                 continue
             try:
-                if _is_newer(place, temporary):
-                    remove(temporary)
-                else:
+                if not _is_newer(place, temporary):
                     put_in_place(temporary, place, cast("MarkerStatus", status))
+                    continue
+                remove(temporary)
+                record.note(f"no marker {prefix}: {OVERTAKEN}")
             except (MarkerError, OSError) as error:
                 self.failed(record, error)
+            good = False
+            for entry in record.markers:
+                if entry.path == place.relative(cast("MarkerStatus", status)):
+                    _take_back(entry)
+        return good
+
+
+def written_paths(record: PromptRecord) -> set[str]:
+    """Where a record says that its markers are, relative to the output folder."""
+    return {entry.path for entry in record.markers if entry.path is not None}
+
+
+def _take_back(entry: PromptMarker) -> None:
+    """Let an entry say that its marker is not written."""
+    entry.status, entry.path, entry.written_at = "not written", None, None
 
 
 def _is_newer(place: MarkerPlace, temporary: Path) -> bool:

@@ -34,6 +34,7 @@ from .database import Database, StoreClosedError
 from .doubt import Doubts
 from .folder import FileStamp
 from .identity import UNKNOWN, Identity
+from .kept_events import WrittenMarkers
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
 from .rows import (
@@ -150,10 +151,11 @@ class Store:
         *,
         durable: bool = False,
         news: Sequence[StreamEvent] = (),
+        untrue: Sequence[WrittenMarkers] = (),
     ) -> None:
         """Save some runs in one transaction; with `durable` it is on the disk when this returns.
 
-        `news` are numbered events; those that outlive the process are saved, too.
+        `news` are numbered events; those that outlive the process are saved, too. `untrue` are taken back.
         """
         self._require_open()
         keys: list[int] = []
@@ -166,6 +168,8 @@ class Store:
                 for change in changes:
                     keys.append(_save(connection, change, numbers))
                 kept_events.keep(connection, news)
+                for events in untrue:
+                    kept_events.retract(connection, events)
         except DBAPIError as error:
             if error.connection_invalidated and len(keys) == len(changes):
                 self._doubts.add(zip(changes, keys, strict=True), [event.number for event in news])

@@ -28,8 +28,9 @@ from .fingerprint import IsChoice, fingerprints, graph_digest
 from .handing_in import HandingIn
 from .identity import UNKNOWN, Identity, root_of
 from .inbox import Inbox
+from .kept_events import WrittenMarkers
 from .listings import PAUSE, Listings, SharedFolder
-from .marking import Marking
+from .marking import Marking, written_paths
 from .names_given import NamesGiven
 from .outputs import ReportedFile, look_at, reported_files
 from .prefix import PrefixPath, group_of, is_resolved_from
@@ -130,6 +131,21 @@ class Attendance:
     """When it is to be saved again, on `time.monotonic`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A committed record that said of markers that they are written, as it is to be, and of which it said so."""
+
+    record: PromptRecord
+    paths: set[str]
+    at_ms: int | None
+    """When their events say that they were written; null where that is not known."""
+
+    @property
+    def untrue(self) -> WrittenMarkers:
+        """The events that are to be taken back."""
+        return WrittenMarkers(self.record.prompt_id, self.paths, self.at_ms)
+
+
 class StoreAwayError(RuntimeError):
     """The store can't be asked now."""
 
@@ -220,6 +236,8 @@ class Writer:
         self._marking = Marking(lambda: surroundings.roots()["output"], problems)
         self._placed: list[int] = []
         """Records whose markers are in place, which the store doesn't know yet."""
+        self._corrections: list[Correction] = []
+        """Records that said of a marker that it is written, and it could not be put in place."""
         self._answers = Outstanding(self.settled)
 
     # ------------------------------------------------------------ the loop
@@ -229,7 +247,8 @@ class Writer:
         runs = self.recorder.runs
         with self.lock:
             waiting, started, ended = bool(runs), bool(runs.started), bool(runs.ended)
-        behind = waiting or self._placed or self.dead or self.handing_in.is_waiting or not self._environment_kept
+        placed = self._placed or self._corrections
+        behind = waiting or placed or self.dead or self.handing_in.is_waiting or not self._environment_kept
         if (self._failing_until or self.opener is not None) and behind:
             return STORE_RETRY_SECONDS
         if ended:
@@ -284,7 +303,8 @@ class Writer:
         if self._put_off and not any(one.tries for one in self._attending.values()):
             self._put_off = False
             self.problems.solved(PUT_OFF)
-        if self._placed and self._may_write():
+        self._correct()
+        if self._placed and not self._corrections and self._may_write():
             self._forget_pending()
         with self.lock:
             unsaved = any(run.record.pk is None for run in self.recorder.runs.changed)
@@ -599,11 +619,18 @@ class Writer:
         self.problems.report(PUT_OFF, hint, error.cause)
         self._touch([run])
 
-    def _commit(self, changes: list[Change], *, durable: bool, news: Sequence[StreamEvent] = ()) -> bool:
+    def _commit(
+        self,
+        changes: list[Change],
+        *,
+        durable: bool,
+        news: Sequence[StreamEvent] = (),
+        untrue: Sequence[WrittenMarkers] = (),
+    ) -> bool:
         if self.opener is not None:
             return False
         try:
-            self._save_numbered(changes, durable, news)
+            self._save_numbered(changes, durable, news, untrue)
         except Exception as error:
             if is_fault_of_data(error) or (not is_fault_of_store(error) and self._takes_others()):
                 raise RecordFaultError(error) from error
@@ -620,7 +647,9 @@ class Writer:
             return False
         return True
 
-    def _save_numbered(self, changes: list[Change], durable: bool, news: Sequence[StreamEvent]) -> None:
+    def _save_numbered(
+        self, changes: list[Change], durable: bool, news: Sequence[StreamEvent], untrue: Sequence[WrittenMarkers]
+    ) -> None:
         """Save, under numbers that nobody else has; another server on this database may take one in this instant."""
         for left in reversed(range(NUMBERING_TRIES)):
             if not self.stream.has_numbers_for(len(news)):
@@ -630,7 +659,7 @@ class Writer:
                 if change.record.pk is None:
                     self._renumber(change.record, self.store.last_run_number(change.record.prompt_id))
             try:
-                self.store.save(changes, durable=durable, news=news)
+                self.store.save(changes, durable=durable, news=news, untrue=untrue)
             except IntegrityError:
                 if not left:
                     raise
@@ -683,6 +712,7 @@ class Writer:
                 self.recorder.runs.touch(run)
                 self._of(run).saved_nodes.clear()
         self._placed.clear()
+        self._corrections.clear()
         self.opener = self._reopen
         self._failing_until = 0.0
         self.inbox.ring()
@@ -978,13 +1008,30 @@ class Writer:
     def _place(self, ending: Ending, where: Certain) -> None:
         """Put the markers of a certain end in place; where one can't be, the record says so from then on."""
         record = ending.record
+        said = written_paths(record)
         if not ending.prepared or self._marking.place(record, ending.prepared):
             return
-        ending.news = [event for event in ending.news if event.kind != "marker.written" or _still_said(record, event)]
-        if where == "store":
-            self._commit([replace(ending.change, record=record, new_nodes=[], changed_nodes=[])], durable=False)
-        elif where == "spool":
+        untrue = said - written_paths(record)
+        gone = [event for event in ending.news if event.kind == "marker.written" and event.data.get("path") in untrue]
+        ending.news = [event for event in ending.news if event not in gone]
+        if where == "spool":
             self.handing_in.keep([ending.kept])
+        elif record.pk is not None:
+            kept = record if where == "store" else ending.bare.record
+            self._corrections.append(Correction(kept, untrue, gone[0].at_ms if gone else None))
+            self._correct()
+
+    def _correct(self) -> None:
+        """Let the store say what became of markers that could not be put in place; what it can't take now waits."""
+        while self._corrections and self._may_write():
+            correction = self._corrections[0]
+            try:
+                if not self._commit([Change(correction.record)], durable=False, untrue=[correction.untrue]):
+                    return
+            except RecordFaultError as error:
+                hint = "a record says of a marker that it is written, it is not, and the store takes no correction"
+                self.problems.report("correction", hint, error.cause)
+            self._corrections.pop(0)
 
     def _close(self, ending: Ending, where: Certain) -> None:
         """An end is certain: its markers go into place, it is counted, and whoever waits for it is answered."""
@@ -1143,7 +1190,9 @@ class Writer:
         ours = self._is_ours(record)
         if record.status not in OPEN_STATUSES and record.plan is None:
             if ours or record.output_root is None:  # a temporary's name is unlike any other: if it is here, it is ours
-                self._marking.finish_pending(record)
+                said = written_paths(record)
+                if not self._marking.finish_pending(record):
+                    self._corrections.append(Correction(record, said - written_paths(record), record.ended_ms))
                 if record.pk is not None:
                     self._placed.append(record.pk)
             return True
@@ -1287,10 +1336,6 @@ def _pause(tries: int) -> float:
 
 _changing: Callable[[NodeRecord], tuple[object, ...]] = attrgetter(*NODE_CHANGES)
 """What of a node may change after it was first saved."""
-
-
-def _still_said(record: PromptRecord, event: StreamEvent) -> bool:
-    return any(entry.path == event.data.get("path") for entry in record.markers)
 
 
 def _was_cached(run: Run, file: ReportedFile) -> bool:

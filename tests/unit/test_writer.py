@@ -510,6 +510,64 @@ def test_a_marker_that_cannot_be_put_in_place_is_taken_back_from_the_record(desk
     assert "could not be put in place" in record.notes[-1]
     assert "marker" in desk.hints()
     assert [path.name for path in (desk.output / "shot").iterdir() if is_temporary(path.name)] == []
+    assert marker_events(desk) == []
+    assert "marker.written" not in [kind for _, kind, _ in heard(desk)]
+    assert desk.record().pending == []
+
+
+def marker_events(desk: Desk) -> list[object]:
+    """The paths of which the store keeps an event that a marker was written."""
+    return [event.data["path"] for event in desk.store.events() if event.kind == "marker.written"]
+
+
+def test_only_the_marker_that_could_not_be_put_in_place_is_taken_back(desk: Desk) -> None:
+    (desk.output / "shot" / "a.done").mkdir(parents=True)
+    graph = {"3": saver("shot/a"), "4": saver("b"), "9": marker_node()}
+    desk.begin(graph=graph)
+    write(desk.output / "shot" / "a_00001_.png")
+    write(desk.output / "b_00001_.png")
+    desk.end(outputs={"3": image("a_00001_.png", "shot"), "4": image("b_00001_.png")})
+    assert marker_events(desk) == ["b.done"]
+    assert sorted(one.status for one in desk.record().markers) == ["not written", "success"]
+
+
+def test_a_marker_is_taken_back_once_the_store_can_be_written_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
+) -> None:
+    (desk.output / "shot" / "a.done").mkdir(parents=True)
+    real, again = desk.writer._marking.place, []
+
+    def place_and_break(*given: Any) -> bool:
+        again.append(failing(monkeypatch, desk.store))
+        return real(*given)
+
+    monkeypatch.setattr(desk.writer._marking, "place", place_and_break)
+    desk.whole()
+    assert [one.status for one in desk.record().markers] == ["success"], "the store can't be told yet"
+    assert desk.writer.timeout() == writer_module.STORE_RETRY_SECONDS
+    assert desk.record().pending, "the next process still has to look"
+    again[0]()
+    patient()
+    desk.step()
+    assert [one.status for one in desk.record().markers] == ["not written"]
+    assert (marker_events(desk), desk.record().pending) == ([], [])
+    assert desk.writer.timeout() is None
+
+
+def test_a_correction_that_the_store_does_not_take_is_told_and_holds_nothing_up(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (desk.output / "shot" / "a.done").mkdir(parents=True)
+    real = desk.writer._marking.place
+
+    def place_and_break(*given: Any) -> bool:
+        failing(monkeypatch, desk.store, error=ValueError("odd"))
+        return real(*given)
+
+    monkeypatch.setattr(desk.writer._marking, "place", place_and_break)
+    desk.whole()
+    assert "correction" in desk.hints()
+    assert not desk.writer.recorder.runs
 
 
 @pytest.mark.parametrize("error", [FULL, ValueError("odd")])
@@ -1534,6 +1592,9 @@ def test_a_committed_marker_does_not_replace_a_newer_one(
     after = next_desk()
     assert after.marker().Timestamp == "x"
     assert tree(after.output) == ["shot/a.done", "shot/a_00001_.png"]
+    assert [(one.path, one.status) for one in after.record().markers] == [(None, "not written")]
+    assert after.record().notes[-1] == "no marker shot/a: a newer prompt with the same prefix had started"
+    assert marker_events(after) == []
 
 
 @pytest.mark.parametrize(
@@ -1566,6 +1627,8 @@ def test_a_committed_marker_that_cannot_be_put_in_place_is_told(
     os.utime(desk.output / "shot" / "a.done", (1000, 1000))
     after = next_desk()
     assert "marker" in after.hints()
+    assert [(one.path, one.status) for one in after.record().markers] == [(None, "not written")]
+    assert marker_events(after) == []
 
 
 def test_a_dead_prompt_that_could_not_be_saved_is_settled_once_the_store_works_again(
