@@ -53,7 +53,7 @@ from .store import Position, Store
 from .store_figures import Looks
 from .stream import Stream
 from .temporaries import sweep
-from .upkeep import keep_up
+from .upkeep import forget_words, keep_up
 from .view import node_of, prompt_of
 from .writer import PRUNE_EVERY, Surroundings, Writer
 
@@ -326,6 +326,7 @@ class Recording:
                         prune(writer.store, kept)
                         pruned_at = writer.ended
                     keep_up(writer.store)
+                    forget_words(writer.store)
                     self.problems.solved("upkeep")
             except Exception as error:  # noqa: BLE001  tried again when more has come in
                 self.problems.report("upkeep", "old records can't be removed, or the store not be put in order", error)
@@ -541,6 +542,7 @@ class Recording:
         with writer.lock:
             known.update(run.record.prompt_id for run in writer.recorder.runs)
         writer.stream.forget(ids - known)
+        writer.upkeep_due.set()
 
     def follow(self, session: Session) -> None:
         """The sampler reads for a prompt that starts now: its figures are to come into that prompt's record."""

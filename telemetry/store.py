@@ -14,19 +14,17 @@ from sqlalchemy import (
     Row,
     Select,
     bindparam,
-    column,
     delete,
     func,
     insert,
     null,
     or_,
     select,
-    table,
     update,
 )
 from sqlalchemy.exc import DBAPIError
 
-from . import kept_events
+from . import kept_events, word_index
 from .bulk import insert_many
 from .class_names import ClassNames
 from .contract import OPEN_STATUSES, Environment, Instance
@@ -56,8 +54,6 @@ from .text import clean, clean_or_none, kept_id, storable
 from .times import milliseconds
 
 NAMES_A_QUERY = 500
-LEAST_MERGED = 2
-"""A merge that changes fewer rows has found nothing to do."""
 MAX_HOSTNAME = 255
 _PAGES = ("page_count", "freelist_count", "page_size")
 
@@ -114,6 +110,7 @@ class Store:
         self.figures = StoreFigures()
         self.unkept = 0
         """Rows changed since the last upkeep."""
+        self._owes_words = False
 
     def _require_open(self) -> None:
         if not self.database.is_open:
@@ -123,6 +120,7 @@ class Store:
             self._names = ClassNames(self.database.engine)
             with self.database.engine.connect() as connection:
                 self._indexed = connection.dialect.has_table(connection, SEARCH_TABLE)
+                self._owes_words = self._indexed and word_index.is_owed(connection)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -235,6 +233,7 @@ class Store:
         with self._writing() as connection:
             gone = connection.execute(delete(prompts).where(*which)).rowcount
             kept_events.erase(connection, {prompt_id})
+            self._owe_words(connection, gone)
         self.figures.wrote(-gone, self.database.bytes())
         return gone
 
@@ -264,6 +263,8 @@ class Store:
             if erasing:
                 kept_events.erase(connection, {row.prompt_id for row in found}, but_of=[row.pk for row in found])
             gone = connection.execute(delete(prompts).where(prompts.c.pk.in_([row.pk for row in found]))).rowcount
+            if erasing:
+                self._owe_words(connection, gone)
         self.figures.wrote(-gone, self.database.bytes())
         return gone
 
@@ -282,15 +283,35 @@ class Store:
         """Empty SQLite's log, in which what was erased may still stand."""
         self.database.empty_log()
 
+    @property
+    def owes_words(self) -> bool:
+        """Whether letters of what was erased may still be in the search index."""
+        self._require_open()
+        return self._owes_words
+
+    def _owe_words(self, connection: Connection, gone: int) -> None:
+        if gone and self._indexed:
+            word_index.owe(connection)
+            self._owes_words = True
+
     def merge_words(self, pages: int) -> bool:
-        """Put about so many pages of the search index in order; whether that found anything to do."""
+        """Put about so many pages of the search index in order; whether that found anything to do.
+
+        Negative pages begin to merge all of it into one piece, from which what was erased is gone.
+        """
         self._require_open()
         if not self._indexed:
             return False
         with self._writing() as connection:
             before = self.database.changes(connection)
-            connection.execute(_MERGE, {SEARCH_TABLE: "merge", "rank": pages})
-            return self.database.changes(connection) - before >= LEAST_MERGED
+            word_index.merge(connection, pages)
+            return self.database.changes(connection) - before >= word_index.LEAST_MERGED
+
+    def words_are_gone(self) -> None:
+        """Note that what was erased has left the search index."""
+        self._owes_words = False
+        with self._writing() as connection:
+            word_index.done(connection)
 
     # ------------------------------------------------------------ reading
 
@@ -463,8 +484,6 @@ def _save(connection: Connection, change: Change, numbers: Mapping[str, int]) ->
     return key
 
 
-_MERGE = insert(table(SEARCH_TABLE, column(SEARCH_TABLE), column("rank")))
-"""What looks like a row is a command to the index."""
 _UPDATE_PROMPT = update(prompts).where(prompts.c.pk == bindparam("the_pk"))
 _UPDATE_NODE = (
     update(nodes)

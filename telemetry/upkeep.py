@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from .bites import bite_by_bite
+from .bites import FIRST_BITE, bite_by_bite
 from .store import Store
 
 DUE_ROWS = 2000
@@ -23,6 +23,23 @@ def is_due(store: Store) -> bool:
 
 def keep_up(store: Store, pause: Callable[[float], object] = time.sleep) -> None:
     """Do what is due, in small bites. Raises what the store raises."""
-    bite_by_bite(lambda pages: pages if store.merge_words(pages) else 0, pause)
+    _merge_words(store, pause)
     store.database.move_log()
     store.unkept = 0
+
+
+def forget_words(store: Store, pause: Callable[[float], object] = time.sleep) -> None:
+    """Let what was erased leave the search index, too, in small bites. Raises what the store raises.
+
+    All of the index is written anew for that.
+    """
+    if not store.owes_words:
+        return
+    store.merge_words(-FIRST_BITE)
+    _merge_words(store, pause)
+    store.words_are_gone()
+    store.forget_log()
+
+
+def _merge_words(store: Store, pause: Callable[[float], object]) -> None:
+    bite_by_bite(lambda pages: pages if store.merge_words(pages) else 0, pause)

@@ -498,6 +498,16 @@ def test_an_erased_prompt_s_events_are_told_to_nobody(recording: Recording) -> N
     assert {event.prompt_id for event in recording.writer.store.events()} == {"stays"}
 
 
+@pytest.mark.parametrize("how", ["by id", "by time"])
+def test_what_is_erased_leaves_the_search_index_without_being_asked(recording: Recording, how: str) -> None:
+    whole(recording)
+    if how == "by id":
+        assert recording.delete("p") == 1
+    else:
+        assert recording.delete_until(round(time.time() * 1000) + 1000) == 1
+    eventually(lambda: not recording.writer.store.owes_words)
+
+
 def test_pages_lists_and_deletes(recording: Recording) -> None:
     for number in range(5):
         whole(recording, f"p{number}", {"1": node("A" if number % 2 else "B")})

@@ -1,12 +1,15 @@
 """Upkeep: SQLite's log and its search index are kept short, and not by whoever commits when they are due."""
 
+import hashlib
 from pathlib import Path
 
+import pytest
 from run_recorder.telemetry.database import Database
 from run_recorder.telemetry.record import NodeRecord, PromptRecord
+from run_recorder.telemetry.retention import erase_until
 from run_recorder.telemetry.search import Filter
 from run_recorder.telemetry.store import Change, Store
-from run_recorder.telemetry.upkeep import DUE_ROWS, is_due, keep_up
+from run_recorder.telemetry.upkeep import DUE_ROWS, forget_words, is_due, keep_up
 
 from ..older import older
 from .conftest import ON_SQLITE
@@ -84,3 +87,70 @@ def test_an_older_database_gets_the_setting(tmp_path: Path) -> None:
         found = connection.exec_driver_sql("SELECT k, v FROM prompt_search_config WHERE k LIKE '%merge'").all()
     assert dict(tuple(row) for row in found) == {"automerge": 0, "crisismerge": 1000}
     database.close()
+
+
+def index_bytes(store: Store) -> bytes:
+    """What the pages of the search index hold."""
+    with store.database.engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT block FROM prompt_search_data").scalars()
+        return b"".join(rows)
+
+
+def name(store: Store, prompt_id: str, workflow: str) -> None:
+    record = PromptRecord(prompt_id, 1, "i", "success", queued_ms=1000, workflow_name=workflow)
+    store.save([Change(record)])
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("how", ["by id", "by time"])
+def test_pieces_of_an_erased_name_leave_the_search_index(store: Store, how: str) -> None:
+    name(store, "erased", "жщю ёъэ")
+    end(store, 5000, 200)
+    keep_up(store, no_pause)
+    assert "жщ".encode() in index_bytes(store)
+    if how == "by id":
+        assert store.erase_prompt("erased") == 1
+    else:
+        assert erase_until(store, 5000, no_pause) == 1
+    forget_words(store, no_pause)
+    assert not any(letter.encode() in index_bytes(store) for letter in "жщюёъэ")
+    assert [one.prompt_id for one in store.page(Filter(q="shot 5017"), 9)] == ["p5017"]
+    folder = store.database.file
+    assert folder is not None
+    for path in folder.parent.glob(f"{folder.name}*"):
+        assert "жщ".encode() not in path.read_bytes(), path.name
+
+
+@ON_SQLITE
+def test_a_later_process_does_what_is_left_of_it(store: Store, database_url: str) -> None:
+    name(store, "erased", "жщю")
+    end(store, 5000, 60)
+    keep_up(store, no_pause)
+    store.erase_prompt("erased")
+    store.database.close()
+    database = Database(database_url)
+    database.open()
+    later = Store(database)
+    assert later.owes_words
+    forget_words(later, no_pause)
+    assert not later.owes_words
+    assert "ж".encode() not in index_bytes(later)
+    database.close()
+
+
+@ON_SQLITE
+def test_what_comes_in_while_pieces_are_removed_is_found(store: Store) -> None:
+    name(store, "erased", "жщю")
+    for number in range(300):
+        name(store, f"filler-{number}", hashlib.sha512(str(number).encode()).hexdigest())
+    keep_up(store, no_pause)
+    store.erase_prompt("erased")
+    numbers = iter(range(100_000, 200_000))
+
+    def record_meanwhile(_seconds: float) -> None:
+        end(store, next(numbers), 1)
+
+    forget_words(store, record_meanwhile)
+    assert next(numbers) > 100_001, "in more than one bite"
+    assert "ж".encode() not in index_bytes(store)
+    assert [one.prompt_id for one in store.page(Filter(q="shot 100000"), 9)] == ["p100000"]
