@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,8 @@ from ..telemetry.migrations import HEAD, NewerDatabaseError, OlderDatabaseError
 from ..telemetry.postgresql import UnfitDatabaseError
 from ..telemetry.retention import Retention, prune
 from ..telemetry.store import Store
+from ..telemetry.sure_time import DOUBTFUL_MS
+from ..telemetry.times import iso, milliseconds
 from ..telemetry.view import node_of, prompt_of
 from .output import DONE, FAILED, fail, print_json
 from .terminal import print_json_text, say
@@ -83,12 +86,29 @@ def upgrade(database: Where, as_json: AsJson = False) -> int:
     return DONE
 
 
+def _require_a_sure_clock(store: Store) -> None:
+    """A clock that is ahead would forget all."""
+    newest = store.newest_ms(milliseconds(time.time()))
+    if newest is not None and milliseconds(time.time()) - newest > DOUBTFUL_MS:
+        fail(
+            "invalid_parameter",
+            f"nothing was removed: the newest record is of {iso(newest)}, and this machine's clock says "
+            f"{iso(milliseconds(time.time()))}; if that is right, add --trust-clock",
+        )
+
+
 @app.command("prune")
 def prune_database(
     database: Where,
     prompts: Annotated[int, typer.Option(min=0, help="Keep the newest so many; 0 keeps all.")] = 0,
     days: Annotated[float, typer.Option(min=0, help="Keep those queued in the last so many days; 0 keeps all.")] = 0,
     size: Annotated[int, typer.Option("--bytes", min=0, help="Keep what fits into so many bytes; 0 keeps all.")] = 0,
+    trust_clock: Annotated[
+        bool,
+        typer.Option(
+            "--trust-clock", help="With --days: believe this machine's clock, however old the newest record is."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Forget old records that have ended."""
@@ -96,7 +116,9 @@ def prune_database(
         fail("invalid_parameter", "say what to keep: --prompts, --days or --bytes")
     store, _ = _open(database, Database.open)
     try:
-        gone = prune(store, Retention(prompts or None, days or None, size or None))
+        if days and not trust_clock:
+            _require_a_sure_clock(store)
+        gone = prune(store, Retention(prompts or None, days or None, size or None), now_ms=milliseconds(time.time()))
         left = store.count()
     except SQLAlchemyError as error:
         fail("unavailable", f"the database can't be written: {_said(error, database)}", FAILED)

@@ -52,6 +52,7 @@ from .spool import Kept, Spool, left_in, owner_of
 from .store import Position, Store
 from .store_figures import Looks
 from .stream import Stream
+from .sure_time import DOUBTFUL_MS, SureTime
 from .temporaries import sweep
 from .upkeep import forget_words, keep_up
 from .view import node_of, prompt_of
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
 KEY_FILE = "digest.key"
 KEY_BYTES = 32
 FLUSH_SECONDS = 2.0
+AGE_SECONDS = 3600.0
+"""How often is looked what has become too old, where records are kept for a time."""
 POST_SECONDS = 0.05
 """How long the answer to a posted prompt waits, at most, until its record is committed; then it goes to the spool."""
 POST_SECONDS_OPENING = 2.0
@@ -319,19 +322,32 @@ class Recording:
         kept, wrong = Retention.of()
         self.problems.wrong_settings([*wrong, *misspelt()])
         pruned_at: int | None = None
+        sure = SureTime()
         while not self._stopping:
             try:
                 if writer.opener is None:
                     if pruned_at is None or writer.ended - pruned_at >= PRUNE_EVERY:
-                        prune(writer.store, kept)
+                        prune(writer.store, kept, now_ms=None if kept.days is None else self._sure_now(writer, sure))
                         pruned_at = writer.ended
                     keep_up(writer.store)
                     forget_words(writer.store)
                     self.problems.solved("upkeep")
             except Exception as error:  # noqa: BLE001  tried again when more has come in
                 self.problems.report("upkeep", "old records can't be removed, or the store not be put in order", error)
-            writer.upkeep_due.wait()
+            if not writer.upkeep_due.wait(None if kept.days is None else AGE_SECONDS):
+                pruned_at = None
             writer.upkeep_due.clear()
+
+    def _sure_now(self, writer: Writer, sure: SureTime) -> int:
+        """What time it surely is, as records of other processes tell; a clock that is far ahead of that is told."""
+        now_ms = sure.now_ms(lambda until_ms: writer.store.newest_ms(until_ms, but_of=writer.instance.id))
+        if sure.doubt_ms() <= DOUBTFUL_MS:
+            self.problems.solved("clock")
+            return now_ms
+        days = round(sure.doubt_ms() / 86_400_000)
+        hint = f"the clock is {days} days ahead of the newest record; until it has run for a day without a jump"
+        self.problems.report("clock", f"{hint}, records are forgotten by age as of that record")
+        return now_ms
 
     # ------------------------------------------------------------ questions
 

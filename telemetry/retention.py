@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from .bites import bite_by_bite
 from .settings import WrongSetting
 from .store import Store
+from .sure_time import SureTime
 from .times import milliseconds
 from .upkeep import is_due, keep_up
 
@@ -59,11 +60,18 @@ def _number(settings: Mapping[str, str], name: str, default: float, errors: list
     return number
 
 
-def prune(store: Store, kept: Retention, pause: Callable[[float], object] = time.sleep) -> int:
-    """Forget what is not to be kept, oldest first; how many prompts that was. Raises what the store raises."""
+def prune(
+    store: Store, kept: Retention, pause: Callable[[float], object] = time.sleep, now_ms: int | None = None
+) -> int:
+    """Forget what is not to be kept, oldest first; how many prompts that was. Raises what the store raises.
+
+    Age is counted from `now_ms`, in milliseconds since 1970; where it is null, from the time that the newest record
+    makes sure.
+    """
     gone = 0
     if kept.days is not None:
-        gone += _delete(store, pause, before_ms=milliseconds(time.time() - kept.days * DAY_SECONDS))
+        now_ms = SureTime().now_ms(store.newest_ms) if now_ms is None else now_ms
+        gone += _delete(store, pause, before_ms=now_ms - milliseconds(kept.days * DAY_SECONDS))
     if kept.prompts is not None:
         gone += _delete(store, pause, store.count() - kept.prompts)
     if kept.bytes is not None:

@@ -268,6 +268,17 @@ class Store:
         self.figures.wrote(-gone, self.database.bytes())
         return gone
 
+    def newest_ms(self, until_ms: int, but_of: str | None = None) -> int | None:
+        """When the newest run was queued that is not later than a time, in milliseconds since 1970; null for none.
+
+        Runs of the process `but_of` don't count.
+        """
+        query = select(prompts.c.sort_ms).where(prompts.c.sort_ms <= storable(until_ms))
+        if but_of is not None:
+            query = query.where(prompts.c.instance_id != but_of)
+        with self._reading() as connection:
+            return connection.execute(query.order_by(prompts.c.sort_ms.desc()).limit(1)).scalar()
+
     def known(self, prompt_ids: Iterable[str]) -> set[str]:
         """Which of these prompts are kept."""
         wanted, found = list(map(kept_id, prompt_ids)), set[str]()

@@ -252,6 +252,23 @@ def test_each_setting_that_cannot_be_understood_is_a_problem_by_its_name(
     assert "RUN_RECORDER_KEEP_DAYS meant" in problems(recording)[wrong[2]]
 
 
+def test_a_clock_that_no_record_explains_forgets_nothing_and_is_told(
+    starts: Starts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(default_url(tmp_path / "private"))
+    database.open()
+    day = 86_400_000
+    ages = [(f"{age} days", round(time.time() * 1000) - age * day) for age in (100, 120, 140)]
+    Store(database).save([Change(PromptRecord(name, 1, "other", "success", queued_ms=at)) for name, at in ages])
+    database.close()
+    monkeypatch.setenv(KEEP_DAYS, "30")
+    recording = starts()
+    eventually(lambda: "clock" in problems(recording))
+    assert "100 days ahead of the newest record" in problems(recording)["clock"]
+    eventually(lambda: not recording.writer.store.record("140 days"))
+    assert recording.writer.store.record("100 days") and recording.writer.store.record("120 days")
+
+
 def test_an_environment_that_cannot_be_told_is_a_problem_and_nothing_more(starts: Starts) -> None:
     def broken() -> Environment:
         raise OSError("no such thing")
