@@ -265,7 +265,7 @@ class Collector:
             marker_read = await asyncio.to_thread(_read_marker, temporary)
             if marker_read.PromptId == prompt_id:
                 await self._fetch_unnamed(marker_read, subfolder, got)
-            why = disbelief(marker_read, prompt_id, self._destination / subfolder)
+            why = await asyncio.to_thread(disbelief, marker_read, prompt_id, self._destination / subfolder)
             if not why:
                 temporary.replace(target)
                 got.marker_detected, got.marker_path = True, str(target)

@@ -133,8 +133,13 @@ async def upload_keyframe(client: ComfyClient, path: Path, run_id: str, scene_id
     ServerError, KeyframeError for what is no regular file inside `root`, and OSError where it can't be read.
     """
     try:
-        content = await asyncio.to_thread(read_regular, path, MOST_BYTES, root)
+        content, digest = await asyncio.to_thread(_read_with_digest, path, root)
     except OddEntryError as error:
         raise KeyframeError("invalid_keyframe", f"{scene_id}: its keyframe {path} {error.what}") from None
-    name = f"{run_id}-{scene_id}-{hashlib.sha256(content).hexdigest()[:12]}{path.suffix.lower() or '.png'}"
+    name = f"{run_id}-{scene_id}-{digest[:12]}{path.suffix.lower() or '.png'}"
     return await client.upload(name, content, FOLDER)
+
+
+def _read_with_digest(path: Path, root: Path) -> tuple[bytes, str]:
+    content = read_regular(path, MOST_BYTES, root)
+    return content, hashlib.sha256(content).hexdigest()

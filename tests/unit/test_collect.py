@@ -2,15 +2,18 @@
 
 import asyncio
 import errno
+import hashlib
 import io
 import shutil
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from run_recorder.runner.collect import Collector, disbelief
+from run_recorder.runner import collect as collect_module
+from run_recorder.runner.collect import Collected, Collector, disbelief
 from run_recorder.runner.comfy_client import ComfyClient, OutputFile, ServerError, refusal
 from run_recorder.runner.policy import resolve
 from run_recorder.telemetry.contract import DoneMarker, MarkerFile
@@ -166,3 +169,43 @@ def test_any_other_marker_is_not_believed(changes: dict[str, object], tmp_path: 
 @pytest.mark.parametrize("told", [None, [], {}, {"error": "no"}, {"error": {}, "node_errors": {"1": None}}])
 def test_a_refusal_of_any_shape_is_a_sentence(told: object) -> None:
     assert isinstance(refusal(told), str)
+
+
+async def test_a_film_is_hashed_in_pieces_and_off_the_event_loop(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+    sizes: list[int] = []
+    real = collect_module.copy_regular
+
+    def seen(path: Path, write: Callable[[bytes], object], most: int) -> int:
+        def piece(chunk: bytes) -> None:
+            threads.append(threading.current_thread())
+            sizes.append(len(chunk))
+            write(chunk)
+
+        return real(path, piece, most)
+
+    monkeypatch.setattr(collect_module, "copy_regular", seen)
+    film = b"film" * 1_000_000
+    (tmp_path / "a.mp4").write_bytes(film)
+    listed = MarkerFile(Name="a.mp4", Bytes=len(film), Modified=NOW, Sha256=hashlib.sha256(film).hexdigest())
+    marker = DoneMarker(
+        Timestamp=NOW,
+        FrameCount=1,
+        Latest=NOW,
+        SchemaVersion=1,
+        Status="success",
+        PromptId="p",
+        Producer="node",
+        Cached=False,
+        Files=[listed],
+        Notes=[],
+    )
+    async with ComfyClient(url) as client:
+        collector = Collector(client, resolve({}), tmp_path, tmp_path)
+        monkeypatch.setattr(collect_module, "_read_marker", lambda _path: marker)
+        got = Collected(files=["a.mp4"])
+        assert await collector._look_at("a.done", "p", [], got) == ""
+    assert threads and threading.current_thread() not in threads
+    assert max(sizes) <= 1024 * 1024
