@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from ..telemetry.deadline import timeout
 from . import limits
 from .decoding import ACCEPTED, Decoder, EncodingError
 from .errors import ServerError
@@ -153,12 +154,15 @@ class Http:
         """
         bound = self.bounds.of(kind, wait_seconds)
         silence = bound.seconds if endless else limits.SILENCE_SECONDS + wait_seconds
-        timeout = aiohttp.ClientTimeout(
+        patience = aiohttp.ClientTimeout(
             total=None if endless else bound.seconds, connect=limits.CONNECT_SECONDS, sock_read=silence
         )
         try:
-            asking = self.session.request(method, self.url + path, allow_redirects=False, timeout=timeout, **more)
-            async with await asyncio.wait_for(asking, bound.seconds) as answer:
+            async with timeout(bound.seconds):
+                answer = await self.session.request(
+                    method, self.url + path, allow_redirects=False, timeout=patience, **more
+                )
+            async with answer:
                 yield Asked(self.shown, answer, bound, endless=endless)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError) as error:
             raise ServerError("tls", f"{self.shown}: no secure connection ({error})") from None

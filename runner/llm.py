@@ -14,6 +14,7 @@ from ..client.errors import ServerError
 from ..client.http import Http
 from ..client.limits import Limits
 from ..client.urls import address_of, shown_url
+from ..telemetry.deadline import timeout
 from .chat import Chat, Said
 from .story import Story, template_story
 from .told_story import TEXTS, AnswerError, is_story_alone, story_in
@@ -147,7 +148,8 @@ async def write_story(
     async with Http(settings.url, bounds=Limits(settings.timeout_seconds)) as http:
         chat = Chat(http, body, _schema(scenes), sleep)
         try:
-            return await asyncio.wait_for(_by_model(chat, idea, scenes, settings), settings.timeout_seconds)
+            async with timeout(settings.timeout_seconds):
+                return await _by_model(chat, idea, scenes, settings)
         except (asyncio.TimeoutError, TimeoutError):
             still = "it was still loading its model after" if chat.is_loading else "it did not answer within"
             why = f"{still} {settings.timeout_seconds:g} s"

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
+from ..telemetry.deadline import timeout
+
 Verdict = Literal["done", "failed", "lost"]
 """Lost: the server has gone, or did not let the scene be begun; another takes it."""
 PROBE_SECONDS = 1.0
@@ -174,6 +176,7 @@ async def until_gone(url: str) -> None:
     while time.monotonic() - seen < GONE_SECONDS:
         await asyncio.sleep(PROBE_SECONDS)
         with contextlib.suppress(OSError, asyncio.TimeoutError):
-            _, writer = await asyncio.wait_for(asyncio.open_connection(parts.hostname, port), GONE_SECONDS)
+            async with timeout(GONE_SECONDS):
+                _, writer = await asyncio.open_connection(parts.hostname, port)
             writer.close()
             seen = time.monotonic()

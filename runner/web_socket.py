@@ -15,6 +15,7 @@ from ..client import limits
 from ..client.answers import ENDS, MOST_ID, End, EndData, OutputFile, files_of, text_of
 from ..client.http import FAILURES
 from ..client.parsing import UnreadableError, parse
+from ..telemetry.deadline import timeout
 
 KEPT = 16
 """Prompts whose news are kept; of older ones nobody asks any more."""
@@ -58,10 +59,10 @@ class WebSocket:
             return
         self._tried = True
         try:
-            connecting = self._session.ws_connect(
-                self._url, params={"clientId": self._client_id}, max_msg_size=limits.SOCKET_MESSAGE, heartbeat=20
-            )
-            socket = await asyncio.wait_for(connecting, limits.CONNECT_SECONDS)
+            async with timeout(limits.CONNECT_SECONDS):
+                socket = await self._session.ws_connect(
+                    self._url, params={"clientId": self._client_id}, max_msg_size=limits.SOCKET_MESSAGE, heartbeat=20
+                )
         except (*FAILURES, OSError):
             return
         self._task = asyncio.create_task(self._listen(socket))
@@ -88,7 +89,8 @@ class WebSocket:
             await asyncio.sleep(seconds)
             return
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(heard.over.wait(), seconds)
+            async with timeout(seconds):
+                await heard.over.wait()
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
         since, count = time.monotonic(), 0

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp_sse import EventSourceResponse
 
+from ..telemetry.deadline import timeout
 from ..telemetry.stream import Reader, Stream
 
 PING_SECONDS = 15.0
@@ -57,7 +58,8 @@ class EventStream(EventSourceResponse):
             events = b"".join(reader.waiting)
             reader.waiting.clear()
             if events:
-                await asyncio.wait_for(self.write(events), WRITE_SECONDS)
+                async with timeout(WRITE_SECONDS):
+                    await self.write(events)
 
     def _bound_send_buffer(self) -> None:
         """Linux lets a connection's buffer grow to megabytes, which a reader who never reads would fill."""

@@ -5,6 +5,7 @@ for each comes out, with the most memory that the process has had so far, in byt
 """
 
 import contextlib
+import faulthandler
 import io
 import json
 import os
@@ -58,14 +59,21 @@ def ran(arguments: list[str]) -> int:
     return 0
 
 
+STUCK_SECONDS = 240
+"""A command that is not through by then is stuck: its process ends and says on standard error where it was."""
+
+
 def case(name: str, arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
     os.environ.update(environment)
+    sys.__stderr__.write(f"{name}\n")
+    faulthandler.dump_traceback_later(STUCK_SECONDS, exit=True, file=sys.__stderr__)
     out, error, began, failure, code = io.StringIO(), io.StringIO(), time.monotonic(), None, -1
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
         try:
             code = ran(arguments)
         except BaseException:
             failure = traceback.format_exc()
+    faulthandler.cancel_dump_traceback_later()
     told = {"name": name, "code": code, "seconds": time.monotonic() - began, "failure": failure}
     return {**told, "out": out.getvalue()[-20_000:], "error": error.getvalue()[-4000:], "memory": most_memory()}
 

@@ -201,3 +201,30 @@ async def test_a_server_that_takes_no_connection_has_gone_and_a_silent_one_has_n
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(until_gone(url), 0.6)
     await asyncio.wait_for(until_gone(url), 20)
+
+
+@pytest.mark.parametrize("later", range(6))
+async def test_a_watch_that_is_no_longer_wanted_ends_whatever_happens_in_that_moment(
+    monkeypatch: pytest.MonkeyPatch, later: int
+) -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    class Connection:
+        def close(self) -> None:
+            pass
+
+    async def connect(*_: object) -> tuple[None, Connection]:
+        asked.set()
+        await answered.wait()
+        return None, Connection()
+
+    monkeypatch.setattr(pool, "PROBE_SECONDS", 0.0)
+    monkeypatch.setattr(asyncio, "open_connection", connect)
+    watching = asyncio.create_task(until_gone("http://127.0.0.1:1"))
+    await asked.wait()
+    answered.set()
+    for _ in range(later):
+        await asyncio.sleep(0)
+    watching.cancel()
+    await asyncio.wait({watching}, timeout=1)
+    assert watching.cancelled()
