@@ -117,6 +117,11 @@ def read_regular(path: Path, most: int, root: Path | None = None) -> bytes:
     return data
 
 
+def reason_of(error: OSError | ValueError) -> str:
+    """Why a file could not be opened, read or written, in a few words and without its path."""
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
 def copy_regular(
     path: Path,
     write: Callable[[bytes], object],

@@ -8,12 +8,12 @@ commit its record between them.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ import pydantic_core
 
 from .contract import DoneMarker, MarkerFile, MarkerProducer, MarkerStatus
 from .folder import FileStamp
-from .guarded_files import OddEntryError, TooLargeError, copy_regular, kind_of, read_regular
+from .guarded_files import OddEntryError, TooLargeError, kind_of, read_regular, reason_of
+from .hashing import Hashed, HashedFile, hash_file
 from .held_folder import HeldFolder, held
 from .marker_size import MAX_MARKER_BYTES, fitting_files, fitting_notes
 from .prefix import PrefixError, PrefixPath, confine, parse_prefix
@@ -30,10 +31,9 @@ from .temporaries import temporary_name
 from .times import iso, milliseconds
 
 SCHEMA_VERSION = 1
+_TEXT_AND_DIGITS = re.compile(r"([^0-9]*)([0-9]*)")
 SHARING_RETRY_SECONDS = 2.0
 """How long a file that another Windows process holds open is waited for."""
-MAX_HASHED_BYTES = 64 * 1024**3
-"""A larger file has no hash: a file without data can claim any size, and would hold up everything else."""
 
 
 class MarkerError(RuntimeError):
@@ -80,6 +80,11 @@ class MarkedFile:
     node_id: str | None = None
 
 
+def to_be_hashed(place: MarkerPlace, file: MarkedFile) -> HashedFile:
+    """Where and as what a file of a marker is read for its hash."""
+    return HashedFile(place.folder / file.name, file.stamp, place.root)
+
+
 def suffix_of(status: MarkerStatus) -> str:
     """`.done` for success and running, `.failed` for everything else."""
     return ".done" if status in ("success", "running") else ".failed"
@@ -94,18 +99,25 @@ def make_marker(
     prompt_id: str | None,
     cached: bool = False,
     hash_files: bool = False,
+    hashes: Mapping[Path, Hashed] | None = None,
     notes: Iterable[str] = (),
 ) -> DoneMarker:
     """The marker of some files, in the order of their names with numbers counted as numbers.
 
-    With `hash_files` each file is read for its SHA-256; one that can't be read is listed without, with a note. What
-    would make the marker larger than `MAX_MARKER_BYTES` is left out of its lists, and a note says so.
+    With `hash_files` each file has its SHA-256, from `hashes` by its path, else it is read now; one that can't be read,
+    or has changed since it was listed, is listed without, with a note. What would make the marker larger than
+    `MAX_MARKER_BYTES` is left out of its lists, and a note says so.
     """
     ordered = sorted(files, key=lambda file: _natural(file.name))
     said = list(notes)
     listed = []
     for file in ordered:
-        digest = _sha256(place, file.name, said) if hash_files else None
+        digest = None
+        if hash_files:
+            asked = to_be_hashed(place, file)
+            hashed = (hashes or {}).get(asked.path) or hash_file(asked)
+            digest = hashed.digest
+            said += [hashed.note] if hashed.note else []
         modified = iso(file.stamp.modified_ns // 1_000_000)
         listed.append(
             MarkerFile(Name=file.name, Bytes=file.stamp.bytes, Modified=modified, NodeId=file.node_id, Sha256=digest)
@@ -127,30 +139,8 @@ def make_marker(
     )
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    parts: list[tuple[int, int, str]] = []
-    digits = ""
-    for character in name + "\0":
-        if character.isascii() and character.isdigit():
-            digits += character
-            continue
-        if digits:
-            parts.append((0, int(digits), digits))
-            digits = ""
-        parts.append((1, 0, character))
-    return parts
-
-
-def _sha256(place: MarkerPlace, name: str, notes: list[str]) -> str | None:
-    digest, path = hashlib.sha256(), place.folder / name
-    try:
-        if path.lstat().st_size > MAX_HASHED_BYTES:
-            raise TooLargeError(path, MAX_HASHED_BYTES)
-        copy_regular(path, digest.update, MAX_HASHED_BYTES, place.root)
-    except (OSError, ValueError) as error:
-        notes.append(f"{path.name} could not be read for its hash ({_why(error)})")
-        return None
-    return digest.hexdigest()
+def _natural(name: str) -> list[tuple[str, int, str]]:
+    return [(text, int(digits or -1), digits) for text, digits in _TEXT_AND_DIGITS.findall(name)]
 
 
 def as_document(marker: DoneMarker) -> dict[str, Any]:
@@ -181,7 +171,7 @@ def write_temporary(place: MarkerPlace, marker: DoneMarker) -> Path:
         with held(place.folder, place.root, make=True) as folder:
             _write_new(folder, name, encode(marker))
     except OSError as error:
-        raise MarkerError(f"marker {place.prefix} could not be written: {_why(error)}") from error
+        raise MarkerError(f"marker {place.prefix} could not be written: {reason_of(error)}") from error
     return place.folder / name
 
 
@@ -213,7 +203,7 @@ def put_in_place(temporary: Path, place: MarkerPlace, status: MarkerStatus) -> N
                 raise
             _remove(folder, place.name("error" if suffix_of(status) == ".done" else "success"))
     except OSError as error:
-        raise MarkerError(f"marker {place.relative(status)} could not be put in place: {_why(error)}") from error
+        raise MarkerError(f"marker {place.relative(status)} could not be put in place: {reason_of(error)}") from error
     sync_folder(place.folder)
 
 
@@ -233,7 +223,7 @@ def put_where_free(temporary: Path, place: MarkerPlace, status: MarkerStatus) ->
     except FileExistsError:
         return False
     except OSError as error:
-        raise MarkerError(f"marker {place.relative(status)} could not be put in place: {_why(error)}") from error
+        raise MarkerError(f"marker {place.relative(status)} could not be put in place: {reason_of(error)}") from error
     sync_folder(place.folder)
     return True
 
@@ -357,10 +347,6 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _why(error: OSError | ValueError) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
-
-
 def read_marker(path: Path, root: Path | None = None) -> DoneMarker:
     """Read a marker, an older one with only `Timestamp` too; fields that we don't know are dropped.
 
@@ -376,7 +362,7 @@ def read_marker(path: Path, root: Path | None = None) -> DoneMarker:
     except OddEntryError as error:
         raise MarkerError(f"{path.name} can't be read: it {error.what}") from error
     except (OSError, ValueError) as error:
-        raise MarkerError(f"{path.name} can't be read: {_why(error)}") from error
+        raise MarkerError(f"{path.name} can't be read: {reason_of(error)}") from error
     try:
         return DoneMarker.model_validate(json.loads(data.decode("utf-8-sig")))
     except (ValueError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import cast
 
 from .contract import MarkerStatus, PromptMarker
 from .folder import stamp_of
+from .hashing import HashedFile
 from .marker import (
     MarkedFile,
     MarkerError,
@@ -19,6 +21,7 @@ from .marker import (
     remove,
     remove_stale,
     suffix_of,
+    to_be_hashed,
     write_temporary,
 )
 from .prefix import PrefixError, PrefixPath, parse_prefix
@@ -130,7 +133,7 @@ class Marking:
 
     def _prepare(self, record: PromptRecord, decision: Decision, status: MarkerStatus, output: Path) -> Prepared:
         place = MarkerPlace.of(output, decision.prefix)
-        files = [MarkedFile(file.filename, file.stamp, file.node_id) for file in decision.files if file.stamp]
+        files = _marked_files(decision)
         marker = make_marker(
             place,
             files,
@@ -138,7 +141,8 @@ class Marking:
             producer="node",
             prompt_id=record.prompt_id,
             cached=decision.cached,
-            hash_files=any(request.hash_files for request in decision.requests),
+            hash_files=decision.hash_files,
+            hashes=decision.hashes,
             notes=decision.notes,
         )
         temporary = write_temporary(place, marker)
@@ -207,6 +211,21 @@ class Marking:
                 if entry.path == place.relative(cast("MarkerStatus", status)):
                     _take_back(entry)
         return good
+
+
+def files_to_hash(decisions: Iterable[Decision], output_folder: Path) -> list[HashedFile]:
+    """The files of which markers are to say the hash. A marker whose place is refused has none."""
+    found: list[HashedFile] = []
+    for decision in decisions:
+        if decision.hash_files and decision.files:
+            with contextlib.suppress(PrefixError):
+                place = MarkerPlace.of(output_folder, decision.prefix)
+                found += [to_be_hashed(place, file) for file in _marked_files(decision)]
+    return found
+
+
+def _marked_files(decision: Decision) -> list[MarkedFile]:
+    return [MarkedFile(file.filename, file.stamp, file.node_id) for file in decision.files if file.stamp]
 
 
 def written_paths(record: PromptRecord) -> set[str]:

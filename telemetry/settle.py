@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .contract import PromptStatus
 from .folder import FileStamp, Listing, changed, folder_clock, list_folder
+from .hashing import Hashed
 from .outputs import ReportedFile, inside, look_at
 from .prefix import (
     SIZE_TOKENS,
@@ -80,6 +81,13 @@ class Decision:
     requests: list[MarkerRequest]
     files: list[ReportedFile]
     notes: list[str]
+    hashes: Mapping[Path, Hashed] | None = None
+    """Of its files by their paths, where they were read before the marker is made up."""
+
+    @property
+    def hash_files(self) -> bool:
+        """Whether one of those who asked for it wants the files' hashes."""
+        return any(request.hash_files for request in self.requests)
 
     @property
     def cached(self) -> bool:

@@ -26,11 +26,12 @@ from .feed import Feed
 from .figures import FigureKeeper
 from .fingerprint import IsChoice, fingerprints, graph_digest
 from .handing_in import HandingIn
+from .hashing import Hashing, HashJob
 from .identity import UNKNOWN, Identity, root_of
 from .inbox import Inbox
 from .kept_events import WrittenMarkers
 from .listings import PAUSE, Listings, SharedFolder
-from .marking import Marking, written_paths
+from .marking import Marking, files_to_hash, written_paths
 from .names_given import NamesGiven
 from .outputs import ReportedFile, look_at, reported_files
 from .prefix import PrefixPath, group_of, is_resolved_from
@@ -64,6 +65,8 @@ COMMIT_INTERVAL_SECONDS = 0.2
 QUEUED_INTERVAL_SECONDS = 1.0
 RETRY_SECONDS = 0.05
 FILE_PATIENCE_SECONDS = 5.0
+HASH_PATIENCE_SECONDS = 2.0
+"""How long the end of this process waits for files that are read for their hashes."""
 STORE_RETRY_SECONDS = 1.0
 NUMBERING_TRIES = 5
 ENDS_AT_ONCE = 200
@@ -103,6 +106,29 @@ class Surroundings:
 
 
 @dataclass(slots=True)
+class Decided:
+    """What markers are to say, and the reading of their files for the hashes that they are to have; null: none are."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    job: HashJob | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether files are still being read."""
+        return self.job is not None and not self.job.is_done
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A marker node that waits for its marker."""
+
+    run: Run
+    event: MarkerRun
+    decided: Decided
+
+
+@dataclass(slots=True)
 class Attendance:
     """What the writer itself has to remember of a run."""
 
@@ -122,6 +148,8 @@ class Attendance:
     roots: dict[str, Path] | None = None
     """The folders that it writes to: those of its start, until then those of its queueing. A node may set others."""
     waiting_since: float | None = None
+    decided: Decided | None = None
+    """Its markers, while their files are read for their hashes."""
     cleared: set[PrefixPath] = field(default_factory=set)
     """Prefixes whose stale markers were removed: at the start, when a node told them, when the first file came."""
     stumbles: int = 0
@@ -239,6 +267,13 @@ class Writer:
         self._corrections: list[Correction] = []
         """Records that said of a marker that it is written, and it could not be put in place."""
         self._answers = Outstanding(self.settled)
+        self._hashing = Hashing(inbox.ring)
+        self._hash_until = NEVER
+        """Until when hashes are waited for, on `time.monotonic`."""
+        self._serving: list[Serving] = []
+        """Marker nodes that wait until their files are read for their hashes."""
+        self._recovering: dict[tuple[str, int], Run] = {}
+        """Runs of dead processes whose markers' files are read for their hashes, by prompt and number."""
 
     # ------------------------------------------------------------ the loop
 
@@ -246,7 +281,8 @@ class Writer:
         """How long to sleep if nobody rings; null while there is nothing to look after."""
         runs = self.recorder.runs
         with self.lock:
-            waiting, started, ended = bool(runs), bool(runs.started), bool(runs.ended)
+            waiting, started = bool(runs), bool(runs.started)
+            ended = any(not self._reads(run) for run in runs.ended)
         placed = self._placed or self._corrections
         behind = waiting or placed or self.dead or self.handing_in.is_waiting or not self._environment_kept
         if (self._failing_until or self.opener is not None) and behind:
@@ -298,6 +334,7 @@ class Writer:
         now = time.monotonic()
         self._save([run for run in runs if self._of(run).not_before <= now])
         self._for_each(runs, self._look_after)
+        self._serve_hashed()
         self._listings.refresh(self._begun if self._nothing_runs() else None)
         self.names.give(self)
         if self._put_off and not any(one.tries for one in self._attending.values()):
@@ -396,9 +433,10 @@ class Writer:
             self.instance.port = port
 
     def _unsettled(self) -> list[Run]:
-        """Ended runs that are not waiting for a file."""
+        """Ended runs that are not waiting for a file, nor for its hash."""
         with self.lock:
-            return [run for run in self.recorder.runs.ended if self._of(run).waiting_since is None]
+            ended = list(self.recorder.runs.ended)
+            return [run for run in ended if self._of(run).waiting_since is None and not self._reads(run)]
 
     def _of(self, run: Run) -> Attendance:
         return self._attending.setdefault(run, Attendance())
@@ -732,7 +770,7 @@ class Writer:
             ended = list(self.recorder.runs.ended)
             for run in ended[:-MAX_UNSAVED]:
                 self.recorder.drop(run)
-                self._attending.pop(run, None)
+                _give_up((self._attending.pop(run, None) or Attendance()).decided)
                 self.dropped += 1
         if len(ended) > MAX_UNSAVED:
             hint = f"the store could not be written for so long that the oldest of more than {MAX_UNSAVED} were let go"
@@ -750,21 +788,46 @@ class Writer:
         with self.lock:
             waiting, run.ready_markers = run.ready_markers, []
         for event in waiting:
-            path = ""
             try:
-                path = self._write_ready(run, event)
+                decided = self._decide_ready(run, event)
             except Exception as error:  # noqa: BLE001  the node must be answered
                 self._marking.failed(run.record, error)
-            if event.settled is not None:
-                event.settled.set_result(path)
-        self._touch([run])
+                decided = Decided()
+            self._serving.append(Serving(run, event, decided))
+        self._serve_hashed()
 
-    def _write_ready(self, run: Run, event: MarkerRun) -> str:
+    def _decide_ready(self, run: Run, event: MarkerRun) -> Decided:
         plan = run.record.plan or NO_PLAN
         requests = [request for request in plan.requests if request.node_id == event.node_id]
         decisions, notes = self._decide_now(self._evidence(run), requests)
         for note in notes:
             run.record.note(note)
+        return self._reading(run, decisions, notes)
+
+    def _serve_hashed(self) -> None:
+        """Write the markers of the nodes that wait, and answer them; but for those whose files are still being read."""
+        for serving in self._serving.copy():
+            run, event = serving.run, serving.event
+            if not self._has_hashes(serving.decided):
+                continue
+            self._serving.remove(serving)
+            path = ""
+            try:
+                path = self._write_ready(run, serving.decided.decisions)
+            except Exception as error:  # noqa: BLE001  the node must be answered
+                self._marking.failed(run.record, error)
+            if event.settled is not None:
+                event.settled.set_result(path)
+            self._touch([run])
+
+    def _give_up_serving(self, run: Run) -> None:
+        """The prompt has failed: its nodes are answered with its end, without a marker of their own."""
+        for serving in [one for one in self._serving if one.run is run]:
+            self._serving.remove(serving)
+            _give_up(serving.decided)
+            run.ready_markers.append(serving.event)
+
+    def _write_ready(self, run: Run, decisions: list[Decision]) -> str:
         path = self._marking.write_now(run.record, decisions, self._output(run))
         if path:
             told = {"path": path, "status": "running"}
@@ -784,6 +847,33 @@ class Writer:
             for decision in decisions:
                 decision.notes.append(UNASKED)
             return decisions, notes
+
+    # ------------------------------------------------------------ hashes
+
+    def _reading(
+        self, run: Run, decisions: list[Decision], notes: list[str], status: PromptStatus = "success"
+    ) -> Decided:
+        """Begin to read the files of which markers are to say the hash, at a prompt's end of this status."""
+        wanted = [decision for decision in decisions if decision.wanted(status)]
+        files = files_to_hash(wanted, self._output(run))
+        return Decided(decisions, notes, self._hashing.begin(files) if files else None)
+
+    def _reads(self, run: Run) -> bool:
+        """Whether files of a run are still being read for their hashes."""
+        decided = self._of(run).decided
+        return any(one.run is run for one in self._serving) or (decided is not None and decided.is_read)
+
+    def _has_hashes(self, decided: Decided) -> bool:
+        """Whether decisions have the hashes that they are to have; once this process ends, those that there are."""
+        job = decided.job
+        if decided.is_read and self._patient:
+            return False
+        if job is not None:
+            job.wait(max(0.0, self._hash_until - time.monotonic()) if decided.is_read else 0.0)
+            hashes = job.give_up()
+            for decision in decided.decisions:
+                decision.hashes = hashes
+        return True
 
     # ------------------------------------------------------------ the end of a prompt
 
@@ -818,23 +908,35 @@ class Writer:
             self._finish_aside(Ending(run, record, Change(record), []), RecordFaultError(error))
 
     def _settle(self, run: Run) -> None:
-        """Decide, write, commit, put in place, answer; or come back later for files that are not there yet."""
-        decisions: list[Decision] = []
-        notes: list[str] = []
-        if run.started is not None and run.final is not None:
-            if not self._of(run).begun:
-                self._attend(run)
-            evidence = self._evidence(run)
-            if self._of(run).waiting_since is None:
-                self._look(run, evidence)
-            if run.final == "success" and run.wants_marker() and self._must_wait(run, evidence):
-                return
-            if run.record.plan is not None:
-                if run.final == "success" and run.ready_markers:
-                    self._serve_ready(run)  # late: the store held this thread up while the prompt went on
-                decisions, notes = decide(evidence, due_requests(run.record.plan, run.final), run.final)
-        if self._finish(run, decisions, notes):
+        """Decide, write, commit, put in place, answer; or come back later for files that are not there or read yet."""
+        decided = self._of(run).decided or self._decide_end(run)
+        if decided is None:
+            return
+        self._of(run).decided = decided if decided.job is not None else None
+        if self._has_hashes(decided) and self._finish(run, decided.decisions, decided.notes):
             _let_nodes_go(run)
+
+    def _decide_end(self, run: Run) -> Decided | None:
+        """What the markers of an ended run are to say; null where it must wait for files."""
+        if run.started is None or run.final is None:
+            return Decided()
+        if not self._of(run).begun:
+            self._attend(run)
+        evidence = self._evidence(run)
+        if self._of(run).waiting_since is None:
+            self._look(run, evidence)
+        if run.final == "success" and run.wants_marker() and self._must_wait(run, evidence):
+            return None
+        if run.record.plan is None:
+            return Decided()
+        if run.final != "success":
+            self._give_up_serving(run)
+        elif run.ready_markers:
+            self._serve_ready(run)  # late: the store held this thread up while the prompt went on
+        if any(serving.run is run for serving in self._serving):
+            return None
+        decisions, notes = decide(evidence, due_requests(run.record.plan, run.final), run.final)
+        return self._reading(run, decisions, notes, run.final)
 
     def _look(self, run: Run, evidence: Evidence) -> None:
         """Find what the nodes reported; and, of nodes that were cached and said nothing, what they saved last."""
@@ -1185,8 +1287,10 @@ class Writer:
         """Settle a prompt of a process that has died: finish or drop its markers, and call it abandoned.
 
         Markers of another output folder are left to a process that has that one. False where the store could not take
-        it.
+        it, and while its files are read for their hashes: then the record is to be given again.
         """
+        key = (record.prompt_id, record.run_number)
+        begun = self._recovering.pop(key, None)
         ours = self._is_ours(record)
         if record.status not in OPEN_STATUSES and record.plan is None:
             if ours or record.output_root is None:  # a temporary's name is unlike any other: if it is here, it is ours
@@ -1198,15 +1302,14 @@ class Writer:
             return True
         if record.plan is not None and not ours:
             return self._leave_markers(record)
-        run = Run(record, {}, started=_restored(record.started_ms), final="abandoned")
+        run = begun or Run(record, {}, started=_restored(record.started_ms), final="abandoned")
         attendance = self._of(run)
         attendance.awaited = attendance.begun = attendance.fingerprinted = True
-        decisions: list[Decision] = []
-        notes: list[str] = []
-        if record.plan is not None and run.started is not None:
-            evidence = self._evidence(run)
-            evidence.this_process = False
-            decisions, notes = decide(evidence, due_requests(record.plan, "abandoned"), "abandoned")
+        decided = attendance.decided = attendance.decided or self._decide_dead(run)
+        if decided.is_read or not self._has_hashes(decided):
+            self._recovering[key] = run
+            return False
+        decisions, notes = decided.decisions, decided.notes
         final = replace(record, status="abandoned", plan=None, notes=list(record.notes))
         was_open = record.status in OPEN_STATUSES
         if was_open:
@@ -1224,12 +1327,24 @@ class Writer:
             self._attending.pop(run, None)
         if not done:
             self._drop_temporaries([ending])
+            if decided.job is not None:
+                self._recovering[key], self._attending[run] = run, attendance
             return False
         self._place(ending, "store")
         self._told(ending)
         if was_open:
             self.on_ended(ending.record, ())
         return True
+
+    def _decide_dead(self, run: Run) -> Decided:
+        """What the markers of a dead process' prompt are to say."""
+        plan = run.record.plan
+        if plan is None or run.started is None:
+            return Decided()
+        evidence = self._evidence(run)
+        evidence.this_process = False
+        decisions, notes = decide(evidence, due_requests(plan, "abandoned"), "abandoned")
+        return self._reading(run, decisions, notes, "abandoned")
 
     def _leave_markers(self, record: PromptRecord) -> bool:
         """Call a prompt of a dead process abandoned, and leave its markers to a process that has its output folder."""
@@ -1255,10 +1370,12 @@ class Writer:
     def stop(self) -> None:
         """End what is open, and settle it: this process ends now. What the store can't take goes to the spool."""
         self._patient = False
+        self._hash_until = time.monotonic() + HASH_PATIENCE_SECONDS
         self.drain()
         with self.lock:
             self.recorder.stop(Stamp(time.time(), time.perf_counter()))
         self.step()
+        self._hashing.stop()
 
 
 class Outstanding:
@@ -1320,6 +1437,12 @@ def _news_of_inherited(ending: Ending) -> list[StreamEvent]:
             told = {"path": entry.path, "status": entry.status}
             news.append(StreamEvent("marker.written", record.prompt_id, at, told))
     return [*news, StreamEvent("prompt.finished", record.prompt_id, at, {"status": record.status})]
+
+
+def _give_up(decided: Decided | None) -> None:
+    """Read no more of the files of markers that will not be written."""
+    if decided is not None and decided.job is not None:
+        decided.job.give_up()
 
 
 def _let_nodes_go(run: Run) -> None:

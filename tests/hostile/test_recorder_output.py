@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_recorder.telemetry import marker as marker_module
 from run_recorder.telemetry import marker_size
 from run_recorder.telemetry.contract import MarkerFile
-from run_recorder.telemetry.folder import FileStamp
+from run_recorder.telemetry.folder import FileStamp, stamp_of
+from run_recorder.telemetry.hashing import MAX_HASHED_BYTES
 from run_recorder.telemetry.marker import (
     MAX_MARKER_BYTES,
     MarkedFile,
@@ -90,7 +90,8 @@ def test_only_regular_files_are_hashed(output: Path, what: str) -> None:
     """What was a file when it was listed may be something else when it is read."""
     write(output / "a_1.png", b"data")
     ENTRIES[what](output / "a_2.png")
-    files = [MarkedFile(name, FileStamp(4, 1, "1")) for name in ("a_1.png", "a_2.png")]
+    stamp = stamp_of(output / "a_1.png") or FileStamp(0, 0, "")
+    files = [MarkedFile(name, stamp) for name in ("a_1.png", "a_2.png")]
     made = make_marker(place(output, "a"), files, status="success", producer="node", prompt_id="p", hash_files=True)
     assert [file.Sha256 for file in made.Files] == [hashlib.sha256(b"data").hexdigest(), None]
     assert any("a_2.png could not be read for its hash (is a" in note for note in made.Notes)
@@ -98,7 +99,7 @@ def test_only_regular_files_are_hashed(output: Path, what: str) -> None:
 
 def test_a_file_that_claims_a_size_beyond_all_reason_is_not_hashed(output: Path) -> None:
     write(output / "a.png", b"data")
-    os.truncate(output / "a.png", marker_module.MAX_HASHED_BYTES + 1)
+    os.truncate(output / "a.png", MAX_HASHED_BYTES + 1)
     files = [MarkedFile("a.png", FileStamp(4, 1, "1"))]
     made = make_marker(place(output, "a"), files, status="success", producer="node", prompt_id="p", hash_files=True)
     assert made.Files[0].Sha256 is None and "is larger than" in made.Notes[0]

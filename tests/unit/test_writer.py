@@ -1,6 +1,7 @@
 """The writer, step by step: what it saves, which markers it writes, whom it answers, and what it does when it can't."""
 
 import asyncio
+import hashlib
 import json
 import os
 import sqlite3
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from run_recorder.telemetry import folder as folder_module
+from run_recorder.telemetry import hashing as hashing_module
 from run_recorder.telemetry import listings as listings_module
 from run_recorder.telemetry import marker as marker_module
 from run_recorder.telemetry import marking as marking_module
@@ -36,6 +38,7 @@ from run_recorder.telemetry.events import (
     PromptUnqueued,
 )
 from run_recorder.telemetry.feed import Feed
+from run_recorder.telemetry.hashing import CUT_SHORT, Hashed, HashedFile
 from run_recorder.telemetry.identity import Identity
 from run_recorder.telemetry.inbox import Inbox
 from run_recorder.telemetry.listings import PAUSE, Listings
@@ -125,6 +128,11 @@ class Desk:
         self.step(*self.ran("1", "3", prompt_id=prompt_id))
         entries = [image(Path(one).name, str(Path(one).parent))["images"][0] for one in files]
         self.end(prompt_id, outputs={"3": {"images": entries}})
+
+    def rung(self) -> None:
+        """Wait until the writer is rung for, and let it do what there is to do then."""
+        self.inbox.wait(10)
+        self.step()
 
     def record(self, prompt_id: str = "p", number: int | None = None) -> Any:
         return self.store.record(prompt_id, number)
@@ -411,6 +419,7 @@ def test_two_markers_of_one_prefix_are_one_file_with_the_union(desk: Desk) -> No
     desk.begin(graph=graph)
     write(desk.output / "a_00001_.png")
     desk.end(outputs={"3": image("a_00001_.png")})
+    desk.rung()
     assert desk.names("a.done") == ["a_00001_.png"]
     assert desk.marker("a.done").Files[0].Sha256
     assert [one.path for one in desk.record().markers] == ["a.done"]
@@ -1027,6 +1036,116 @@ def test_folders_of_time_tokens_are_looked_at_within_a_share_of_the_time(
         clock[0] += 0.2
         desk.step(NodeStarted("p", f"n{number}", now().mono))
     assert len(looked) == 3
+
+
+# ---------------------------------------------------------------- hashes
+
+HASHED = {"1": node("EmptyImage"), "3": saver("shot/a"), "9": marker_node(hash_files=True)}
+
+
+@pytest.fixture
+def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Files are read for their hashes only once this is set."""
+    go = threading.Event()
+    read = hashing_module.hash_file
+
+    def wait(file: HashedFile, is_wanted: Callable[[], bool]) -> Hashed:
+        go.wait(30)
+        return read(file, is_wanted)
+
+    monkeypatch.setattr(hashing_module, "hash_file", wait)
+    yield go
+    go.set()
+
+
+def test_no_other_record_waits_while_files_are_read_for_their_hashes(desk: Desk, held_up: threading.Event) -> None:
+    desk.whole(graph=HASHED)
+    assert (tree(desk.output), desk.record().status) == (["shot/a_00001_.png"], "running")
+    assert desk.writer.settled.is_set() and desk.writer.timeout() == writer_module.QUEUED_INTERVAL_SECONDS
+    other = {"1": node("EmptyImage"), "3": saver("b"), "9": marker_node()}
+    desk.whole("other", files=("b_00001_.png",), graph=other)
+    assert (desk.record("other").status, desk.names("b.done")) == ("success", ["b_00001_.png"])
+    held_up.set()
+    desk.rung()
+    assert desk.record().status == "success"
+    (file,) = desk.marker().Files
+    content = (desk.output / "shot" / "a_00001_.png").read_bytes()
+    assert (file.Sha256, desk.marker().Notes) == (hashlib.sha256(content).hexdigest(), [])
+
+
+def test_files_of_a_failed_prompt_are_read_only_for_a_marker_that_is_wanted(
+    desk: Desk, held_up: threading.Event
+) -> None:
+    graph = {**HASHED, "9": marker_node(hash_files=True, on_failure=NOTHING)}
+    desk.begin(graph=graph)
+    write(desk.output / "shot" / "a_00001_.png")
+    desk.end(status="error")
+    assert desk.record().status == "error"
+
+
+def test_a_newer_prompt_of_the_same_prefix_keeps_its_place(desk: Desk, held_up: threading.Event) -> None:
+    desk.whole(graph=HASHED)
+    desk.begin("newer", graph=HASHED)
+    held_up.set()
+    desk.rung()
+    assert "shot/a.done" not in tree(desk.output)
+    assert desk.record().notes == [f"no marker shot/a: {OVERTAKEN}"]
+
+
+def test_the_end_of_the_process_waits_for_hashes_only_so_long(
+    desk: Desk, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "HASH_PATIENCE_SECONDS", 0.0)
+    desk.whole(graph=HASHED)
+    desk.writer.stop()
+    (file,) = desk.marker().Files
+    assert (file.Sha256, desk.record().status) == (None, "success")
+    assert desk.marker().Notes == [f"a_00001_.png {CUT_SHORT}"]
+
+
+def test_a_node_that_waits_is_answered_once_its_files_are_read(desk: Desk, held_up: threading.Event) -> None:
+    desk.begin(graph=READY)
+    write(desk.output / "shot" / "a_00001_.png")
+    desk.step(*desk.ran("3"))
+    answer: Future[str] = Future()
+    desk.step(MarkerRun("p", "9", "shot/a", INPUTS_READY, "write .failed", True, answer))
+    assert not answer.done()
+    desk.end(outputs={"3": image("a_00001_.png", "shot")})
+    assert (desk.record().status, desk.writer.settled.is_set()) == ("running", True)
+    held_up.set()
+    desk.rung()
+    desk.step()
+    assert (answer.result(0), desk.record().status) == ("shot/a.done", "success")
+    assert desk.marker().Files[0].Sha256 is not None
+
+
+def test_a_node_that_waits_for_hashes_when_its_prompt_fails_is_answered(desk: Desk, held_up: threading.Event) -> None:
+    desk.begin(graph=READY)
+    write(desk.output / "shot" / "a_00001_.png")
+    answer: Future[str] = Future()
+    desk.step(MarkerRun("p", "9", "shot/a", INPUTS_READY, "write .failed", True, answer))
+    desk.end(status="error")
+    held_up.set()
+    while not answer.done():
+        desk.rung()  # for the files of the node's own marker, which is no longer wanted, and for those of the end's
+    assert (answer.result(0), desk.record().status) == ("", "error")
+    assert tree(desk.output) == ["shot/a.failed", "shot/a_00001_.png"]
+
+
+def test_files_that_a_dead_process_left_are_read_beside_the_other_records(
+    desk: Desk, next_desk: Callable[[], Desk], held_up: threading.Event
+) -> None:
+    desk.begin(graph=HASHED)
+    write(desk.output / "shot" / "a_00001_.png")
+    after = next_desk()
+    assert (after.record().status, len(after.writer.dead)) == ("running", 1)
+    after.whole("other")
+    assert after.record("other").status == "success"
+    held_up.set()
+    after.rung()
+    assert (after.record().status, after.writer.dead) == ("abandoned", [])
+    assert [file.filename for file in after.record().outputs] == ["a_00001_.png"]
+    assert after.writer._attending == {}
 
 
 # ---------------------------------------------------------------- inputs ready
