@@ -6,13 +6,14 @@ where one is expected counts as not said. What can't be done without is asked fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from ..telemetry.text import clean
+from ..telemetry.refusals import FaultyNode, fault_sentences, faulty_nodes
+from ..telemetry.text import as_text, clean
 from . import limits
 
 End = Literal["success", "error", "interrupted"]
@@ -26,15 +27,11 @@ MOST_ID = 200
 """Characters of an id."""
 MOST_DETAILS = 20
 """Mistakes of a refused graph that are told."""
-MOST_REFUSED = 1000
-"""Nodes of a graph that was refused in part, of which is kept why."""
 
 
 def text_of(value: object, most: int | None = None) -> str | None:
     """A text as it may be kept, numbers as text; null for what is none."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = str(value)
-    return clean(value, limits.MOST_TEXT if most is None else most) if isinstance(value, str) else None
+    return as_text(value, limits.MOST_TEXT if most is None else most)
 
 
 def _object(value: object) -> dict[Any, Any]:
@@ -147,56 +144,14 @@ class Posted(Loose):
         """Why the graph was refused, node by node."""
         error = self.error if isinstance(self.error, dict) else {"message": self.error}
         head = text_of(error.get("message")) or "the graph was refused"
-        details = [
-            _node_error(str(node_id), node, one)
-            for node_id, node in self.node_errors.items()
-            if isinstance(node, dict)
-            for one in _list(node.get("errors"))
-            if isinstance(one, dict)
-        ]
+        details = list(fault_sentences(self.node_errors))
         more = len(details) - MOST_DETAILS
         told = [head, *details[:MOST_DETAILS], *([f"and {more} more"] if more > 0 else [])]
         return clean("; ".join(told), limits.MOST_TEXT)
 
-    def refused(self) -> list[RefusedNode]:
-        """The nodes that ComfyUI finds fault with while it runs the rest; nothing where it runs all.
-
-        Each names the outputs that are not run for its sake.
-        """
-        return [
-            RefusedNode(
-                clean(str(node_id), MOST_ID),
-                text_of(node.get("class_type"), MOST_ID) or "?",
-                [_node_error(str(node_id), node, one) for one in _list(node.get("errors")) if isinstance(one, dict)],
-                [text for one in _list(node.get("dependent_outputs")) if (text := text_of(one, MOST_ID)) is not None],
-            )
-            for node_id, node in list(self.node_errors.items())[:MOST_REFUSED]
-            if isinstance(node, dict)
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedNode:
-    """A node for whose sake outputs are not run. Its reasons are sentences, which name it."""
-
-    node_id: str
-    class_type: str
-    reasons: list[str]
-    outputs: list[str]
-
-    def __str__(self) -> str:
-        many = [f"and {len(self.outputs) - MOST_DETAILS} more"] if len(self.outputs) > MOST_DETAILS else []
-        outputs = ", ".join([*self.outputs[:MOST_DETAILS], *many])
-        why = "; ".join(self.reasons[:MOST_DETAILS]) or f"node {self.node_id} ({self.class_type}) was refused"
-        return clean(f"{why} (not run for it: {outputs})" if outputs else why, limits.MOST_TEXT)
-
-
-def _node_error(node_id: str, node: dict[Any, Any], error: dict[Any, Any]) -> str:
-    extra = _object(error.get("extra_info"))
-    given = f", input {text_of(extra['input_name'], MOST_ID)}" if "input_name" in extra else ""
-    words = (text_of(error.get("message")) or "", text_of(error.get("details")) or "")
-    where = f"node {clean(node_id, MOST_ID)} ({text_of(node.get('class_type'), MOST_ID) or '?'}){given}"
-    return f"{where}: {' '.join(words)}".strip()
+    def refused(self, graph: Mapping[str, Any]) -> list[FaultyNode]:
+        """The nodes that ComfyUI finds fault with while it runs the rest of a graph; nothing where it runs all."""
+        return faulty_nodes(self.node_errors, graph)
 
 
 class Uploaded(Loose):

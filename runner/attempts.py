@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..client.answers import RefusedNode
 from ..client.errors import ServerError
 from ..client.limits import MOST_TEXT
 from ..client.outside import Outside, Seen
+from ..telemetry.refusals import FaultyNode
 from ..telemetry.run_contract import SceneTelemetry
 from ..telemetry.temporaries import temporary_name
 from ..telemetry.text import clean
@@ -49,7 +49,7 @@ class Attempt:
     telemetry: SceneTelemetry | None = None
     success: bool = False
     requeue_reason: str | None = None
-    refused_part: list[RefusedNode] = field(default_factory=list)
+    refused_part: list[FaultyNode] = field(default_factory=list)
     """What ComfyUI refused of the graph, while it ran the rest."""
 
 
@@ -253,7 +253,7 @@ async def _post(client: ComfyClient, scene: SceneRun, attempt: Attempt, extra: M
         raise RefusedError(_refusal(attempt.refused_part))
 
 
-def _refusal(nodes: Sequence[RefusedNode]) -> str:
+def _refusal(nodes: Sequence[FaultyNode]) -> str:
     """What was refused of a graph that the server would run in part."""
     more = len(nodes) - MOST_NAMED
     told = "; ".join(str(one) for one in nodes[:MOST_NAMED]) + (f"; and {more} more nodes" if more > 0 else "")

@@ -19,11 +19,12 @@ import aiohttp
 from pydantic import ValidationError
 
 from ..client import limits
-from ..client.answers import History, OutputFile, Posted, Queue, RefusedNode, SystemStats, Uploaded
+from ..client.answers import History, OutputFile, Posted, Queue, SystemStats, Uploaded
 from ..client.errors import ServerError
 from ..client.http import Answer, Http
 from ..client.limits import Kind, Limits
 from ..telemetry.contract import Prompt
+from ..telemetry.refusals import FaultyNode
 from ..telemetry.token import bearer_of
 from .web_socket import WebSocket
 
@@ -67,7 +68,7 @@ class ComfyClient:
         self._http = Http(url, self.headers, bounds)
         self.url = self._http.url
         self._stats: dict[str, Any] | None = None
-        self._refused_parts: dict[str, list[RefusedNode]] = {}
+        self._refused_parts: dict[str, list[FaultyNode]] = {}
 
     async def __aenter__(self) -> ComfyClient:
         await self._http.__aenter__()
@@ -202,10 +203,10 @@ class ComfyClient:
             raise RefusedError(told.refusal())
         given = told.prompt_id or prompt_id
         if told.node_errors:
-            self._refused_parts[given] = told.refused()
+            self._refused_parts[given] = told.refused(body["prompt"])
         return given
 
-    def refused_part(self, prompt_id: str) -> list[RefusedNode]:
+    def refused_part(self, prompt_id: str) -> list[FaultyNode]:
         """The nodes that ComfyUI refused of a graph whose other outputs it runs; nothing where it runs all."""
         return self._refused_parts.get(prompt_id, [])
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -28,10 +27,10 @@ from .held_folder import HeldFolder, held
 from .marker_size import MAX_MARKER_BYTES, fitting_files, fitting_notes
 from .prefix import PrefixError, PrefixPath, confine, parse_prefix
 from .temporaries import temporary_name
+from .text import natural_key
 from .times import iso, milliseconds
 
 SCHEMA_VERSION = 1
-_TEXT_AND_DIGITS = re.compile(r"([^0-9]*)([0-9]*)")
 SHARING_RETRY_SECONDS = 2.0
 """How long a file that another Windows process holds open is waited for."""
 
@@ -108,7 +107,7 @@ def make_marker(
     or has changed since it was listed, is listed without, with a note. What would make the marker larger than
     `MAX_MARKER_BYTES` is left out of its lists, and a note says so.
     """
-    ordered = sorted(files, key=lambda file: _natural(file.name))
+    ordered = sorted(files, key=lambda file: natural_key(file.name))
     said = list(notes)
     listed = []
     for file in ordered:
@@ -137,10 +136,6 @@ def make_marker(
         Files=listed,
         Notes=said,
     )
-
-
-def _natural(name: str) -> list[tuple[str, int, str]]:
-    return [(text, int(digits or -1), digits) for text, digits in _TEXT_AND_DIGITS.findall(name)]
 
 
 def as_document(marker: DoneMarker) -> dict[str, Any]:

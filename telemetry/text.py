@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from typing import Any
 
 MAX_ID = 200
 """Characters of a prompt's id, as the routes take it."""
 _DIGEST = 16
+_WORDS_AND_DIGITS = re.compile(r"([^0-9]*)([0-9]*)")
 
 
 def clean(text: str, most: int | None = None) -> str:
@@ -24,6 +26,19 @@ def clean(text: str, most: int | None = None) -> str:
 def clean_or_none(text: object, most: int | None = None) -> str | None:
     """As `clean`; null for what is no text."""
     return clean(text, most) if isinstance(text, str) else None
+
+
+def as_text(value: object, most: int) -> str | None:
+    """As `clean`, numbers as text; null for what is neither."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = str(value)
+    return clean_or_none(value, most)
+
+
+def natural_key(text: str) -> list[tuple[str, int, str, str]]:
+    """Sorts names with numbers counted as numbers: 2 before 10."""
+    pairs = ((words, digits.lstrip("0"), digits) for words, digits in _WORDS_AND_DIGITS.findall(text))
+    return [(words, len(number), number, digits) for words, number, digits in pairs]
 
 
 def kept_id(given: object) -> str:
