@@ -70,13 +70,17 @@ def filled(path: Path, count: int = COUNT) -> dict[str, str]:
     return {"RUN_RECORDER_DATABASE_URL": f"sqlite:///{path}"}
 
 
+READY = "window.app?.graph?.nodes?.length && window.app.extensionManager?.workflow?.activeWorkflow"
+"""The page has opened the workflow that it starts with: that would take the place of one that is opened before."""
+
+
 def in_sidebar(host: Host, context: Any) -> Any:
     """ComfyUI's own page, with our tab of its sidebar open."""
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{host.port}/")
     tab = page.locator('button[aria-label^="Run Recorder"]')
     tab.wait_for(timeout=90_000)
-    page.wait_for_function("window.app?.graph", timeout=60_000)
+    page.wait_for_function(READY, timeout=60_000)
     tab.click()
     page.get_by_role("tab", name="History").wait_for()
     return page
