@@ -18,16 +18,16 @@ from typing import Any
 
 
 def shorten() -> None:
-    """The same bounds in bytes, and a tenth of the time."""
+    """The same bounds in bytes, and a fraction of the time: enough for an honest answer on a machine that is busy."""
     from run_recorder.client import limits, outside
     from run_recorder.commands import follow
     from run_recorder.runner import attempts, pool
     from run_recorder.sentinel import comfyui
 
-    limits.SLOW_SECONDS, limits.SILENCE_SECONDS, limits.SOCKET_SECONDS = 0.5, 1.0, 0.3
-    limits.CONNECT_SECONDS, limits.SOCKET_FLOOD = 1.0, 500
+    limits.SLOW_SECONDS, limits.SILENCE_SECONDS, limits.SOCKET_SECONDS = 0.5, 3.0, 0.3
+    limits.CONNECT_SECONDS, limits.SOCKET_FLOOD = 3.0, 500
     limits.BOUNDS = {
-        kind: limits.Bound(bound.most_bytes, min(bound.seconds, 2.0), bound.least_speed)
+        kind: limits.Bound(bound.most_bytes, min(bound.seconds, 4.0), bound.least_speed)
         for kind, bound in limits.BOUNDS.items()
     }
     outside.TRIES, outside.PAUSE_SECONDS = 1, 0.0
