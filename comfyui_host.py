@@ -12,6 +12,7 @@ import contextlib
 import functools
 import gc
 import importlib
+import inspect
 import ipaddress
 import os
 import sys
@@ -50,6 +51,7 @@ from .telemetry.times import Stamp, iso, milliseconds
 
 COSTS = {
     "on_prompt": "markers that ComfyUI refused are not noted",
+    "validate": "outputs that ComfyUI refused while it ran the others are not known",
     "put": "the time of queueing, the graph's fingerprints and marker requests are not known before the start",
     "delete_queue_item": "prompts deleted from the queue are not seen to be cancelled",
     "wipe_queue": "prompts cleared from the queue are not seen to be cancelled",
@@ -85,6 +87,7 @@ class Host:
 
     HOOKS = (
         "on_request",
+        "on_validated",
         "on_put",
         "on_put_failed",
         "on_put_done",
@@ -118,6 +121,7 @@ class Host:
         self._worker: threading.Thread | None = None
         self._executor: Any = None
         self._requests: deque[tuple[Any, bool]] = deque(maxlen=REQUESTS_KEPT)
+        self._verdicts: deque[tuple[Any, Mapping[Any, Any]]] = deque(maxlen=REQUESTS_KEPT)
         self._queued: Counter[str] = Counter()
         self._queued_lock = threading.Lock()
         self._handler_class: type[Any] | None = None
@@ -166,6 +170,11 @@ class Host:
                 (data["prompt"], "partial_execution_targets" in data and bool(data["partial_execution_targets"]))
             )
 
+    def on_validated(self, graph: Any, verdict: Any) -> None:
+        """ComfyUI has checked a graph: good or not, an error of all, the outputs that it runs, the errors by node."""
+        if isinstance(verdict, (tuple, list)) and len(verdict) > 3 and verdict[0] is True:
+            self._verdicts.append((graph, verdict[3] if isinstance(verdict[3], Mapping) else {}))
+
     def on_put(self, item: Any) -> PromptQueued:
         """A prompt is being put into the queue."""
         event = self._queued_event(item)
@@ -195,6 +204,7 @@ class Host:
         extra = item[3] if len(item) > 3 and isinstance(item[3], Mapping) else {}
         accepted = frozenset(str(node_id) for node_id in item[4]) if len(item) > 4 else frozenset()
         restricted = next((restricted for asked, restricted in reversed(self._requests) if asked is graph), None)
+        node_errors = next((errors for asked, errors in reversed(self._verdicts) if asked is graph), None)
         batch = extra.get("run_recorder")
         return PromptQueued(
             prompt_id=kept_id(prompt_id),
@@ -206,6 +216,7 @@ class Host:
             client_id=clean_or_none(extra.get("client_id")),
             workflow_name=_workflow_name(extra),
             batch=batch if isinstance(batch, Mapping) else None,
+            node_errors=node_errors,
             id_note=id_note(prompt_id),
         )
 
@@ -441,6 +452,7 @@ class Host:
         execution = sys.modules["execution"]
         server = sys.modules["server"].PromptServer.instance
         queue, executor = getattr(execution, "PromptQueue", None), getattr(execution, "PromptExecutor", None)
+        self._try("validate", lambda: _wrap(execution, "validate_prompt", self._wrap_validate))
         self._try("put", lambda: _wrap(queue, "put", self._wrap_put))
         for name in ("delete_queue_item", "wipe_queue"):
             self._try(name, functools.partial(_wrap, queue, name, functools.partial(self._wrap_removal, name)))
@@ -474,6 +486,20 @@ class Host:
             return result
 
         return put
+
+    def _wrap_validate(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def told(args: tuple[Any, ...], kwargs: Mapping[str, Any], verdict: Any) -> Any:
+            graph = next((one for one in (*args, *kwargs.values()) if isinstance(one, dict)), None)
+            self.guarded("validate", self.on_validated, graph, verdict)
+            return verdict
+
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            return told(args, kwargs, await original(*args, **kwargs))
+
+        def validate_prompt(*args: Any, **kwargs: Any) -> Any:
+            return told(args, kwargs, original(*args, **kwargs))
+
+        return awaited if inspect.iscoroutinefunction(original) else validate_prompt
 
     def _wrap_removal(self, seam: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def remove(*args: Any, **kwargs: Any) -> Any:

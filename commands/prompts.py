@@ -8,6 +8,7 @@ import typer
 
 from ..client.urls import DEFAULT_URL
 from ..telemetry.contract import NodeList, Prompt, PromptPage
+from ..telemetry.text import count_of
 from .follow import follow, print_end
 from .output import DONE, FAILED, facts, print_json, status_exit_code, table
 from .server import Server
@@ -41,6 +42,7 @@ NODE_COLUMNS = {
     "vram_used_peak_bytes": "peak bytes",
     "vram_delta_bytes": "change",
 }
+REFUSED_COLUMNS = {"node_id": "node", "class_type": "class", "why": "why"}
 DEVICE_COLUMNS = {
     "type": "device",
     "name": "name",
@@ -91,11 +93,17 @@ def _row(prompt: dict[str, Any]) -> dict[str, object]:
     counts = prompt["node_counts"]
     return {
         **prompt,
+        "status": _status(prompt),
         "queued_at": (prompt["queued_at"] or "-").split(".")[0].replace("T", " "),
         "nodes": f"{counts['executed']} run, {counts['cached']} cached",
         "files": len(prompt["outputs"]),
         "markers": ", ".join(marker["path"] or marker["status"] for marker in prompt["markers"]),
     }
+
+
+def _status(prompt: dict[str, Any]) -> str:
+    refused = prompt["refused"]
+    return f"{prompt['status']}, {count_of(len(refused), 'output')} refused" if refused else str(prompt["status"])
 
 
 @app.command("show")
@@ -118,12 +126,15 @@ def print_prompt(prompt: dict[str, Any], nodes: list[dict[str, Any]]) -> None:
     simple = {
         name: value for name, value in prompt.items() if not isinstance(value, (dict, list)) and value is not None
     }
-    facts("Prompt", simple)
+    facts("Prompt", {**simple, "status": _status(prompt)})
     current = prompt["current_node"]
     if current:
         say(f"At node {current['node_id']} ({current['class_type']}): {current['value']} of {current['max']}")
     if prompt["error"]:
         facts("Error", prompt["error"])
+    refused = [{**one, "why": "; ".join(one["reasons"])} for one in prompt["refused"]]
+    if refused:
+        table("Refused", refused, REFUSED_COLUMNS)
     table("Nodes", nodes, NODE_COLUMNS)
     table(
         "Outputs",

@@ -10,10 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
-from . import nodes
+from . import execution, nodes
 from .prompt_queue import QueueItem
 from .server import PromptServer, new_prompt_id
-from .validation import validate_prompt
 
 # What a graph's API nodes are paid with: kept apart in the queue, never shown.
 SENSITIVE_KEYS = ("auth_token_comfy_org", "api_key_comfy_org")
@@ -56,7 +55,9 @@ class PromptRoutes:
             details = "prompt_id must be a UUID in canonical lowercase hyphenated form, or be left out"
             return _refused("invalid_prompt_id", "prompt_id must be a valid UUID", details)
         prompt = wish["prompt"]
-        good, error, outputs, errors = await validate_prompt(prompt_id, prompt, wish.get("partial_execution_targets"))
+        good, error, outputs, errors = await execution.validate_prompt(
+            prompt_id, prompt, wish.get("partial_execution_targets")
+        )
         if not good:
             logging.warning("invalid prompt: %s", error)
             return web.json_response({"error": error, "node_errors": errors}, status=400)

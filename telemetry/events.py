@@ -37,6 +37,8 @@ class PromptQueued:
     client_id: str | None = None
     workflow_name: str | None = None
     batch: Mapping[str, Any] | None = None
+    node_errors: Mapping[Any, Any] | None = None
+    """What ComfyUI found wrong with nodes of outputs that it does not run; null where that was not told."""
     id_note: str | None = None
     """Said in the record where the prompt's own id could not be kept as it is."""
 

@@ -111,9 +111,11 @@ class Marking:
             if overtaken(decision.prefix):
                 record.note(f"no marker {decision.prefix}: {OVERTAKEN}")
             elif not decision.wanted(record.status):
-                record.note(f"no marker {decision.prefix}: the prompt failed, and none was wanted for that")
+                what = "what would have saved there was refused" if decision.failed else "the prompt failed"
+                record.note(f"no marker {decision.prefix}: {what}, and none was wanted for that")
             else:
-                item = self._try(record, decision, cast("MarkerStatus", record.status), output_folder)
+                status = decision.status_at(cast("MarkerStatus", record.status))
+                item = self._try(record, decision, status, output_folder)
             if item is not None:
                 prepared.append(item)
             entries.append(item.entry if item is not None else PromptMarker(path=None, status="not written"))
@@ -175,8 +177,10 @@ class Marking:
         """Write markers while their prompt runs; the relative path of the last, empty where there is none."""
         path = ""
         for decision in decisions:
-            item = self._prepare(record, decision, "running", output_folder)
-            put_in_place(item.temporary, item.place, "running")
+            if not decision.wanted("success"):
+                continue
+            item = self._prepare(record, decision, decision.status_at("running"), output_folder)
+            put_in_place(item.temporary, item.place, item.status)
             self._worked()
             path = item.entry.path or ""
             for request in decision.requests:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .contract import Batch, CurrentNode, PromptError, PromptMarker, PromptStatus
+from .contract import Batch, CurrentNode, PromptError, PromptMarker, PromptStatus, Refusal
 from .events import (
     Event,
     ExpandedNode,
@@ -34,8 +34,9 @@ from .open_runs import OpenRuns
 from .prefix import PrefixError, has_tokens, parse_prefix
 from .record import NodeRecord, PromptRecord
 from .redact import redact
+from .refusals import faulty_nodes, refusals
 from .requests import INPUTS_READY, MarkerRequest, plan_of
-from .text import MAX_ID, clean, clean_or_none
+from .text import MAX_ID, clean, clean_or_none, count_of
 from .times import Stamp, milliseconds
 
 UNSEEN = "ComfyUI did not tell when this prompt was queued, nor what its graph is"
@@ -52,6 +53,8 @@ QUEUE_REFUSED = "ComfyUI's queue refused this prompt"
 UNTOLD = (UNSEEN, UNTOLD_QUEUED, UNTOLD_START, UNTOLD_NODES, UNTOLD_END, UNTOLD_CAUSE, UNTOLD_OUTPUTS)
 """Notes that say that a seam was silent, and what that costs."""
 
+MAX_EXPLAINED, MAX_NAMED = 100, 5
+"""Refused outputs of a prompt of which its record says why, and that its note names."""
 DONE_PATIENCE_SECONDS = 5.0
 """How long the files of an ended prompt are waited for where ComfyUI stays silent about them."""
 
@@ -172,7 +175,21 @@ class Recorder:
         return run
 
     def _plan_markers(self, run: Run, event: PromptQueued) -> None:
-        plan = plan_of(event.graph, event.accepted, event.restricted)
+        faulty = faulty_nodes(event.node_errors or {}, event.graph)
+        refused = [
+            Refusal(
+                node_id=one.node_id,
+                class_type=one.class_type,
+                reasons=[self._redact(why) for why in one.reasons] if number < MAX_EXPLAINED else [],
+            )
+            for number, one in enumerate(refusals(faulty, event.graph))
+        ]
+        if refused:
+            run.record.refused = refused
+            run.record.note(_refused_note(refused))
+        own = {one.node_id for one in faulty}
+        faults = {one.node_id: one.node_id in own for one in refused}
+        plan = plan_of(event.graph, event.accepted, event.restricted, faults)
         run.record.markers = [_announce(request) for request in plan.requests]
         for request in plan.requests:
             if request.refused:
@@ -461,6 +478,12 @@ def _announce(request: MarkerRequest) -> PromptMarker:
         except PrefixError:
             path = None
     return PromptMarker(path=path, status="due")
+
+
+def _refused_note(refused: list[Refusal]) -> str:
+    named = [f"{one.node_id} ({one.class_type})" for one in refused[:MAX_NAMED]]
+    more = f" and {len(refused) - MAX_NAMED} more" if len(refused) > MAX_NAMED else ""
+    return f"ComfyUI refused {count_of(len(refused), 'output')} and ran the others: {', '.join(named)}{more}"
 
 
 def _refusal(request: MarkerRequest) -> str:

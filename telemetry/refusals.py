@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .contract import Refusal
+from .record import PromptRecord
 from .text import MAX_ID, as_text, clean, natural_key
 
 MAX_NODES = 1000
@@ -64,16 +65,27 @@ def faulty_nodes(node_errors: Mapping[Any, Any], graph: Mapping[Any, Any]) -> li
     return list(nodes.values())
 
 
-def refusals(node_errors: Mapping[Any, Any], graph: Mapping[Any, Any]) -> list[Refusal]:
+def refusals(faulty: Iterable[FaultyNode], graph: Mapping[Any, Any]) -> list[Refusal]:
     """The outputs that are not run, each with what is wrong with the nodes that it hangs on."""
     why: dict[str, list[str]] = {}
-    for node in faulty_nodes(node_errors, graph):
+    for node in faulty:
         for output in node.outputs:
             why.setdefault(output, []).extend(node.reasons)
     return [
         Refusal(node_id=output, class_type=_class_of(graph, output), reasons=why[output][:MAX_REASONS])
         for output in sorted(why, key=natural_key)
     ]
+
+
+def sentence_of(refusal: Refusal) -> str:
+    """What a marker says of an output that was refused."""
+    why = f": {'; '.join(refusal.reasons)}" if refusal.reasons else ""
+    return clean(f"ComfyUI refused node {refusal.node_id} ({refusal.class_type}), so it did not run{why}", MAX_SENTENCE)
+
+
+def end_of(record: PromptRecord) -> dict[str, Any]:
+    """What is told with a prompt's end: its status, and where outputs were refused how many."""
+    return {"status": record.status, **({"refused": len(record.refused)} if record.refused else {})}
 
 
 def upstream(graph: Mapping[Any, Any], node_id: str) -> set[str]:

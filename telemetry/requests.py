@@ -24,11 +24,13 @@ class MarkerRequest:
     on_failure: str = WRITE_FAILED
     hash_files: bool = False
     refused: bool = False
-    """True where ComfyUI left the node out because its inputs were no good."""
+    """True where ComfyUI left the node out because its own inputs were no good."""
     written: list[str] = field(default_factory=list)
     """Relative paths of the markers that were written when the node's inputs were ready."""
     ran: bool = False
     """True once the node itself has run."""
+    cut_off: bool = False
+    """True where ComfyUI left the node out for what it is wired to. It never runs, and asks all the same."""
 
     def learn(self, run: MarkerRun) -> None:
         """Take over what the node itself was given."""
@@ -60,12 +62,16 @@ class MarkerPlan:
         return cls([MarkerRequest(**request) for request in requests], dict(data["savers"]))
 
 
-def plan_of(graph: Graph, accepted: frozenset[str], restricted: bool | None) -> MarkerPlan:
+def plan_of(
+    graph: Graph, accepted: frozenset[str], restricted: bool | None, faults: Mapping[str, bool] | None = None
+) -> MarkerPlan:
     """The plan of a queued graph.
 
-    A marker that is not among the accepted outputs was refused, unless the request restricted its targets: then
-    it just wasn't asked for.
+    `faults` has the outputs that ComfyUI said it refused, and whether that was for inputs of their own. Of a marker of
+    which it said nothing: one that is not among the accepted outputs was refused, unless the request restricted its
+    targets: then it just wasn't asked for.
     """
+    known = faults or {}
     plan = MarkerPlan()
     for node_id, node in graph.items():
         if not is_mapping(node):
@@ -74,15 +80,18 @@ def plan_of(graph: Graph, accepted: frozenset[str], restricted: bool | None) -> 
         inputs = inputs if is_mapping(inputs) else {}
         if node.get("class_type") == MARKER_CLASS:
             refused = node_id not in accepted
-            if not refused or restricted is False:
-                plan.requests.append(_request(str(node_id), inputs, refused))
+            if not refused or restricted is False or node_id in known:
+                request = _request(str(node_id), inputs)
+                request.refused = refused and known.get(str(node_id), True)
+                request.cut_off = refused and not request.refused
+                plan.requests.append(request)
         elif isinstance(inputs.get("filename_prefix"), str):
             plan.savers[str(node_id)] = inputs["filename_prefix"]
     return plan
 
 
-def _request(node_id: str, inputs: Mapping[Any, Any], refused: bool) -> MarkerRequest:
-    request = MarkerRequest(node_id, refused=refused)
+def _request(node_id: str, inputs: Mapping[Any, Any]) -> MarkerRequest:
+    request = MarkerRequest(node_id)
     prefix = inputs.get("filename_prefix", "")
     request.filename_prefix = prefix if isinstance(prefix, str) else None
     if inputs.get("when") == INPUTS_READY:

@@ -11,9 +11,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from .contract import PromptStatus
+from .contract import MarkerStatus, PromptStatus
 from .folder import FileStamp, Listing, changed, folder_clock, list_folder
 from .hashing import Hashed
 from .outputs import ReportedFile, inside, look_at
@@ -55,6 +56,8 @@ class Evidence:
     ended: Stamp | None = None
     first_node_mono: float | None = None
     reported: list[ReportedFile] = field(default_factory=list)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Of outputs that ComfyUI refused, what is to be said of each, by node id."""
     queued_listings: dict[str, Listing] = field(default_factory=dict)
     """By folder, relative to the output folder; the last before the prompt started."""
     started_listings: dict[str, Listing] = field(default_factory=dict)
@@ -81,6 +84,8 @@ class Decision:
     requests: list[MarkerRequest]
     files: list[ReportedFile]
     notes: list[str]
+    failed: bool = False
+    """True where ComfyUI refused whatever would have saved under this prefix, so that it is no success."""
     hashes: Mapping[Path, Hashed] | None = None
     """Of its files by their paths, where they were read before the marker is made up."""
 
@@ -94,9 +99,14 @@ class Decision:
         """True where the prompt wrote nothing new under this prefix."""
         return bool(self.files) and all(file.cached for file in self.files)
 
+    def status_at(self, status: MarkerStatus) -> MarkerStatus:
+        """What the marker says at a prompt's end of this status, or while it runs."""
+        return "error" if self.failed and status in ("success", "running") else status
+
     def wanted(self, status: PromptStatus) -> bool:
-        """False where the prompt failed and nobody wants to be told by a file."""
-        return status == "success" or any(request.on_failure != NOTHING for request in self.requests)
+        """False where this failed and nobody wants to be told by a file."""
+        good = status == "success" and not self.failed
+        return good or any(request.on_failure != NOTHING for request in self.requests)
 
 
 def heads_of(plan: MarkerPlan, started: float, prompt_id: str) -> dict[str, tuple[str, ...]]:
@@ -181,9 +191,11 @@ def decide(evidence: Evidence, requests: list[MarkerRequest], status: PromptStat
         for prefix in prefixes:
             by_prefix.setdefault(prefix, []).append(request)
     decisions = [Decision(prefix, asked, *case.files_of(prefix)) for prefix, asked in by_prefix.items()]
+    for decision in decisions:
+        case.tell_refusals(decision)
     if status == "success":
         for decision in decisions:
-            if not decision.files:
+            if not decision.files and not decision.failed:
                 decision.notes.append("no file was found under this prefix")
     return decisions, notes
 
@@ -232,7 +244,8 @@ class _Case:
         reporting = {file.node_id for _, file in self.saved}
         for node_id, literal in savers.items():
             if literal in literals and node_id not in reporting:
-                silent = self.unreported(literal) or (self._resolvable(literal) if failed else [])
+                named = failed or node_id in self.evidence.refused
+                silent = self.unreported(literal) or (self._resolvable(literal) if named else [])
                 found.update(dict.fromkeys(silent))
         return list(found)
 
@@ -252,6 +265,37 @@ class _Case:
             return [self._resolved(literal)]
         except PrefixError:
             return []
+
+    def tell_refusals(self, decision: Decision) -> None:
+        """Say in a marker's notes what ComfyUI refused of what was to save under its prefix, or of what asked for it.
+
+        Where nothing else was to save there, and nothing was, the marker has failed.
+        """
+        refused = self.evidence.refused
+        savers = dict.fromkeys(self._would_save.get(decision.prefix, ()))
+        for request in decision.requests:
+            savers.update(dict.fromkeys(self._by_literal.get(request.filename_prefix or "", ())))
+        told = [node_id for node_id in savers if node_id in refused]
+        told += [request.node_id for request in decision.requests if request.cut_off and request.node_id in refused]
+        decision.notes += [refused[node_id] for node_id in dict.fromkeys(told)]
+        decision.failed = bool(told) and not decision.files and all(node_id in refused for node_id in savers)
+
+    @cached_property
+    def _by_literal(self) -> dict[str, list[str]]:
+        """The ids of the savers that have a literal prefix."""
+        found: dict[str, list[str]] = {}
+        for node_id, literal in self.evidence.plan.savers.items():
+            found.setdefault(literal, []).append(node_id)
+        return found
+
+    @cached_property
+    def _would_save(self) -> dict[PrefixPath, list[str]]:
+        """The ids of the savers whose literal prefix says by itself that they save under a prefix."""
+        found: dict[PrefixPath, list[str]] = {}
+        for literal, node_ids in self._by_literal.items():
+            for prefix in self._resolvable(literal):
+                found.setdefault(prefix, []).extend(node_ids)
+        return found
 
     # ---- which files
 
@@ -378,5 +422,5 @@ def due_requests(plan: MarkerPlan, status: PromptStatus) -> list[MarkerRequest]:
     return [
         request
         for request in plan.requests
-        if not request.refused and not (status == "success" and request.when == INPUTS_READY)
+        if not request.refused and not (status == "success" and request.when == INPUTS_READY and not request.cut_off)
     ]

@@ -35,6 +35,11 @@ def as_text(value: object, most: int) -> str | None:
     return clean_or_none(value, most)
 
 
+def count_of(count: int, what: str) -> str:
+    """`1 output`, `2 outputs`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def natural_key(text: str) -> list[tuple[str, int, str, str]]:
     """Sorts names with numbers counted as numbers: 2 before 10."""
     pairs = ((words, digits.lstrip("0"), digits) for words, digits in _WORDS_AND_DIGITS.findall(text))

@@ -31,6 +31,7 @@ from .identity import UNKNOWN, Identity, root_of
 from .inbox import Inbox
 from .kept_events import WrittenMarkers
 from .listings import PAUSE, Listings, SharedFolder
+from .marker import suffix_of
 from .marking import Marking, files_to_hash, written_paths
 from .names_given import NamesGiven
 from .outputs import ReportedFile, look_at, reported_files
@@ -38,6 +39,7 @@ from .prefix import PrefixPath, group_of, is_resolved_from
 from .problems import Problems
 from .record import NodeRecord, PromptRecord
 from .recorder import UNTOLD, Recorder, Run, refresh
+from .refusals import end_of, sentence_of
 from .requests import MarkerPlan, MarkerRequest
 from .rows import NODE_CHANGES
 from .set_aside import FOLDER as ASIDE_FOLDER
@@ -541,6 +543,7 @@ class Writer:
                 run.record.plan or NO_PLAN,
                 self._roots(run),
                 run.started or run.queued or Stamp(time.time(), time.perf_counter()),
+                refused={one.node_id: sentence_of(one) for one in run.record.refused},
                 listed=lambda folder, names: self._ask(self.store.listed, folder, names),
             )
         evidence = attendance.evidence
@@ -830,7 +833,7 @@ class Writer:
     def _write_ready(self, run: Run, decisions: list[Decision]) -> str:
         path = self._marking.write_now(run.record, decisions, self._output(run))
         if path:
-            told = {"path": path, "status": "running"}
+            told = {"path": path, "status": "running" if path.endswith(suffix_of("running")) else "error"}
             self._untold.append(StreamEvent("marker.written", run.record.prompt_id, milliseconds(time.time()), told))
         return path
 
@@ -1234,7 +1237,7 @@ class Writer:
             for path, entry in written.items()
             if path not in told and entry.status != "running"
         ]
-        return [*earlier, *markers, StreamEvent("prompt.finished", record.prompt_id, at, {"status": record.status})]
+        return [*earlier, *markers, StreamEvent("prompt.finished", record.prompt_id, at, end_of(record))]
 
     def _overtaken(self, run: Run, prefix: PrefixPath) -> bool:
         """Whether a prompt that started later has already cleared this prefix for itself."""
@@ -1436,7 +1439,7 @@ def _news_of_inherited(ending: Ending) -> list[StreamEvent]:
         if entry.written_at is not None:
             told = {"path": entry.path, "status": entry.status}
             news.append(StreamEvent("marker.written", record.prompt_id, at, told))
-    return [*news, StreamEvent("prompt.finished", record.prompt_id, at, {"status": record.status})]
+    return [*news, StreamEvent("prompt.finished", record.prompt_id, at, end_of(record))]
 
 
 def _give_up(decided: Decided | None) -> None:

@@ -174,6 +174,20 @@ def test_an_error_is_shown_with_its_node(host: Host, page: Any, folder: str) -> 
     assert record["error"]["node_id"] in (alert.text_content() or "")
 
 
+def test_a_success_of_which_outputs_were_refused_says_so(host: Host, page: Any, folder: str) -> None:
+    graph = saved(f"{folder}/a")
+    graph.save(graph.add("EmptyImage", width=-7, height=16, batch_size=1, color=0), f"{folder}/b")
+    record = ended(host, graph)
+    page.goto(url(host, f"?prompt={record['prompt_id']}"))
+    page.locator("h2 .status.partly").wait_for()
+    assert "success, 1 output refused" in (page.locator("h2").text_content() or "")
+    page.get_by_text("4 (SaveImage)", exact=True).wait_for()
+    assert "-7" in (page.get_by_role("region", name="Refused by ComfyUI").text_content() or "")
+    page.goto(url(host))
+    rows(page).first.wait_for()
+    assert "success, 1 output refused" in (rows(page).first.text_content() or "")
+
+
 def test_an_open_prompt_follows_what_happens_to_it(host: Host, page: Any, folder: str) -> None:
     prompt_id = host.queue(slow_then_saved(f"{folder}/a", 2.0))
     page.goto(url(host, f"?prompt={prompt_id}"))

@@ -65,6 +65,75 @@ def test_queue_ends_with_1_and_the_reasons(picky: Host, tmp_path: Path) -> None:
     assert picky.queued_ids() == ([], [])
 
 
+def with_marker(folder: str, prefix: str) -> Graph:
+    """Two frames that are saved, and a saver that hangs on what ComfyUI refuses."""
+    graph = Graph()
+    frames = graph.image(batch_size=2)
+    graph.save(frames, f"{folder}/good")
+    refused = graph.add("EmptyImage", width=-7, height=16, batch_size=1, color=0)
+    graph.save(refused, f"{folder}/bad")
+    graph.marker(filename_prefix=prefix)
+    return graph
+
+
+@pytest.mark.parametrize("prefix", ["", "bad", "good"])
+def test_the_record_and_the_markers_say_what_was_refused(picky: Host, prefix: str) -> None:
+    folder = f"told-{prefix or 'all'}"
+    record = picky.run(with_marker(folder, f"{folder}/{prefix}" if prefix else ""))
+    assert record["status"] == "success"
+    (refused,) = record["refused"]
+    assert (refused["node_id"], refused["class_type"]) == ("4", "SaveImage")
+    assert len(refused["reasons"]) == 1 and "-7" in refused["reasons"][0]
+    assert "ComfyUI refused 1 output and ran the others: 4 (SaveImage)" in record["notes"]
+    wanted = {"": ["bad.failed", "good.done"], "bad": ["bad.failed"], "good": ["good.done"]}[prefix]
+    assert picky.markers_in(folder) == wanted
+    if "bad.failed" in wanted:
+        marker = picky.marker(f"{folder}/bad.failed")
+        assert (marker["Status"], marker["Files"]) == ("error", [])
+        assert any("node 4 (SaveImage)" in note and "-7" in note for note in marker["Notes"])
+    if "good.done" in wanted:
+        marker = picky.marker(f"{folder}/good.done")
+        assert (marker["Status"], len(marker["Files"]), marker["Notes"]) == ("success", 2, [])
+
+
+def test_the_commands_and_the_events_say_how_many_were_refused(picky: Host) -> None:
+    graph = with_marker("cli", "")
+    graph.save(["3", 0], "cli/worse")
+    prompt_id = picky.run(graph)["prompt_id"]
+    at = ("--comfyui", picky.url)
+    listed = cli("prompts", "list", "--q", prompt_id, *at, env={"COLUMNS": "200"}).stdout
+    assert "success, 2 outputs refused" in listed
+    shown = cli("prompts", "show", prompt_id, *at, env={"COLUMNS": "200"}).stdout
+    assert "success, 2 outputs refused" in shown and "Refused" in shown and "-7" in shown
+    assert "refused=2" in cli("prompts", "follow", prompt_id, *at).stdout
+    assert [cli("prompts", "wait", prompt_id, *more, *at).returncode for more in ((), ("--strict",))] == [0, 1]
+
+
+def test_one_saver_of_a_prefix_refused_and_one_accepted(picky: Host) -> None:
+    graph = with_marker("both", "both/bad")
+    graph.save(["1", 0], "both/bad")
+    record = picky.run(graph)
+    assert [one["node_id"] for one in record["refused"]] == ["4"]
+    marker = picky.marker("both/bad.done")
+    assert (marker["Status"], len(marker["Files"])) == ("success", 2)
+    assert any("node 4 (SaveImage)" in note for note in marker["Notes"])
+
+
+def test_a_prompt_that_was_asked_for_in_part_has_nothing_refused(picky: Host) -> None:
+    prompt_id = picky.queue(with_marker("some", ""), partial_execution_targets=["2"])
+    record = picky.wait(prompt_id)
+    assert (record["status"], record["refused"]) == ("success", [])
+    assert picky.markers_in("some") == []
+
+
+def test_two_requests_with_one_graph_are_told_apart(picky: Host) -> None:
+    graph = with_marker("twice", "twice/bad")
+    assert [len(picky.run(graph)["refused"]) for _ in range(2)] == [1, 1]
+    graph["3"]["inputs"]["width"] = 16
+    record = picky.run(graph)
+    assert (record["refused"], picky.markers_in("twice")) == ([], ["bad.done"])
+
+
 def test_queue_goes_on_where_that_is_allowed_with_a_warning_a_node(picky: Host, tmp_path: Path) -> None:
     graph = in_part("b")
     other = graph.add("PickyPass", image=["1", 0], word="")

@@ -4,7 +4,9 @@ import random
 from typing import Any
 
 import pytest
-from run_recorder.telemetry.refusals import MAX_NODES, MAX_REASON, MAX_REASONS, faulty_nodes, refusals, upstream
+from run_recorder.telemetry import refusals as module
+from run_recorder.telemetry.contract import Refusal
+from run_recorder.telemetry.refusals import MAX_NODES, MAX_REASON, MAX_REASONS, faulty_nodes, upstream
 from run_recorder.telemetry.text import natural_key
 
 
@@ -14,6 +16,10 @@ def error(details: str, input_name: str | None = None, message: str = "Value not
 
 def faulty(class_type: str, outputs: list[str], *errors: dict[str, Any]) -> dict[str, Any]:
     return {"class_type": class_type, "dependent_outputs": outputs, "errors": list(errors)}
+
+
+def refusals(errors: dict[Any, Any], graph: dict[str, Any]) -> list[Refusal]:
+    return module.refusals(faulty_nodes(errors, graph), graph)
 
 
 GRAPH: dict[str, Any] = {

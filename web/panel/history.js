@@ -269,7 +269,7 @@ export class HistoryView {
       h("div", { class: "what" },
         h("div", { class: "name" }, h("bdi", null, short(nameOf(prompt), 60))),
         h("div", { class: "muted facts" }, facts.join(" · "))),
-      this.shared.status(prompt.status));
+      this.shared.status(prompt));
     return styled(row, { transform: `translateY(${index * ROW_HEIGHT}px)` });
   }
 

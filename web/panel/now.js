@@ -78,7 +78,7 @@ export class NowView {
     replace(
       this.prompt,
       h("h3", { class: "name" },
-        this.shared.status("running"), " ",
+        this.shared.status({ status: "running" }), " ",
         h("button", { class: "link", on: { click: () => this.shared.openPrompt(prompt.prompt_id) } }, short(nameOf(prompt), 80))),
       total ? progress(S.nodesDone, Math.min(executed + cached, total), total) : null,
       node ? h("p", null, h("span", { class: "muted" }, `${S.node} `), short(node.title || node.class_type || node.node_id, 80)) : null,

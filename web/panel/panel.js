@@ -23,7 +23,7 @@ const UNDO_MS = 5000;
  * @property {(text: string, more?: { text: string, act: () => void } | null) => void} say
  * @property {Set<string>} removing
  * @property {(error: any) => HTMLElement} trouble
- * @property {(status: string) => HTMLElement} status
+ * @property {(prompt: { status: string, refused?: any[] }) => HTMLElement} status
  * @property {() => boolean} visible
  * @property {import("./prompt.js").Canvas | null} canvas
  */
@@ -239,11 +239,14 @@ export class Panel {
   }
 }
 
-/** A prompt's status in a word and a shape, not only a colour. @param {string} status */
-function statusOf(status) {
+/** A prompt's status in words and a shape, not only a colour. @param {{ status: string, refused?: any[] }} prompt */
+function statusOf({ status, refused }) {
   const known = /** @type {Record<string, string>} */ (S.statuses)[status];
-  return h("span", { class: `status ${known ? status : "other"}` },
-    h("span", { "aria-hidden": "true", class: "sign" }, /** @type {Record<string, string>} */ (S.signs)[status] ?? "?"), known ?? status);
+  const count = refused?.length ?? 0;
+  const sign = count ? S.partSign : /** @type {Record<string, string>} */ (S.signs)[status] ?? "?";
+  const words = count ? `${known ?? status}, ${count} ${count === 1 ? S.outputRefused : S.outputsRefused}` : known ?? status;
+  return h("span", { class: `status ${count ? "partly " : ""}${known ? status : "other"}` },
+    h("span", { "aria-hidden": "true", class: "sign" }, sign), words);
 }
 
 /** What went wrong, in place. @param {any} error */

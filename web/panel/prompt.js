@@ -7,6 +7,7 @@ import { timeline } from "./timeline.js";
 
 const NEWS_MS = 400;
 const MOST_OUTPUTS = 60;
+const MOST_REFUSED = 60;
 const ROWS_A_FRAME = 200;
 
 /**
@@ -109,9 +110,10 @@ export class PromptView {
     const notes = prompt.notes.map((/** @type {string} */ note) => h("p", { class: "note" }, short(note, 2000)));
     const warnings = prompt.fallback_notes.map((/** @type {string} */ note) => h("p", { class: "warning" }, short(note, 2000)));
     replace(this.body,
-      h("h2", { tabindex: -1 }, this.shared.status(prompt.status), " ", h("bdi", null, short(nameOf(prompt), 120))),
+      h("h2", { tabindex: -1 }, this.shared.status(prompt), " ", h("bdi", null, short(nameOf(prompt), 120))),
       this.actions(),
       prompt.error ? this.error(prompt.error) : null,
+      prompt.refused?.length ? this.section(S.refused, this.refused()) : null,
       this.facts(),
       this.section(S.timeline, this.timeline()),
       this.section(S.nodes, this.table),
@@ -289,6 +291,14 @@ export class PromptView {
     }), outputs.length > shown.length ? h("li", { class: "muted" }, `+ ${outputs.length - shown.length}`) : null);
   }
 
+  refused() {
+    const { refused } = this.prompt;
+    const shown = refused.slice(0, MOST_REFUSED);
+    return h("ul", { class: "plain" }, shown.map((/** @type {any} */ one) =>
+      h("li", null, h("bdi", null, short(`${one.node_id} (${one.class_type})`, 120)), " ", h("bdi", { class: "muted" }, short(one.reasons.join("; "), 1000)))),
+    refused.length > shown.length ? h("li", { class: "muted" }, `+ ${refused.length - shown.length}`) : null);
+  }
+
   markers() {
     const { markers } = this.prompt;
     if (!markers.length) return h("p", { class: "muted" }, S.noMarkers);
@@ -377,7 +387,7 @@ export class CompareView {
     const peak = (/** @type {any} */ prompt) => prompt.devices[0]?.vram_used_peak_bytes ?? null;
     /** @type {[string, any, any][]} */
     const rows = [
-      [S.status, this.shared.status(one.status), this.shared.status(other.status)],
+      [S.status, this.shared.status(one), this.shared.status(other)],
       [S.started, moment(one.started_at), moment(other.started_at)],
       [S.duration, duration(one.duration_seconds), beside(one.duration_seconds, other.duration_seconds, duration)],
       [S.wait, duration(one.queue_wait_seconds), duration(other.queue_wait_seconds)],

@@ -23,6 +23,10 @@ export const S = {
     cancelled: "cancelled",
     abandoned: "abandoned",
   },
+  outputRefused: "output refused",
+  outputsRefused: "outputs refused",
+  refused: "Refused by ComfyUI",
+
   signs: {
     queued: "◌",
     running: "▶",
@@ -32,6 +36,8 @@ export const S = {
     cancelled: "⊘",
     abandoned: "!",
   },
+
+  partSign: "\u25d0",
 
   lost: "The connection is lost; trying again",
   missingRoute: "This server's Run Recorder doesn't have this yet; an update brings it.",
