@@ -18,7 +18,7 @@ import os
 import sys
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from time import perf_counter
@@ -28,6 +28,7 @@ from typing import Any
 
 import psutil
 
+from .comfyui_seams import Wrapping
 from .telemetry.contract import CurrentNode, Environment, Seam, Worker
 from .telemetry.environment import gather, nvidia_driver_version
 from .telemetry.events import (
@@ -93,6 +94,7 @@ class Host:
         "on_put_done",
         "on_unqueued",
         "on_message",
+        "on_execute",
         "on_node_start",
         "on_node_progress",
         "on_node_finish",
@@ -120,10 +122,10 @@ class Host:
         """When each seam last told something, in seconds since 1970."""
         self._worker: threading.Thread | None = None
         self._executor: Any = None
+        self._known_executor: Any = None
         self._requests: deque[tuple[Any, bool]] = deque(maxlen=REQUESTS_KEPT)
         self._verdicts: deque[tuple[Any, Mapping[Any, Any]]] = deque(maxlen=REQUESTS_KEPT)
-        self._queued: Counter[str] = Counter()
-        self._queued_lock = threading.Lock()
+        self._wrapping = Wrapping()
         self._handler_class: type[Any] | None = None
         self._add_handler: Callable[[Any], None] | None = None
         self._choices: dict[str, frozenset[str]] = {}
@@ -178,7 +180,6 @@ class Host:
     def on_put(self, item: Any) -> PromptQueued:
         """A prompt is being put into the queue."""
         event = self._queued_event(item)
-        self._count(event.prompt_id, 1)
         self.inbox.urge(event)
         return event
 
@@ -189,15 +190,6 @@ class Host:
         this thread is the server's, not the executing one, and it waits for a few milliseconds, never long.
         """
         self.recording.make_certain(event)
-
-    def _count(self, prompt_id: str, change: int) -> bool:
-        """Keep count of the queued prompts that we saw, by id; false for one that we did not."""
-        with self._queued_lock:
-            known = self._queued[prompt_id] > 0
-            self._queued[prompt_id] = max(0, self._queued[prompt_id] + change)
-            if not self._queued[prompt_id]:
-                del self._queued[prompt_id]
-        return known
 
     def _queued_event(self, item: Any) -> PromptQueued:
         number, prompt_id, graph = item[0], item[1], item[2]
@@ -228,15 +220,31 @@ class Host:
         """
         if any(other is item for other in queue.queue):
             return
-        self._count(kept_id(item[1]), -1)
-        self.inbox.urge(PromptUnqueued(kept_id(item[1]), _now(), item[2], refused=True))
+        self.inbox.urge(PromptUnqueued(kept_id(item[1]), _now(), item[2], "refused"))
+
+    def held(self) -> frozenset[str] | None:
+        """The ids of the prompts that ComfyUI's queue holds or runs; null where it can't be asked. Any thread."""
+        queue: Any = getattr(sys.modules["server"].PromptServer.instance, "prompt_queue", None)
+        try:
+            items = [*list(queue.queue), *list(queue.currently_running.values())]
+            return frozenset(kept_id(item[1]) for item in items)
+        except (AttributeError, TypeError, LookupError, RuntimeError):
+            return None
+
+    def in_history(self, prompt_id: str, number: float | None) -> PromptDone | None:
+        """The end of a prompt as ComfyUI's history has it; null where it hasn't. Any thread."""
+        queue = getattr(sys.modules["server"].PromptServer.instance, "prompt_queue", None)
+        entry = getattr(queue, "history", {}).get(prompt_id)
+        if not isinstance(entry, Mapping) or entry["prompt"][0] != number:
+            return None
+        status = entry.get("status") or {}
+        return PromptDone(prompt_id, _now(), entry.get("outputs") or {}, status.get("status_str") == "success")
 
     def on_unqueued(self, queue: Any, before: list[Any]) -> None:
         """The queue has become shorter by other means than its worker: what is gone was cancelled."""
         left = {id(item) for item in queue.queue}
         for item in before:
             if id(item) not in left:
-                self._count(kept_id(item[1]), -1)
                 self.inbox.urge(PromptUnqueued(kept_id(item[1]), _now(), item[2]))
 
     # ------------------------------------------------------------ a prompt's run
@@ -252,13 +260,10 @@ class Host:
 
     def _started(self, executor: Any, data: Mapping[str, Any]) -> None:
         self._worker, self._executor = threading.current_thread(), executor
+        self.guarded("execute", self.on_execute, executor)
         prompt_id = kept_id(data["prompt_id"])
         item = self._running_item(executor, data["prompt_id"])
-        seen = self._count(prompt_id, -1)
-        if not seen:
-            hint = f"a prompt started that was not seen to be queued: {COSTS['put']}"
-            self.problems.report("seam put", hint, passing=True)
-        found = self._queued_event(item) if item is not None and not seen else None
+        found = self._queued_event(item) if item is not None else None
         number = item[0] if item is not None else None
         at = _now()
         self.guarded("gpu", self.on_sampling, prompt_id, at.mono)
@@ -449,20 +454,34 @@ class Host:
 
     def install(self) -> None:
         """Wrap every seam that this ComfyUI has; say what the others cost."""
-        execution = sys.modules["execution"]
         server = sys.modules["server"].PromptServer.instance
-        queue, executor = getattr(execution, "PromptQueue", None), getattr(execution, "PromptExecutor", None)
-        self._try("validate", lambda: _wrap(execution, "validate_prompt", self._wrap_validate))
-        self._try("put", lambda: _wrap(queue, "put", self._wrap_put))
-        for name in ("delete_queue_item", "wipe_queue"):
-            self._try(name, functools.partial(_wrap, queue, name, functools.partial(self._wrap_removal, name)))
-        self._try("task_done", lambda: _wrap(queue, "task_done", self._wrap_task_done))
-        self._try("add_message", lambda: _wrap(executor, "add_message", self._wrap_add_message))
+        self._wrap_all()
         self._try("progress", self._prepare_progress)
         self._try("on_prompt", lambda: server.add_on_prompt_handler(self._on_prompt))
         self._try("gpu", self.sampler.start)
         self._try("gc", lambda: gc.callbacks.append(self._on_gc))
         self.recording.start()
+
+    def _wrap_all(self, executor: Any = None) -> None:
+        """Wrap what ComfyUI calls, as far as that isn't done; again once it runs, as others may have come since."""
+        execution, wrap = sys.modules["execution"], self._wrapping.wrap_called
+        queue = getattr(sys.modules["server"].PromptServer.instance, "prompt_queue", None)
+        queues, executors = getattr(execution, "PromptQueue", None), getattr(execution, "PromptExecutor", None)
+        self._try("validate", lambda: self._wrapping.wrap(execution, "validate_prompt", self._wrap_validate))
+        self._try("put", lambda: wrap(queue, queues, "put", self._wrap_put))
+        for name in ("delete_queue_item", "wipe_queue"):
+            wrapper = functools.partial(self._wrap_removal, name)
+            self._try(name, functools.partial(wrap, queue, queues, name, wrapper))
+        self._try("task_done", lambda: wrap(queue, queues, "task_done", self._wrap_task_done))
+        self._try("add_message", lambda: wrap(executor, executors, "add_message", self._wrap_add_message))
+        with contextlib.suppress(AttributeError):
+            self._wrapping.wrap(executors, "execute", self._wrap_execute)
+
+    def on_execute(self, executor: Any) -> None:
+        """An executor is about to run a prompt; of one that is new to us, what is called of it is looked at again."""
+        if executor is not self._known_executor:
+            self._known_executor = executor
+            self._wrap_all(executor)
 
     def _try(self, seam: str, install: Callable[[], object]) -> None:
         try:
@@ -475,15 +494,18 @@ class Host:
     def _wrap_put(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def put(*args: Any, **kwargs: Any) -> Any:
             item = args[1] if len(args) > 1 else kwargs.get("item")
-            event = self.guarded("put", self.on_put, item)
-            try:
-                result = original(*args, **kwargs)
-            except BaseException:
-                self.guarded("put", self.on_put_failed, args[0], item)
-                raise
-            if event is not None:
-                self.guarded("put", self.on_put_done, event)
-            return result
+            with self._wrapping.call("put", _id_of(item)) as first:
+                if not first:
+                    return original(*args, **kwargs)
+                event = self.guarded("put", self.on_put, item)
+                try:
+                    result = original(*args, **kwargs)
+                except BaseException:
+                    self.guarded("put", self.on_put_failed, args[0], item)
+                    raise
+                if event is not None:
+                    self.guarded("put", self.on_put_done, event)
+                return result
 
         return put
 
@@ -493,18 +515,24 @@ class Host:
             self.guarded("validate", self.on_validated, graph, verdict)
             return verdict
 
-        async def awaited(*args: Any, **kwargs: Any) -> Any:
+        async def awaited(args: tuple[Any, ...], kwargs: Mapping[str, Any], verdict: Any) -> Any:
+            return told(args, kwargs, await verdict)
+
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
             return told(args, kwargs, await original(*args, **kwargs))
 
-        def validate_prompt(*args: Any, **kwargs: Any) -> Any:
-            return told(args, kwargs, original(*args, **kwargs))
+        def function(*args: Any, **kwargs: Any) -> Any:
+            verdict = original(*args, **kwargs)
+            return (awaited if inspect.isawaitable(verdict) else told)(args, kwargs, verdict)
 
-        return awaited if inspect.iscoroutinefunction(original) else validate_prompt
+        return coroutine if inspect.iscoroutinefunction(original) else function
 
     def _wrap_removal(self, seam: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def remove(*args: Any, **kwargs: Any) -> Any:
             queue = args[0]
-            with _held(queue):
+            with self._wrapping.call("removal") as first, _held(queue):
+                if not first:
+                    return original(*args, **kwargs)
                 before = self.guarded(seam, lambda: list(queue.queue))
                 try:
                     return original(*args, **kwargs)
@@ -518,19 +546,32 @@ class Host:
         def add_message(*args: Any, **kwargs: Any) -> Any:
             event = args[1] if len(args) > 1 else kwargs.get("event")
             data = args[2] if len(args) > 2 else kwargs.get("data")
-            self.guarded("add_message", self.on_message, args[0], event, data)
-            return original(*args, **kwargs)
+            about = data.get("prompt_id") if isinstance(data, dict) else None
+            with self._wrapping.call("add_message", event, about) as first:
+                if first:
+                    self.guarded("add_message", self.on_message, args[0], event, data)
+                return original(*args, **kwargs)
 
         return add_message
 
+    def _wrap_execute(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def execute(*args: Any, **kwargs: Any) -> Any:
+            self.guarded("execute", self.on_execute, args[0])
+            return original(*args, **kwargs)
+
+        return execute
+
     def _wrap_task_done(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def task_done(*args: Any, **kwargs: Any) -> Any:
-            done = self.guarded("task_done", self.on_task_done, args[0], args[1:], kwargs)
-            try:
-                return original(*args, **kwargs)
-            finally:
-                if done is not None:
-                    self.guarded("task_done", self.on_done, done)
+            with self._wrapping.call("task_done") as first:
+                if not first:
+                    return original(*args, **kwargs)
+                done = self.guarded("task_done", self.on_task_done, args[0], args[1:], kwargs)
+                try:
+                    return original(*args, **kwargs)
+                finally:
+                    if done is not None:
+                        self.guarded("task_done", self.on_done, done)
 
         return task_done
 
@@ -555,10 +596,8 @@ def _now() -> Stamp:
     return Stamp(time.time(), time.perf_counter())
 
 
-def _wrap(owner: Any, name: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    original = getattr(owner, name)
-    wrapped = functools.wraps(original)(wrapper(original))
-    setattr(owner, name, wrapped)
+def _id_of(item: Any) -> Any:
+    return item[1] if isinstance(item, tuple) and len(item) > 1 else None
 
 
 @contextlib.contextmanager
@@ -834,6 +873,8 @@ def _recording_host(host: Host) -> RecordingHost:
         private_folder=private_folder(),
         roots=roots,
         worker_alive=host.check_alive,
+        held=host.held,
+        in_history=host.in_history,
         is_choice=host.is_choice,
         port=port,
         environment=environment,

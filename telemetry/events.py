@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 from .times import Stamp
 
@@ -45,14 +45,15 @@ class PromptQueued:
 
 @dataclass(frozen=True, slots=True)
 class PromptUnqueued:
-    """A prompt left the queue before it started: deleted by someone, or the queue refused it."""
+    """A prompt left the queue before it started."""
 
     prompt_id: str
     at: Stamp
     graph: Graph
     """The very object that was queued: tells two runs of one id apart."""
-    refused: bool = False
-    """True where `put` itself failed, so that the prompt never was in the queue."""
+    how: Literal["deleted", "refused", "vanished"] = "deleted"
+    """`refused` where `put` itself failed, so that the prompt never was in the queue; `vanished` where it is not there
+    and nothing told of its leaving."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,12 @@ UNTOLD_START = "ComfyUI did not tell when this prompt started"
 WORKER_DIED = "ComfyUI's worker thread ended while this node ran; no prompt will run until ComfyUI is restarted"
 STOPPED = "ComfyUI was stopped before this prompt ended"
 QUEUE_REFUSED = "ComfyUI's queue refused this prompt"
+VANISHED = (
+    "ComfyUI's queue does not have this prompt, and it never ran: something else in ComfyUI, another node pack for "
+    "one, took it out of the queue or did not let it in"
+)
 
+_WHY_UNQUEUED = {"refused": QUEUE_REFUSED, "vanished": VANISHED}
 UNTOLD = (UNSEEN, UNTOLD_QUEUED, UNTOLD_START, UNTOLD_NODES, UNTOLD_END, UNTOLD_CAUSE, UNTOLD_OUTPUTS)
 """Notes that say that a seam was silent, and what that costs."""
 
@@ -202,8 +207,8 @@ class Recorder:
         for run in self.runs.of(event.prompt_id):
             if run.graph is event.graph and run.started is None:
                 if run.final is None:
-                    if event.refused:
-                        run.record.note(QUEUE_REFUSED)
+                    if event.how in _WHY_UNQUEUED:
+                        run.record.note(_WHY_UNQUEUED[event.how])
                     self._end(run, "cancelled", event.at)
                 return
 

@@ -23,7 +23,7 @@ from .contract import CurrentNode, Environment, Instance, Node, Prompt, StoreHea
 from .cost import RecordCost
 from .database import Database, default_url, is_corrupt
 from .database_file import make_private_folder
-from .events import MarkerRun, PromptQueued
+from .events import MarkerRun, PromptDone, PromptQueued
 from .feed import Feed, Waiter
 from .figures import FigureKeeper
 from .fingerprint import IsChoice
@@ -87,6 +87,10 @@ class NotReadyError(RuntimeError):
     """The store is not open, or can't be."""
 
 
+def _nothing_is_known(*_asked: object) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """What the border tells the recorder of the process that it lives in."""
@@ -98,6 +102,10 @@ class Host:
     port: Callable[[], int | None]
     environment: Callable[[], Environment]
     database_url: str | None = None
+    held: Callable[[], frozenset[str] | None] = _nothing_is_known
+    """The ids of the prompts that ComfyUI's queue holds or runs; null where it can't be asked."""
+    in_history: Callable[[str, float | None], PromptDone | None] = _nothing_is_known
+    """The end of a prompt, by its id and number, as ComfyUI's history has it."""
 
 
 class Recording:
@@ -210,7 +218,14 @@ class Recording:
             self.problems.report("instance", "this process can't be told from a dead one by others", error)
         host = self.host
         surroundings = Surroundings(
-            host.roots, host.worker_alive, host.is_choice, host.port, self._redact, digest_key(folder)
+            host.roots,
+            host.worker_alive,
+            host.is_choice,
+            host.port,
+            self._redact,
+            digest_key(folder),
+            host.held,
+            host.in_history,
         )
         writer = Writer(self.inbox, Store(database), self.feed, self.problems, surroundings, instance, this_process())
         writer.on_saved = self._saved

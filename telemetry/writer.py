@@ -21,7 +21,7 @@ from .contract import OPEN_STATUSES, Environment, Instance, PromptMarker, Prompt
 from .database import StoreClosedError, is_corrupt
 from .database_file import ForeignFileError
 from .ending import LAST_MS, Ending
-from .events import MarkerRun, PromptDone, WorkerDied
+from .events import MarkerRun, PromptDone, PromptUnqueued, WorkerDied
 from .feed import Feed
 from .figures import FigureKeeper
 from .fingerprint import IsChoice, fingerprints, graph_digest
@@ -65,6 +65,8 @@ from .view import prompt_of
 
 COMMIT_INTERVAL_SECONDS = 0.2
 QUEUED_INTERVAL_SECONDS = 1.0
+LOOK_SECONDS, GONE_SECONDS = 2.0, 3.0
+"""How often ComfyUI's queue is looked at while prompts wait, and how long one is missed there before it is gone."""
 RETRY_SECONDS = 0.05
 FILE_PATIENCE_SECONDS = 5.0
 HASH_PATIENCE_SECONDS = 2.0
@@ -105,6 +107,10 @@ class Surroundings:
     port: Callable[[], int | None]
     redact: Callable[[str], str]
     digest_key: bytes
+    held: Callable[[], frozenset[str] | None] = lambda: None
+    """The ids of the prompts that ComfyUI's queue holds or runs; null where it can't be asked."""
+    in_history: Callable[[str, float | None], PromptDone | None] = lambda _prompt_id, _number: None
+    """The end of a prompt, by its id and number, as ComfyUI's history has it."""
 
 
 @dataclass(slots=True)
@@ -252,6 +258,10 @@ class Writer:
         """What clients call their prompts, and the records don't yet."""
         self.dropped = 0
         """Records that were lost for good, because the store could not take them for too long."""
+        self._look_at_queue = 0.0
+        """When ComfyUI's queue is looked at next, on `time.monotonic`."""
+        self._missing: dict[Run, float] = {}
+        """Queued runs that ComfyUI's queue doesn't have, and since when."""
         self._patient = True
         """False once this process ends: then no file is waited for."""
         self._begun = 0
@@ -323,6 +333,7 @@ class Writer:
             self._settle_dead_ones()
         self._keep_environment()
         self._watch_worker()
+        self._watch_queue()
         self.drain()
         with self.lock:
             self.recorder.give_up_waiting(time.perf_counter())
@@ -451,6 +462,29 @@ class Writer:
             at = Stamp(time.time(), time.perf_counter())
             with self.lock:
                 self.recorder.apply(WorkerDied(at, run.record.prompt_id))
+
+    def _watch_queue(self) -> None:
+        """End what is neither queued nor running any more, and was not seen to leave: as history has it, or cancelled.
+
+        Other node packs empty ComfyUI's queue, replace it, or let a prompt into it only by name.
+        """
+        now = time.monotonic()
+        if now < self._look_at_queue:
+            return
+        self._look_at_queue = now + LOOK_SECONDS
+        self.drain()
+        with self.lock:
+            waiting = [run for run in self.recorder.runs if run.started is None and run.final is None]
+        held = self.surroundings.held() if waiting else None
+        if held is None:
+            self._missing = {}
+            return
+        self._missing = {run: self._missing.get(run, now) for run in waiting if run.record.prompt_id not in held}
+        for run in [run for run, since in self._missing.items() if now - since >= GONE_SECONDS]:
+            del self._missing[run]
+            record, at = run.record, Stamp(time.time(), time.perf_counter())
+            ended = self.surroundings.in_history(record.prompt_id, record.queue_number)
+            self.inbox.append(ended or PromptUnqueued(record.prompt_id, at, run.graph, "vanished"))
 
     # ------------------------------------------------------------ open runs
 

@@ -197,7 +197,7 @@ def test_a_prompt_taken_from_the_queue_is_cancelled(recorder: Recorder) -> None:
 
 def test_a_prompt_that_the_queue_refused_says_so(recorder: Recorder) -> None:
     graph = {"1": node("A")}
-    run = fed(recorder, queued("p", graph), PromptUnqueued("p", at(3), graph, refused=True))
+    run = fed(recorder, queued("p", graph), PromptUnqueued("p", at(3), graph, "refused"))
     assert settled(run) == ("cancelled", [QUEUE_REFUSED])
 
 

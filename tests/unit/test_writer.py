@@ -85,8 +85,17 @@ class Desk:
         self.store = Store(self.database)
         self.alive: bool | None = True
         self.port: int | None = 8188
+        self.held: frozenset[str] | None = None
+        self.history: dict[str, PromptDone] = {}
         surroundings = Surroundings(
-            lambda: self.roots, lambda: self.alive, lambda *_: False, lambda: self.port, redact, b"key"
+            lambda: self.roots,
+            lambda: self.alive,
+            lambda *_: False,
+            lambda: self.port,
+            redact,
+            b"key",
+            lambda: self.held,
+            lambda prompt_id, _number: self.history.get(prompt_id),
         )
         instance = Instance(id=instance_id, port=8188)
         self.store.add_instance(instance)
