@@ -11,8 +11,9 @@ import typer
 
 from ..telemetry.contract import MarkerStatus
 from ..telemetry.folder import list_folder
+from ..telemetry.grouping import group_of
 from ..telemetry.marker import MarkedFile, MarkerError, MarkerPlace, make_marker, write_marker
-from ..telemetry.prefix import PrefixError, PrefixPath, group_of, parse_prefix
+from ..telemetry.prefix import PrefixError, PrefixPath, parse_prefix
 from ..telemetry.temporaries import sweep
 from .output import DONE, FAILED, fail, print_json
 from .terminal import say
@@ -41,7 +42,10 @@ def mark(
     folder, prefix = Path(parent), _checked(name)
     if not folder.is_dir():
         fail("not_found", f"{folder} is no folder")
-    files = [MarkedFile(name, stamp) for name, stamp in list_folder(folder).items() if group_of(name) == prefix.name]
+    there = list_folder(folder)
+    plain = [name for name in there if group_of(name) == prefix.name]
+    named = plain or [name for name in there if group_of(name, prefix.name) == prefix.name]
+    files = [MarkedFile(name, there[name]) for name in named]
     if frames is not None and len(files) != frames:
         fail("conflict", f"{len(files)} files have the prefix {prefix}, not {frames}; no marker written", FAILED)
     if not files and frames is None and status in (Status.success, Status.running):

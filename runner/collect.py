@@ -11,7 +11,7 @@ import re
 import shutil
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ..client.errors import ServerError
 from ..client.parsing import UnreadableError, parse
 from ..telemetry.contract import DoneMarker
 from ..telemetry.folder import stamp_of
+from ..telemetry.grouping import groups_of, stem_of
 from ..telemetry.guarded_files import copy_regular, read_regular, write_whole
 from ..telemetry.marker import (
     MarkedFile,
@@ -34,7 +35,7 @@ from ..telemetry.marker import (
     sync_folder,
     write_marker,
 )
-from ..telemetry.prefix import MAX_PREFIX_BYTES, PrefixError, PrefixPath, confine, group_of, parse_prefix
+from ..telemetry.prefix import MAX_PREFIX_BYTES, PrefixError, PrefixPath, confine, parse_prefix
 from ..telemetry.temporaries import temporary_name
 from ..telemetry.text import clean
 from .comfy_client import ComfyClient, Stat, seconds_of
@@ -234,7 +235,9 @@ class Collector:
 
     async def _await_marker(self, prompt_id: str, files: list[OutputFile], markers: list[str], got: Collected) -> None:
         began, limit = time.monotonic(), self._policy["done_marker_timeout_seconds"]
-        candidates = list(dict.fromkeys([*markers, *(_marker_of(file) for file in files)]))
+        candidates = list(
+            dict.fromkeys([*markers, *(f"{prefix}.done" for prefix in _prefixes_of(files, markers).values())])
+        )
         why: dict[str, str] = {}
         while True:
             for candidate in candidates:
@@ -334,9 +337,10 @@ class Collector:
         """Ours, atomically, beside the collected files: one for each prefix."""
         groups: dict[str, list[str]] = {}
         known = set(got.files)
+        prefixes = _prefixes_of(files)
         for file in files:
             if file.relative in known:
-                groups.setdefault(_marker_of(file).removesuffix(".done"), []).append(file.filename)
+                groups.setdefault(prefixes[file.relative], []).append(file.filename)
         for prefix, names in groups.items():
             place = MarkerPlace.of(self._destination, parse_prefix(prefix))
             stamps = [(name, stamp_of(place.folder / name)) for name in names]
@@ -401,10 +405,22 @@ def _shown(name: str) -> str:
     return clean(name) if len(name) <= MOST_SHOWN else f"{clean(name, MOST_SHOWN)}..."
 
 
-def _marker_of(file: OutputFile) -> str:
-    """Where the marker of a file's prefix stands, below the output folder."""
-    folder, slash, _ = file.relative.rpartition("/")
-    return f"{folder}{slash}{group_of(file.filename)}.done"
+def _prefixes_of(files: list[OutputFile], markers: Iterable[str] = ()) -> dict[str, str]:
+    """The prefixes of files by their paths, both below the output folder; `markers` are those that the server named."""
+    named: dict[str, list[str]] = {}
+    for marker in markers:
+        folder, _, name = marker.rpartition("/")
+        named.setdefault(folder, []).append(stem_of(name))
+    saved: dict[tuple[str | None, str], list[str]] = {}
+    for file in files:
+        folder, _, name = file.relative.rpartition("/")
+        saved.setdefault((file.node_id, folder), []).append(name)
+    found = {}
+    for (_, folder), names in saved.items():
+        below = f"{folder}/" if folder else ""
+        for name, prefix in groups_of(names, sorted(named.get(folder, ()), key=len, reverse=True)).items():
+            found[below + name] = below + prefix
+    return found
 
 
 def _set_time(path: Path, stat: Stat) -> float | None:

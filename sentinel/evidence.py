@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..telemetry.contract import MarkerStatus
-from ..telemetry.prefix import MAX_PREFIX_BYTES, group_of, is_resolved_from
+from ..telemetry.grouping import groups_of, is_resolved_from
+from ..telemetry.prefix import MAX_PREFIX_BYTES
 from ..telemetry.requests import MARKER_CLASS
 
 PATIENCE_SECONDS = 5.0
@@ -165,7 +166,13 @@ def _fits(literal: str, key: Key, root: tuple[str, ...]) -> bool:
     return False
 
 
-def group_name(file: Named) -> str:
-    """The prefix of a reported file: its saver's own where that is known, else by the contract's rule."""
-    literal = file.literal.replace("\\", "/").rpartition("/")[2] if file.literal else None
-    return group_of(file.name, literal)
+def prefixes_of(files: Iterable[Named]) -> dict[Named, str]:
+    """The prefixes of reported files: what one node saved into one folder is looked at together."""
+    saved: dict[tuple[str | None, str, str | None], list[Named]] = {}
+    for file in files:
+        saved.setdefault((file.node_id, file.folder, file.literal), []).append(file)
+    found: dict[Named, str] = {}
+    for (_, _, literal), some in saved.items():
+        names = groups_of((file.name for file in some), [literal.replace("\\", "/")] if literal else [])
+        found.update((file, names[file.name]) for file in some)
+    return found

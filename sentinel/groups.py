@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from ..telemetry.contract import MarkerStatus
 from ..telemetry.folder import FileStamp
-from ..telemetry.prefix import group_of
-from .evidence import PATIENCE_SECONDS, Asked, Ended, Key, Named, Running, Saved, group_name, places_below
+from ..telemetry.grouping import group_of
+from .evidence import PATIENCE_SECONDS, Asked, Ended, Key, Named, Running, Saved, places_below, prefixes_of
 
 LOOK_AGAIN_SECONDS = 0.05
 """How often a file that was reported and isn't there is looked for."""
@@ -367,14 +367,15 @@ def groups_of(ended: Ended, root: tuple[str, ...], is_there: Callable[[str, str]
     """
     found: dict[Key, dict[str, Named]] = {}
     absent: list[Named] = []
+    prefixes = prefixes_of(ended.files)
     for file in ended.files:
         place = next((place for place in places_below(file.folder, root) if is_there(place, file.name)), None)
         if place is not None:
-            found.setdefault(Key(place, group_name(file)), {})[file.name] = file
+            found.setdefault(Key(place, prefixes[file]), {})[file.name] = file
         elif file.sure:
             absent.append(file)
     for file in absent:
-        keys = (Key(place, group_name(file)) for place in places_below(file.folder, root))
+        keys = (Key(place, prefixes[file]) for place in places_below(file.folder, root))
         key = next((key for key in keys if key in found), None)
         if key is not None:
             found[key][file.name] = file

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..telemetry.contract import DoneMarker, MarkerStatus
 from ..telemetry.folder import FileStamp, stamp_of
+from ..telemetry.grouping import group_of
 from ..telemetry.marker import (
     MarkedFile,
     MarkerError,
@@ -22,7 +23,7 @@ from ..telemetry.marker import (
     take_away,
     write_temporary,
 )
-from ..telemetry.prefix import MARKER_SUFFIXES, PrefixError, PrefixPath, confine, group_of
+from ..telemetry.prefix import MARKER_SUFFIXES, PrefixError, PrefixPath, confine
 from ..telemetry.printable import logger
 from ..telemetry.times import iso
 from .evidence import Asked, Ended, Key, Running

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..telemetry.folder import FileStamp
-from ..telemetry.prefix import MARKER_SUFFIXES, group_of, media_kind
+from ..telemetry.grouping import group_of
+from ..telemetry.prefix import MARKER_SUFFIXES, media_kind
 from ..telemetry.temporaries import is_orphan, is_temporary
 from .evidence import Key
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .events import Graph, is_mapping
-from .prefix import PrefixError, group_of, has_tokens, parse_prefix
+from .grouping import group_of
+from .prefix import PrefixError, has_tokens, parse_prefix
 from .requests import MARKER_CLASS
 from .text import clean
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .folder import FileStamp, stamp_of
+from .grouping import pattern_of
 
 MAX_OUTPUTS = 100_000
 MAX_NAME = 1024
@@ -98,6 +100,34 @@ def inside(root: Path, file: ReportedFile) -> Path | None:
     if ":" in file.subfolder[:2] or (sys.platform == "win32" and ":" in file.filename):
         return None
     return root.joinpath(*[part for part in parts if part])
+
+
+def spelled_out(files: list[ReportedFile], roots: Mapping[str, Path]) -> list[ReportedFile]:
+    """Files that were looked at; in the place of a name like `frame_%03d.png` those that it stands for.
+
+    `roots` gives the folder of `output`, `temp` and `input`.
+    """
+    found: list[ReportedFile] = []
+    for file in files:
+        pattern = pattern_of(file.filename) if file.stamp is None else None
+        root = roots.get(file.type or "output")
+        path = inside(root, file) if pattern is not None and root is not None else None
+        names = _names_like(path.parent, pattern) if path is not None and pattern is not None else []
+        for name in names[: MAX_OUTPUTS - len(found)]:
+            one = replace(file, filename=name)
+            look_at(one, roots)
+            found.append(one)
+        if not names:
+            found.append(file)
+    return found
+
+
+def _names_like(folder: Path, pattern: re.Pattern[str]) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if pattern.fullmatch(entry.name))
+    except OSError:
+        return []
 
 
 def look_at(file: ReportedFile, roots: Mapping[str, Path]) -> None:

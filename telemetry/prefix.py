@@ -20,9 +20,6 @@ RESERVED_NAMES = frozenset(
 )
 """Names that Windows gives to devices, with any extension."""
 
-GROUPING = re.compile(r"^(?P<prefix>.+?)(?:(?:[_-]|(?<!\d))(?P<n>\d{5,})|\.(?P<frame>\d{4,}))_?(?:-audio)?$", re.DOTALL)
-"""The contract's rule for a stem whose saver is not known."""
-
 SIZE_TOKENS = ("%width%", "%height%")
 _TIME_TOKENS = {
     "%year%": "%Y",
@@ -32,16 +29,15 @@ _TIME_TOKENS = {
     "%minute%": "%M",
     "%second%": "%S",
 }
-_TOKEN_PATTERNS = {
+TOKEN_PATTERNS = {
     **dict.fromkeys([*SIZE_TOKENS, "%batch_num%"], r"\d{1,7}"),
     "%year%": r"\d{4}",
     **dict.fromkeys([token for token in _TIME_TOKENS if token != "%year%"], r"\d\d"),  # noqa: S105  a part of a name
 }
-_OPEN_TOKENS = frozenset([*SIZE_TOKENS, "%batch_num%"])
+OPEN_TOKENS = frozenset([*SIZE_TOKENS, "%batch_num%"])
 """Tokens of which only the saver knows what they come to, and how long that is."""
 MAX_TOKENS = 4
 """Such tokens of one name. With more, matching could take for ever: then a saver's files go by the plain rule."""
-_COUNTER = r"(?:(?:[_-]?|\.)\d+)?_?(?:-audio)?"
 _TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp", ".lock", "~")
 MARKER_SUFFIXES = (".done", ".failed")
 MEDIA_KINDS = {
@@ -164,36 +160,7 @@ def resolve_tokens(prefix: str, started: float, prompt_id: str) -> str:
 
 def has_tokens(prefix: str) -> bool:
     """True where the saver's own prefix can't be known before it has saved."""
-    return any(token in prefix for token in _TOKEN_PATTERNS)
-
-
-def _resolved_pattern(literal: str) -> str:
-    """The last part of a literal prefix, with what its tokens can come to."""
-    name = re.split(r"[/\\]" if sys.platform == "win32" else "/", literal.rstrip("/"))[-1]
-    pieces = re.split("(%[a-z_]+%)", name)
-    if sum(piece in _OPEN_TOKENS for piece in pieces) > MAX_TOKENS:
-        return "(?!)"
-    return "".join(_TOKEN_PATTERNS.get(piece, re.escape(piece)) for piece in pieces)
-
-
-def is_resolved_from(name: str, literal: str) -> bool:
-    """Whether the last part of a prefix is what a saver can have made of its literal one."""
-    return re.fullmatch(_resolved_pattern(literal), name) is not None
-
-
-def group_of(filename: str, saver_literal: str | None = None) -> str:
-    """The prefix that a file name (without folder) is of.
-
-    Where the literal prefix of its saver is known and fits, that prefix wins; else the contract's rule; else
-    the whole stem.
-    """
-    stem = filename.rpartition(".")[0] or filename
-    if saver_literal:
-        match = re.fullmatch(f"(?P<prefix>{_resolved_pattern(saver_literal)}){_COUNTER}", stem, re.DOTALL)
-        if match:
-            return match["prefix"]
-    match = GROUPING.match(stem)
-    return match["prefix"] if match else stem
+    return any(token in prefix for token in TOKEN_PATTERNS)
 
 
 def media_kind(filename: str) -> str | None:

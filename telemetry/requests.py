@@ -11,6 +11,8 @@ from .events import Graph, MarkerRun, is_mapping
 MARKER_CLASS = "WriteDoneMarker"
 PROMPT_COMPLETES, INPUTS_READY = "prompt completes", "inputs ready"
 WRITE_FAILED, NOTHING = "write .failed", "nothing"
+MAX_TEXTS, MAX_TEXT = 6, 200
+"""So many texts of one node, and so many characters of each, are looked at as what may name its files."""
 
 
 @dataclass(slots=True)
@@ -46,6 +48,10 @@ class MarkerPlan:
     requests: list[MarkerRequest] = field(default_factory=list)
     savers: dict[str, str] = field(default_factory=dict)
     """Node id to literal prefix of each node that has one and is no marker."""
+    others: dict[str, list[str]] = field(default_factory=dict)
+    """Node id to further prefixes that an output may save under, made of its other texts (`folder_name`, `path`,
+    `filename`); one that ends in a slash is a folder, and says nothing of names.
+    """
 
     def __bool__(self) -> bool:
         return any(not request.refused for request in self.requests)
@@ -59,7 +65,12 @@ class MarkerPlan:
         """From what `dump` made."""
         known = MarkerRequest.__dataclass_fields__
         requests = [{name: value for name, value in one.items() if name in known} for one in data["requests"]]
-        return cls([MarkerRequest(**request) for request in requests], dict(data["savers"]))
+        return cls([MarkerRequest(**request) for request in requests], dict(data["savers"]), data.get("others", {}))
+
+    def literals_of(self, node_id: str | None) -> list[str]:
+        """The prefixes that a node may save under, the likeliest first."""
+        first = [self.savers[node_id]] if node_id in self.savers else []
+        return first + [literal for literal in self.others.get(node_id or "", ()) if not literal.endswith("/")]
 
 
 def plan_of(
@@ -85,9 +96,33 @@ def plan_of(
                 request.refused = refused and known.get(str(node_id), True)
                 request.cut_off = refused and not request.refused
                 plan.requests.append(request)
-        elif isinstance(inputs.get("filename_prefix"), str):
+            continue
+        if isinstance(inputs.get("filename_prefix"), str):
             plan.savers[str(node_id)] = inputs["filename_prefix"]
+        others = _other_prefixes(inputs) if str(node_id) in accepted else []
+        if others:
+            plan.others[str(node_id)] = others
     return plan
+
+
+def _other_prefixes(inputs: Mapping[Any, Any]) -> list[str]:
+    """What an output's texts come to as prefixes, folder and name in any order; not knowing what each is for."""
+    texts = {str(name): value for name, value in inputs.items() if isinstance(value, str) and _may_name(value)}
+    prefix = texts.pop("filename_prefix", None)
+    plain = [text.strip("/") for text in list(texts.values())[:MAX_TEXTS]]
+    if prefix is not None:
+        return [f"{folder}/{prefix}" for folder in plain]
+    pairs = [f"{folder}/{name}" for folder in plain for name in plain if folder != name]
+    return list(dict.fromkeys([*sorted(pairs, key=len, reverse=True), *plain, *(f"{folder}/" for folder in plain)]))
+
+
+def _may_name(text: str) -> bool:
+    return (
+        0 < len(text) <= MAX_TEXT
+        and text.isprintable()
+        and not text.startswith(("/", "\\"))
+        and text.strip("/. ") != ""
+    )
 
 
 def _request(node_id: str, inputs: Mapping[Any, Any]) -> MarkerRequest:

@@ -16,20 +16,12 @@ from pathlib import Path
 
 from .contract import MarkerStatus, PromptStatus
 from .folder import FileStamp, Listing, changed, folder_clock, list_folder
+from .grouping import groups_of, is_resolved_from
 from .hashing import Hashed
-from .outputs import ReportedFile, inside, look_at
-from .prefix import (
-    SIZE_TOKENS,
-    PrefixError,
-    PrefixPath,
-    confine,
-    group_of,
-    has_tokens,
-    is_resolved_from,
-    parse_prefix,
-    resolve_tokens,
-)
+from .outputs import ReportedFile, inside, look_at, spelled_out
+from .prefix import SIZE_TOKENS, PrefixError, PrefixPath, confine, has_tokens, parse_prefix, resolve_tokens
 from .requests import INPUTS_READY, NOTHING, MarkerPlan, MarkerRequest
+from .text import count_of
 from .times import Stamp
 
 SLACK_SECONDS = 2.0
@@ -42,6 +34,8 @@ QUIET_SECONDS = 1.0
 """A file that was written after the prompt's end is taken once it has not changed for so long."""
 CLOCK_GRAIN_SECONDS = 0.02
 """How far a file's time and the process' may be apart on one machine."""
+MAX_OTHERS = 5
+"""Other prefixes that a marker without files names."""
 
 
 @dataclass(slots=True)
@@ -113,14 +107,18 @@ def heads_of(plan: MarkerPlan, started: float, prompt_id: str) -> dict[str, tupl
     """The folders, relative to the output folder, in which this plan's files can be expected, each with what their
     names begin with, as far as that is known before they are saved.
     """
-    heads: dict[str, tuple[str, ...]] = {}
-    for literal in _literals(plan):
-        try:
-            prefix = parse_prefix(resolve_tokens(literal, started, prompt_id))
-        except PrefixError:
-            continue
-        heads[prefix.folder] = (*heads.get(prefix.folder, ()), _head(prefix.name))
-    return heads
+    heads: dict[str, dict[str, None]] = {}
+    for literal in [*_literals(plan), *_other_literals(plan)]:
+        with contextlib.suppress(PrefixError):
+            prefix = _place(resolve_tokens(literal, started, prompt_id))
+            heads.setdefault(prefix.folder, {})[_head(prefix.name)] = None
+    return {folder: tuple(names) for folder, names in heads.items()}
+
+
+def _place(prefix: str) -> PrefixPath:
+    """As `parse_prefix`; what ends in a slash is a folder with names of any kind. Raises PrefixError."""
+    path = parse_prefix(prefix)
+    return PrefixPath(str(path), "") if prefix.endswith("/") else path
 
 
 def _head(name: str) -> str:
@@ -131,6 +129,18 @@ def _literals(plan: MarkerPlan) -> list[str]:
     asked = [request.filename_prefix for request in plan.requests if not request.refused]
     own = [prefix for prefix in asked if prefix]
     return own + (list(plan.savers.values()) if "" in asked or None in asked else [])
+
+
+def _other_literals(plan: MarkerPlan) -> list[str]:
+    """What else outputs may save under, as far as markers were asked for it."""
+    asked = {request.filename_prefix for request in plan.requests if not request.refused}
+    anything = "" in asked or None in asked
+    return [
+        literal
+        for node_id, literals in plan.others.items()
+        if anything or plan.savers.get(node_id) in asked
+        for literal in literals
+    ]
 
 
 def folders_of(
@@ -196,7 +206,7 @@ def decide(evidence: Evidence, requests: list[MarkerRequest], status: PromptStat
     if status == "success":
         for decision in decisions:
             if not decision.files and not decision.failed:
-                decision.notes.append("no file was found under this prefix")
+                case.look_wider(decision)
     return decisions, notes
 
 
@@ -206,11 +216,30 @@ class _Case:
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
         self._fresh: dict[str, dict[str, FileStamp]] = {}
-        self.saved: list[tuple[PrefixPath, ReportedFile]] = []
-        for file in evidence.reported:
-            if file.type == "output" and inside(evidence.output_folder, file) is not None:
-                literal = evidence.plan.savers.get(file.node_id or "")
-                self.saved.append((PrefixPath(file.subfolder, group_of(file.filename, literal)), file))
+        self._left: dict[str, dict[str, str]] = {}
+        self._asked = self._prefixes_asked_for()
+        self.saved: list[tuple[PrefixPath, ReportedFile]] = self._prefixes_of_saved()
+
+    def _prefixes_asked_for(self) -> dict[str, list[str]]:
+        """The names that markers ask for in so many words, by folder, the longest first."""
+        found: dict[str, list[str]] = {}
+        for request in self.evidence.plan.requests:
+            for prefix in self._resolvable(request.filename_prefix or "") if not request.refused else ():
+                found.setdefault(prefix.folder, []).append(prefix.name)
+        return {folder: sorted(names, key=len, reverse=True) for folder, names in found.items()}
+
+    def _prefixes_of_saved(self) -> list[tuple[PrefixPath, ReportedFile]]:
+        output = self.evidence.output_folder
+        saved: dict[tuple[str | None, str], list[ReportedFile]] = {}
+        for file in self.evidence.reported:
+            if file.type == "output" and inside(output, file) is not None:
+                saved.setdefault((file.node_id, file.subfolder), []).append(file)
+        found = []
+        for (node_id, folder), files in saved.items():
+            literals = [*self.evidence.plan.literals_of(node_id), *self._asked.get(folder, ())]
+            groups = groups_of((file.filename for file in files), literals)
+            found += [(PrefixPath(folder, groups[file.filename]), file) for file in files]
+        return found
 
     # ---- which prefixes
 
@@ -242,23 +271,51 @@ class _Case:
             prefix for prefix, file in self.saved if anything or savers.get(file.node_id or "") in literals
         )
         reporting = {file.node_id for _, file in self.saved}
-        for node_id, literal in savers.items():
-            if literal in literals and node_id not in reporting:
-                named = failed or node_id in self.evidence.refused
-                silent = self.unreported(literal) or (self._resolvable(literal) if named else [])
-                found.update(dict.fromkeys(silent))
+        plan = self.evidence.plan
+        nodes = dict.fromkeys([*savers, *(plan.others if anything else ())])
+        for node_id in nodes:
+            literal = savers.get(node_id)
+            if node_id in reporting or not (anything or literal in literals):
+                continue
+            silent = self.unreported(*([literal] if literal else []), *plan.others.get(node_id, ()))
+            if not silent and literal and (failed or node_id in self.evidence.refused):
+                silent = self._resolvable(literal)
+            found.update(dict.fromkeys(silent))
         return list(found)
 
-    def unreported(self, literal: str) -> list[PrefixPath]:
-        """Prefixes of new files that a saver with this literal prefix wrote without saying so."""
-        try:
-            resolved = parse_prefix(resolve_tokens(literal, self.evidence.started.wall, self.evidence.prompt_id))
-        except PrefixError:
-            return []
-        claimed = {(prefix.folder, file.filename) for prefix, file in self.saved}
-        names = [name for name in self.fresh(resolved.folder) if (resolved.folder, name) not in claimed]
-        groups = dict.fromkeys(group_of(name) for name in names)
-        return [PrefixPath(resolved.folder, group) for group in groups if is_resolved_from(group, literal)]
+    def unreported(self, *literals: str) -> list[PrefixPath]:
+        """Prefixes of new files that a saver with one of these literal prefixes wrote without saying so."""
+        found: dict[PrefixPath, None] = {}
+        for literal in literals:
+            try:
+                resolved = _place(resolve_tokens(literal, self.evidence.started.wall, self.evidence.prompt_id))
+            except PrefixError:
+                continue
+            for group in self._left_in(resolved.folder).values():
+                if not resolved.name or is_resolved_from(group, literal):
+                    found[PrefixPath(resolved.folder, group)] = None
+        return list(found)
+
+    def _left_in(self, folder: str) -> dict[str, str]:
+        """New files in a folder that nobody reported, each with its prefix."""
+        if folder not in self._left:
+            claimed = {file.filename for prefix, file in self.saved if prefix.folder == folder}
+            literals = sorted(self._known_in.get(folder, ()), key=_by_name)
+            unclaimed = (name for name in self.fresh(folder) if name not in claimed)
+            self._left[folder] = groups_of(unclaimed, [*self._asked.get(folder, ()), *literals])
+        return self._left[folder]
+
+    @cached_property
+    def _known_in(self) -> dict[str, list[str]]:
+        """The prefixes that savers were given, or may have been, by the folder that they save to."""
+        plan = self.evidence.plan
+        found: dict[str, dict[str, None]] = {}
+        for literal in [*plan.savers.values(), *(literal for some in plan.others.values() for literal in some)]:
+            if not literal.endswith("/"):
+                with contextlib.suppress(PrefixError):
+                    resolved = resolve_tokens(literal, self.evidence.started.wall, self.evidence.prompt_id)
+                    found.setdefault(parse_prefix(resolved).folder, {})[literal] = None
+        return {folder: list(literals) for folder, literals in found.items()}
 
     def _resolvable(self, literal: str) -> list[PrefixPath]:
         try:
@@ -299,6 +356,27 @@ class _Case:
 
     # ---- which files
 
+    def look_wider(self, decision: Decision) -> None:
+        """A marker without files: list what begins with its prefix and is of no other that is known, or say why not."""
+        prefix, plan = decision.prefix, self.evidence.plan
+        others: dict[str, int] = {}
+        for where, file in self.saved:
+            if where.folder == prefix.folder and where != prefix and where.name.startswith(prefix.name):
+                if any(is_resolved_from(where.name, literal) for literal in plan.literals_of(file.node_id)):
+                    others[where.name] = others.get(where.name, 0) + 1
+                elif file.stamp is not None:
+                    decision.files.append(file)
+        fresh = self.fresh(prefix.folder)
+        for name, group in self._left_in(prefix.folder).items():
+            if group.startswith(prefix.name):
+                decision.files.append(ReportedFile(None, name, prefix.folder, "output", stamp=fresh[name]))
+        if decision.files:
+            decision.notes.append("listed is what begins with this prefix; no name is as a saver makes it")
+        else:
+            decision.notes.append("no file was found under this prefix")
+        for name, count in list(others.items())[:MAX_OTHERS]:
+            decision.notes.append(f"{count_of(count, 'file')} with a name that begins with it: of the prefix {name}")
+
     def files_of(self, prefix: PrefixPath) -> tuple[list[ReportedFile], list[str]]:
         files: dict[str, ReportedFile] = {}
         notes: list[str] = []
@@ -319,12 +397,8 @@ class _Case:
         return list(files.values()), notes
 
     def _found_on_disk(self, prefix: PrefixPath, reported: Mapping[str, ReportedFile]) -> dict[str, FileStamp]:
-        claimed = {file.filename for where, file in self.saved if where.folder == prefix.folder}
-        return {
-            name: stamp
-            for name, stamp in self.fresh(prefix.folder).items()
-            if name not in claimed and name not in reported and group_of(name) == prefix.name
-        }
+        left, fresh = self._left_in(prefix.folder), self.fresh(prefix.folder)
+        return {name: fresh[name] for name, group in left.items() if group == prefix.name and name not in reported}
 
     def fresh(self, folder: str) -> dict[str, FileStamp]:
         """What this prompt wrote in a folder, as far as the disk can tell."""
@@ -377,6 +451,10 @@ class _Case:
         return started.wall if clock is None else clock - (time.perf_counter() - started.mono)
 
 
+def _by_name(literal: str) -> int:
+    return -len(literal.rpartition("/")[2])
+
+
 def _slack(stamp: FileStamp) -> float:
     return FINE_SLACK_SECONDS if stamp.modified_ns % 1_000_000_000 else SLACK_SECONDS
 
@@ -384,6 +462,7 @@ def _slack(stamp: FileStamp) -> float:
 def unready(evidence: Evidence) -> list[str]:
     """What is still to be waited for: reported files that are missing, empty, or still being written."""
     waiting = []
+    evidence.reported = spelled_out(evidence.reported, evidence.roots)
     for file in evidence.reported:
         if file.cached or file.guessed or file.type not in ("output", None):
             continue

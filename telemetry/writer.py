@@ -25,6 +25,7 @@ from .events import MarkerRun, PromptDone, PromptUnqueued, WorkerDied
 from .feed import Feed
 from .figures import FigureKeeper
 from .fingerprint import IsChoice, fingerprints, graph_digest
+from .grouping import group_of, is_resolved_from
 from .handing_in import HandingIn
 from .hashing import Hashing, HashJob
 from .identity import UNKNOWN, Identity, root_of
@@ -34,8 +35,8 @@ from .listings import PAUSE, Listings, SharedFolder
 from .marker import suffix_of
 from .marking import Marking, files_to_hash, written_paths
 from .names_given import NamesGiven
-from .outputs import ReportedFile, look_at, reported_files
-from .prefix import PrefixPath, group_of, is_resolved_from
+from .outputs import ReportedFile, look_at, reported_files, spelled_out
+from .prefix import PrefixPath
 from .problems import Problems
 from .record import NodeRecord, PromptRecord
 from .recorder import UNTOLD, Recorder, Run, refresh
@@ -981,6 +982,7 @@ class Writer:
         for file in evidence.reported:
             file.cached = file.node_id is not None and run.is_cached(file.node_id)
             look_at(file, evidence.roots)
+        evidence.reported = spelled_out(evidence.reported, evidence.roots)
         self._fingerprint(run)
         if run.wants_marker() and run.final == "success" and any(node.cached for node in run.nodes.values()):
             evidence.reported += self._earlier(run, evidence)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from run_recorder.telemetry import prefix as prefix_module
+from run_recorder.telemetry.grouping import group_of, is_resolved_from
 from run_recorder.telemetry.prefix import (
     MARKER_SUFFIXES,
     PrefixError,
@@ -14,9 +15,7 @@ from run_recorder.telemetry.prefix import (
     check_prefix,
     confine,
     counts_as_output,
-    group_of,
     has_tokens,
-    is_resolved_from,
     parse_prefix,
     resolve_tokens,
 )
