@@ -20,6 +20,7 @@ from .sentinel_install import install, status, uninstall
 from .sentinel_live import LiveLine
 from .sentinel_options import (
     Comfyui,
+    Extensions,
     Folders,
     MetricsHost,
     MetricsPort,
@@ -45,6 +46,7 @@ def watch(
     stable_seconds: StableSeconds = 3.0,
     scan_interval: ScanInterval = 2.0,
     min_frames: MinFrames = 1,
+    extensions: Extensions = None,
     once: Annotated[bool, typer.Option("--once", help="Scan, mark what is complete, and end.")] = False,
     polling: Polling = False,
     recursive: Recursive = True,
@@ -54,7 +56,15 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a marker, a line each.")] = False,
 ) -> int:
     """Watch folders in the foreground, and mark each sequence once it is complete."""
-    options = checked(folders, stable_seconds, scan_interval, min_frames, polling=polling, recursive=recursive)
+    options = checked(
+        folders,
+        stable_seconds,
+        scan_interval,
+        min_frames,
+        polling=polling,
+        recursive=recursive,
+        extensions=extensions,
+    )
     if once:
         _check_there(folders)
     log_to_terminal()
@@ -108,10 +118,12 @@ class Report:
         self._as_json = as_json
         self._lock = threading.Lock()
         self.marked = self.failed = 0
+        self.odd: set[Path] = set()
+        """What lies there can't be marked."""
 
     def told(self) -> Told:
         """For the keepers."""
-        return Told(marked=self._marked, withdrawn=self._withdrawn, failed=self._failed)
+        return Told(marked=self._marked, withdrawn=self._withdrawn, failed=self._failed, odd=self._met)
 
     def _marked(self, path: Path, marker: DoneMarker, _delay: float) -> None:
         with self._lock:
@@ -126,6 +138,13 @@ class Report:
         if not self._as_json:
             tell(f"{path}: withdrawn, its group has changed")
 
+    def _met(self, path: Path, why: str | None) -> None:
+        with self._lock:
+            if why is None:
+                self.odd.discard(path)
+            else:
+                self.odd.add(path)
+
     def _failed(self, _key: object, _why: str) -> None:
         with self._lock:
             self.failed += 1
@@ -137,8 +156,9 @@ def _once(sentinel: Sentinel, report: Report) -> int:
     except OSError as error:
         fail("not_found", f"a folder can't be listed: {error}")
     still_open = len(sentinel.open_groups())
-    tell(f"{report.marked} marked, {still_open - report.failed} not complete, {report.failed} failed")
-    return FAILED if report.failed else DONE
+    told = f"{report.marked} marked, {still_open - report.failed} not complete, {report.failed} failed"
+    tell(f"{told}, {len(report.odd)} can't be marked" if report.odd else told)
+    return FAILED if report.failed or report.odd else DONE
 
 
 class _StopError(BaseException):

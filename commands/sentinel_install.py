@@ -26,6 +26,7 @@ from .output import DONE, FAILED, facts, fail, print_json
 from .prompts import AsJson
 from .sentinel_options import (
     Comfyui,
+    Extensions,
     Folders,
     MetricsHost,
     MetricsPort,
@@ -80,6 +81,7 @@ def install(
     stable_seconds: StableSeconds = 3.0,
     scan_interval: ScanInterval = 2.0,
     min_frames: MinFrames = 1,
+    extensions: Extensions = None,
     polling: Polling = False,
     recursive: Recursive = True,
     comfyui: Comfyui = None,
@@ -88,7 +90,15 @@ def install(
     as_json: AsJson = False,
 ) -> int:
     """Have the operating system start `sentinel watch` with these folders and options, and start it now."""
-    options = checked(folders, stable_seconds, scan_interval, min_frames, polling=polling, recursive=recursive)
+    options = checked(
+        folders,
+        stable_seconds,
+        scan_interval,
+        min_frames,
+        polling=polling,
+        recursive=recursive,
+        extensions=extensions,
+    )
     server(comfyui)
     if comfyui is not None and has_logon(comfyui):
         fail("invalid_parameter", "--comfyui: a password would stand in the service's file and among its arguments")

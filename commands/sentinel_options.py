@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from ..sentinel.comfyui import HttpComfyUI
 from ..sentinel.watch import Options
+from ..telemetry.prefix import EXTENSIONS, counts_as_output
 from .output import fail
 
 Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="The folders to watch.")]
@@ -24,8 +26,21 @@ MetricsPort = Annotated[int | None, typer.Option(min=0, max=65535, help="Serve m
 MetricsHost = Annotated[str, typer.Option(help="The address that metrics are served on.")]
 
 
+Extensions = Annotated[
+    str | None,
+    typer.Option(metavar="EXT,EXT...", help="What counts as output, in the place of the usual; after a + besides it."),
+]
+
+
 def checked(
-    folders: list[Path], stable_seconds: float, scan_interval: float, min_frames: int, *, polling: bool, recursive: bool
+    folders: list[Path],
+    stable_seconds: float,
+    scan_interval: float,
+    min_frames: int,
+    *,
+    polling: bool,
+    recursive: bool,
+    extensions: str | None = None,
 ) -> Options:
     """The options of a watch, or the end of the command."""
     for name, value in (("--stable-seconds", stable_seconds), ("--scan-interval", scan_interval)):
@@ -34,7 +49,20 @@ def checked(
     for folder in folders:
         if folder.exists() and not folder.is_dir():
             fail("invalid_parameter", f"{folder} is a file, not a folder")
-    return Options(stable_seconds, scan_interval, min_frames, recursive, polling)
+    counted = EXTENSIONS if extensions is None else _extensions(extensions)
+    return Options(stable_seconds, scan_interval, min_frames, recursive, polling, extensions=counted)
+
+
+def _extensions(text: str) -> frozenset[str]:
+    """`png,exr` or `+blend`, with dots or without, or the end of the command."""
+    given = [part.strip().removeprefix(".").lower() for part in text.removeprefix("+").split(",")]
+    for part in given:
+        if not re.fullmatch(r"[a-z0-9]{1,16}", part) or not counts_as_output(f"a.{part}"):
+            fail(
+                "invalid_parameter",
+                f"--extensions: {part!r} is no extension that can count; give png,exr or +blend,vdb",
+            )
+    return frozenset(given) | (EXTENSIONS if text.startswith("+") else frozenset())
 
 
 def server(url: str | None) -> HttpComfyUI | None:

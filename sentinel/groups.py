@@ -20,6 +20,8 @@ LOOK_AGAIN_SECONDS = 0.05
 """How often a file that was reported and isn't there is looked for."""
 RETRY_SECONDS = (1.0, 5.0, 15.0, 60.0)
 """How long after each failure the marker is tried again; the last one for ever."""
+MOST_NOTES = 1000
+"""So many notes of one marker, at most."""
 NEVER = float("inf")
 """When a group is due that a prompt holds, until there is news of prompts."""
 
@@ -326,7 +328,8 @@ class Groups:
         return max(since for _, since in group.unsettled.values()) + self.window if group.unsettled else None
 
     def _by_window(self, group: Group, files: Mapping[str, FileStamp]) -> Complete:
-        return Complete(dict(files), notes=tuple(group.notes))
+        empty = [f"{name} is empty" for name, stamp in files.items() if stamp.bytes == 0]
+        return Complete(dict(files), "error" if empty else "success", notes=(*group.notes, *empty[:MOST_NOTES]))
 
     def _by_record(self, group: Group, files: Mapping[str, FileStamp]) -> Complete:
         """The prompt's own files: those that it reported, and those that came while it ran."""
@@ -336,7 +339,10 @@ class Groups:
         listed = {name: files[name] for name in names if name in files}
         notes = [*group.notes, *self._missing(group, files)]
         cached = saved.cached and all(name in saved.names for name in listed)
-        return Complete(listed, saved.status, saved.prompt_id, saved.names, cached, tuple(notes))
+        notes += [f"{name} is empty" for name, now in listed.items() if now.bytes == 0 and name not in saved.names]
+        empty = any(stamp.bytes == 0 for stamp in listed.values())
+        status = "error" if empty and saved.status == "success" else saved.status
+        return Complete(listed, status, saved.prompt_id, saved.names, cached, tuple(notes[:MOST_NOTES]))
 
     @staticmethod
     def _missing(group: Group, files: Mapping[str, FileStamp]) -> list[str]:

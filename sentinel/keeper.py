@@ -30,7 +30,7 @@ from .evidence import Asked, Ended, Key, Running
 from .groups import Complete, Group, Groups, groups_of
 from .oddities import Oddities
 from .standing import PRODUCER, Standing, is_ours, read, standing
-from .tree import Folder, counts, list_groups, path_of, walk
+from .tree import Counts, Folder, counting, list_groups, path_of, walk
 
 LOOK_SHARE = 4.0
 """A folder that takes long to list is listed at most a fifth of the time."""
@@ -60,6 +60,8 @@ class Keeper:
     clock: Callable[[], float]
     recursive: bool = True
     told: Told = field(default_factory=Told)
+    counts: Counts = field(default_factory=counting)
+    """Whether a file of this name counts, as far as no record names it."""
     _looks: dict[str, float] = field(default_factory=dict)
     """By folder when it may be listed again, for those that took long."""
     _prints: dict[Key, int] = field(default_factory=dict)
@@ -86,7 +88,7 @@ class Keeper:
 
     def appeared(self, folder: str, name: str, at: float) -> None:
         """A file is new or has changed."""
-        if counts(name):
+        if self.counts(name):
             key = Key(folder, group_of(name))
             self._surely(key, self._news, key, name, at, False)
         elif name.endswith(MARKER_SUFFIXES):
@@ -94,20 +96,20 @@ class Keeper:
 
     def closed(self, folder: str, name: str, at: float) -> None:
         """A file that was open for writing was closed."""
-        if counts(name):
+        if self.counts(name):
             key = Key(folder, group_of(name))
             self._surely(key, self._news, key, name, at, True)
 
     def gone(self, folder: str, name: str, at: float) -> None:
         """A file was removed, or has another name now."""
-        if counts(name):
+        if self.counts(name):
             key = Key(folder, group_of(name))
             self._surely(key, self._gone, key, name, at)
         elif name.endswith(MARKER_SUFFIXES):
             self._marker_changed(folder, name, at)
 
     def _gone(self, key: Key, name: str, at: float) -> None:
-        if self._at(key) in self._odd and not list_groups(path_of(self.root, key), {key.name})[key.name]:
+        if self._at(key) in self._odd and not list_groups(path_of(self.root, key), self.counts, {key.name})[key.name]:
             self._odd.over([self._at(key)])
             return
         if key not in self.groups.open:
@@ -195,7 +197,7 @@ class Keeper:
         window have settled; else every file is waited for. Raises OSError where the folder can't be listed.
         """
         seen: set[Key] = set()
-        for folder in walk(self.root, recursive=self.recursive, below=below):
+        for folder in walk(self.root, self.counts, recursive=self.recursive, below=below):
             for name, files in folder.groups.items():
                 key = Key(folder.path, name)
                 seen.add(key)
@@ -218,7 +220,7 @@ class Keeper:
     def poll(self, at: float, clock: float | None = None) -> None:
         """As a scan, but what the last one has met just so is passed over. Raises OSError as `scan` does."""
         seen: dict[Key, int] = {}
-        for folder in walk(self.root, recursive=self.recursive):
+        for folder in walk(self.root, self.counts, recursive=self.recursive):
             for name, files in folder.groups.items():
                 key = Key(folder.path, name)
                 seen[key] = _digest(files)
@@ -318,7 +320,7 @@ class Keeper:
         reported = {key: self.groups.reported(key) for key in keys}
         names = {name for names in reported.values() for name in names}
         try:
-            found = list_groups(self.root / folder, {key.name for key in keys}, names)
+            found = list_groups(self.root / folder, self.counts, {key.name for key in keys}, names)
         except OSError as error:
             for key in keys:
                 self._failed(key, f"{folder or self.root} can't be read: {error.strerror}", at)

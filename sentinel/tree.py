@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..telemetry.folder import FileStamp
 from ..telemetry.grouping import group_of
-from ..telemetry.prefix import MARKER_SUFFIXES, media_kind
+from ..telemetry.prefix import EXTENSIONS, MARKER_SUFFIXES, extension_of
 from ..telemetry.temporaries import is_orphan, is_temporary
 from .evidence import Key
 
@@ -29,15 +29,23 @@ class Folder:
     markers: list[str] = field(default_factory=list)
 
 
-def counts(name: str) -> bool:
-    """Whether a file of this name is of a media kind that savers write, and not hidden.
+Counts = Callable[[str], bool]
+"""Whether a file of this name is anybody's output."""
 
-    No temporary name and no marker has the extension of a media kind, so that `counts_as_output` need not be asked.
+
+def counting(extensions: Collection[str] = EXTENSIONS) -> Counts:
+    """By default every media kind that savers write counts; a hidden name never does.
+
+    No temporary name and no marker has one of these extensions, so that `counts_as_output` need not be asked.
     """
-    return not name.startswith(".") and media_kind(name) is not None
+
+    def counts(name: str) -> bool:
+        return not name.startswith(".") and extension_of(name) in extensions
+
+    return counts
 
 
-def walk(root: Path, *, recursive: bool = True, below: str = "") -> Iterator[Folder]:
+def walk(root: Path, counts: Counts, *, recursive: bool = True, below: str = "") -> Iterator[Folder]:
     """Every folder below `below`, itself first. Temporaries of dead writers are removed on the way.
 
     What may not be read is passed over. Raises OSError where the first folder can't be listed.
@@ -46,7 +54,7 @@ def walk(root: Path, *, recursive: bool = True, below: str = "") -> Iterator[Fol
     while waiting:
         path = waiting.pop()
         try:
-            folder, deeper = _list(root, path)
+            folder, deeper = _list(root, path, counts)
         except OSError:
             if path == below:
                 raise
@@ -56,7 +64,7 @@ def walk(root: Path, *, recursive: bool = True, below: str = "") -> Iterator[Fol
         yield folder
 
 
-def _list(root: Path, path: str) -> tuple[Folder, list[str]]:
+def _list(root: Path, path: str, counts: Counts) -> tuple[Folder, list[str]]:
     folder, deeper = Folder(path), []
     groups = folder.groups
     with os.scandir(root / path if path else root) as entries:
@@ -106,7 +114,9 @@ def count_folders(root: Path) -> int:
     return sum(1 for _ in os.walk(root))
 
 
-def list_groups(folder: Path, wanted: Collection[str], also: Collection[str] = ()) -> dict[str, dict[str, FileStamp]]:
+def list_groups(
+    folder: Path, counts: Counts, wanted: Collection[str], also: Collection[str] = ()
+) -> dict[str, dict[str, FileStamp]]:
     """The files of some groups of one folder, by prefix and name; those named in `also` stand under an empty prefix.
 
     A folder that isn't there is empty. Raises OSError where it can't be read: then nothing is known of it.

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ..telemetry.folder import folder_clock
+from ..telemetry.prefix import EXTENSIONS
 from ..telemetry.printable import logger
 from .feed import Feed, FileNews, News, now
 from .filesystems import tells_of_changes, time_step
 from .groups import Groups
 from .keeper import Keeper, Told
 from .lock import FolderLock, HeldError
-from .tree import count_folders
+from .tree import count_folders, counting
 
 if TYPE_CHECKING:
     from .native import Native
@@ -47,6 +48,8 @@ class Options:
     recursive: bool = True
     polling: bool = False
     lock: bool = True
+    extensions: frozenset[str] = EXTENSIONS
+    """What counts as output, without a dot, in lower case."""
 
 
 class Poke(Protocol):
@@ -68,7 +71,7 @@ class FolderWatch:
         self._options, self._told, self._poke = options, told, poke
         root = Path(os.path.realpath(folder))
         groups = Groups(options.stable_seconds, options.min_frames, root.parts)
-        self.keeper = Keeper(root, groups, now, options.recursive, told)
+        self.keeper = Keeper(root, groups, now, options.recursive, told, counting(options.extensions))
         self._lock = FolderLock(root)
         self._thread = threading.Thread(target=self._run, name="run-recorder-sentinel", daemon=True)
         self._stopping = threading.Event()

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from .prefix import MAX_TOKENS, OPEN_TOKENS, TOKEN_PATTERNS
 
-PLAIN = re.compile(r"^(?P<prefix>.+?)(?:(?:[_-]|(?<!\d))(?P<n>\d{5,})|\.(?P<frame>\d{4,}))_?(?:-audio)?$", re.DOTALL)
+PLAIN = re.compile(
+    r"^(?P<prefix>.+?)(?:(?:[_-]|(?<!\d))(?P<n>\d{5,})(?:\.\d{3,})?|\.(?P<frame>\d{4,}))_?(?:-audio)?$", re.DOTALL
+)
 """The contract's rule for a stem whose saver is not known."""
 _COUNTERS = r"[_\-. ]?\d+(?:[_\-. ]\d+)*"
 """What a saver puts behind a prefix that is known: a separator or none, digits, and further counters."""

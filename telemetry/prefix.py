@@ -41,14 +41,15 @@ MAX_TOKENS = 4
 _TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp", ".lock", "~")
 MARKER_SUFFIXES = (".done", ".failed")
 MEDIA_KINDS = {
-    "images": "png jpg jpeg webp gif exr tif tiff bmp avif svg",
-    "video": "mp4 webm mov mkv avi",
-    "audio": "flac wav mp3 opus ogg",
-    "3d": "glb gltf obj ply stl usdz",
-    "other": "latent safetensors json txt csv md",
+    "images": "png jpg jpeg webp gif exr tif tiff bmp avif svg apng jxl psd hdr dpx tga heic",
+    "video": "mp4 webm mov mkv avi m4v mpg",
+    "audio": "flac wav mp3 opus ogg m4a aac",
+    "3d": "glb gltf obj ply stl usdz usd fbx ksplat spz splat",
+    "other": "latent safetensors json txt csv md srt npz pt",
 }
 """What savers write, by kind: extensions without their dot. The contract's list."""
-_KIND_OF = {extension: kind for kind, extensions in MEDIA_KINDS.items() for extension in extensions.split()}
+EXTENSIONS = frozenset(extension for extensions in MEDIA_KINDS.values() for extension in extensions.split())
+"""All of them."""
 
 
 class PrefixError(ValueError):
@@ -163,9 +164,9 @@ def has_tokens(prefix: str) -> bool:
     return any(token in prefix for token in TOKEN_PATTERNS)
 
 
-def media_kind(filename: str) -> str | None:
-    """The media kind of a file, by its extension in any case; null for what no saver is known to write."""
-    return _KIND_OF.get(filename.rpartition(".")[2].lower())
+def extension_of(filename: str) -> str:
+    """A file name's extension without its dot, in lower case."""
+    return filename.rpartition(".")[2].lower()
 
 
 def counts_as_output(filename: str) -> bool:

@@ -67,6 +67,7 @@ def make_job(
         "--stable-seconds": (options.stable_seconds, plain.stable_seconds),
         "--scan-interval": (options.scan_interval, plain.scan_interval),
         "--min-frames": (options.min_frames, plain.min_frames),
+        "--extensions": (",".join(sorted(options.extensions)), ",".join(sorted(plain.extensions))),
         "--comfyui": (comfyui, None),
         "--metrics-port": (metrics_port, None),
         "--metrics-host": (metrics_host, "127.0.0.1"),
