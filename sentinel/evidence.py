@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..telemetry.contract import MarkerStatus
 from ..telemetry.grouping import groups_of, is_resolved_from
 from ..telemetry.prefix import MAX_PREFIX_BYTES
-from ..telemetry.requests import MARKER_CLASS
+from ..telemetry.requests import MARKER_CLASS, other_prefixes
 
 PATIENCE_SECONDS = 5.0
 """How long a reported file that isn't there, or is empty, is waited for; the contract's figure."""
@@ -53,10 +53,16 @@ class Running:
     """The prefixes of its savers as they stand in the graph."""
     wired: bool = False
     """True where a saver's prefix is only known to itself: then every group that opens may be this prompt's."""
+    folders: tuple[str, ...] = ()
+    """The folders that its outputs may save to, as they stand in the graph; empty for the output folder itself."""
 
     def claims(self, key: Key, root: tuple[str, ...]) -> bool:
         """Whether a saver's literal prefix can come to this group of a folder whose path ends in `root`."""
         return any(_fits(literal, key, root) for literal in self.literals)
+
+    def saves_beside(self, key: Key, root: tuple[str, ...]) -> bool:
+        """Whether an output of it may save into this group's folder, under whatever name."""
+        return self.wired or any(_is_folder(folder, key.folder, root) for folder in self.folders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,27 @@ def running_of(prompt_id: str, graph: Mapping[str, Any]) -> Running:
     """What a queued graph says of the groups that its prompt may write to."""
     inputs = [node.get("inputs") for node in graph.values() if isinstance(node, Mapping)]
     wired = any(isinstance(given, Mapping) and isinstance(given.get("filename_prefix"), list) for given in inputs)
-    return Running(prompt_id, tuple(dict.fromkeys(literals_of(graph).values())), wired)
+    return Running(prompt_id, tuple(dict.fromkeys(literals_of(graph).values())), wired, _folders_of(graph))
+
+
+def _folders_of(graph: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where a graph's outputs may save: those with a prefix, and those that no other node takes anything from."""
+    nodes = {str(node_id): node for node_id, node in graph.items() if isinstance(node, Mapping)}
+    inputs = {
+        node_id: node["inputs"] if isinstance(node.get("inputs"), Mapping) else {} for node_id, node in nodes.items()
+    }
+    taken = {
+        str(value[0]) for given in inputs.values() for value in given.values() if isinstance(value, list) and value
+    }
+    found: dict[str, None] = {}
+    for node_id, given in inputs.items():
+        if nodes[node_id].get("class_type") == MARKER_CLASS or (node_id in taken and "filename_prefix" not in given):
+            continue
+        prefix = given.get("filename_prefix")
+        literals = [*([prefix] if isinstance(prefix, str) else []), *other_prefixes(given)]
+        folders = [literal.replace("\\", "/").rpartition("/")[0] for literal in literals]
+        found.update(dict.fromkeys(folders or [""]))
+    return tuple(found)
 
 
 def marked_by(graph: Mapping[str, Any]) -> tuple[str, ...]:
@@ -158,8 +184,13 @@ def _fits(literal: str, key: Key, root: tuple[str, ...]) -> bool:
     folder, _, name = re.sub(r"/+", "/", literal.replace("\\", "/")).rpartition("/")
     if not is_resolved_from(key.name, name):
         return False
-    wanted = key.folder.split("/") if key.folder else []
-    for place in places_below(folder, root):
+    return _is_folder(folder, key.folder, root)
+
+
+def _is_folder(literal: str, folder: str, root: tuple[str, ...]) -> bool:
+    """Whether a folder of ComfyUI's, as it stands in a graph, can come to one of a watched folder."""
+    wanted = folder.split("/") if folder else []
+    for place in places_below(literal, root):
         parts = place.split("/") if place else []
         if len(parts) == len(wanted) and all(map(is_resolved_from, wanted, parts)):
             return True

@@ -220,7 +220,7 @@ class Groups:
 
     def _is_held(self, key: Key, group: Group) -> bool:
         return any(
-            running.claims(key, self.root) or (running.wired and group.active >= since)
+            running.claims(key, self.root) or (group.active >= since and running.saves_beside(key, self.root))
             for running, since in self._running.values()
         )
 

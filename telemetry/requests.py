@@ -99,13 +99,13 @@ def plan_of(
             continue
         if isinstance(inputs.get("filename_prefix"), str):
             plan.savers[str(node_id)] = inputs["filename_prefix"]
-        others = _other_prefixes(inputs) if str(node_id) in accepted else []
+        others = other_prefixes(inputs) if str(node_id) in accepted else []
         if others:
             plan.others[str(node_id)] = others
     return plan
 
 
-def _other_prefixes(inputs: Mapping[Any, Any]) -> list[str]:
+def other_prefixes(inputs: Mapping[Any, Any]) -> list[str]:
     """What an output's texts come to as prefixes, folder and name in any order; not knowing what each is for."""
     texts = {str(name): value for name, value in inputs.items() if isinstance(value, str) and _may_name(value)}
     prefix = texts.pop("filename_prefix", None)
