@@ -73,7 +73,7 @@ def follow(server: Server, prompt_id: str | None, after: str | None, *, as_json:
 def print_end(prompt: dict[str, Any], *, as_json: bool) -> int:
     """Tell the end of a prompt that ended before the stream began; the exit code."""
     told = {name: prompt[name] for name in ("prompt_id", "status")}
-    refused = {"refused": len(prompt["refused"])} if prompt["refused"] else {}
+    refused = {"refused": len(prompt["refused"])} if prompt.get("refused") else {}
     print_event({"id": None, "event": "prompt.finished", "at": prompt["ended_at"], **told, **refused}, as_json=as_json)
     return status_exit_code(prompt["status"])
 

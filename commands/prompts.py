@@ -102,7 +102,7 @@ def _row(prompt: dict[str, Any]) -> dict[str, object]:
 
 
 def _status(prompt: dict[str, Any]) -> str:
-    refused = prompt["refused"]
+    refused = prompt.get("refused") or []
     return f"{prompt['status']}, {count_of(len(refused), 'output')} refused" if refused else str(prompt["status"])
 
 
@@ -132,7 +132,7 @@ def print_prompt(prompt: dict[str, Any], nodes: list[dict[str, Any]]) -> None:
         say(f"At node {current['node_id']} ({current['class_type']}): {current['value']} of {current['max']}")
     if prompt["error"]:
         facts("Error", prompt["error"])
-    refused = [{**one, "why": "; ".join(one["reasons"])} for one in prompt["refused"]]
+    refused = [{**one, "why": "; ".join(one["reasons"])} for one in prompt.get("refused") or []]
     if refused:
         table("Refused", refused, REFUSED_COLUMNS)
     table("Nodes", nodes, NODE_COLUMNS)

@@ -50,22 +50,23 @@ class MarkerPlan:
     """Node id to literal prefix of each node that has one and is no marker."""
     others: dict[str, list[str]] = field(default_factory=dict)
     """Node id to further prefixes that an output may save under, made of its other texts (`folder_name`, `path`,
-    `filename`); one that ends in a slash is a folder, and says nothing of names.
+    `filename`); one that ends in a slash is a folder, and says nothing of names. Known to this process alone: a text may
+    be anything that somebody wrote, and is never kept.
     """
 
     def __bool__(self) -> bool:
         return any(not request.refused for request in self.requests)
 
     def dump(self) -> dict[str, Any]:
-        """As plain data, for the store."""
-        return asdict(self)
+        """As plain data, for the store: what a graph's texts say is not in it."""
+        return {name: value for name, value in asdict(self).items() if name != "others"}
 
     @classmethod
     def load(cls, data: Mapping[str, Any]) -> MarkerPlan:
         """From what `dump` made."""
         known = MarkerRequest.__dataclass_fields__
         requests = [{name: value for name, value in one.items() if name in known} for one in data["requests"]]
-        return cls([MarkerRequest(**request) for request in requests], dict(data["savers"]), data.get("others", {}))
+        return cls([MarkerRequest(**request) for request in requests], dict(data["savers"]))
 
     def literals_of(self, node_id: str | None) -> list[str]:
         """The prefixes that a node may save under, the likeliest first."""

@@ -90,3 +90,10 @@ def test_a_request_learns_what_the_node_was_given() -> None:
     request = MarkerRequest("9", None)
     request.learn(MarkerRun("p", "9", "wired", INPUTS_READY, NOTHING, True))
     assert request == MarkerRequest("9", "wired", INPUTS_READY, NOTHING, True, ran=True)
+
+
+def test_what_a_graphs_texts_say_is_known_to_this_process_alone() -> None:
+    plan = plan_of({"3": node("PathSave", path="ps", filename="a red fox"), "9": marker_node()}, ALL, False)
+    assert "ps/a red fox" in plan.others["3"]
+    assert "fox" not in str(plan.dump())
+    assert MarkerPlan.load(plan.dump()).others == {}
