@@ -50,8 +50,8 @@ class MarkerPlan:
     """Node id to literal prefix of each node that has one and is no marker."""
     others: dict[str, list[str]] = field(default_factory=dict)
     """Node id to further prefixes that an output may save under, made of its other texts (`folder_name`, `path`,
-    `filename`); one that ends in a slash is a folder, and says nothing of names. Known to this process alone: a text may
-    be anything that somebody wrote, and is never kept.
+    `filename`); one that ends in a slash is a folder, and says nothing of names. Known to this process alone: a text
+    may be anything that somebody wrote, and is never kept.
     """
 
     def __bool__(self) -> bool:
