@@ -122,7 +122,6 @@ class Host:
         """When each seam last told something, in seconds since 1970."""
         self._worker: threading.Thread | None = None
         self._executor: Any = None
-        self._known_executor: Any = None
         self._requests: deque[tuple[Any, bool]] = deque(maxlen=REQUESTS_KEPT)
         self._verdicts: deque[tuple[Any, Mapping[Any, Any]]] = deque(maxlen=REQUESTS_KEPT)
         self._wrapping = Wrapping()
@@ -224,7 +223,7 @@ class Host:
 
     def held(self) -> frozenset[str] | None:
         """The ids of the prompts that ComfyUI's queue holds or runs; null where it can't be asked. Any thread."""
-        queue: Any = getattr(sys.modules["server"].PromptServer.instance, "prompt_queue", None)
+        queue = _prompt_queue()
         try:
             items = [*list(queue.queue), *list(queue.currently_running.values())]
             return frozenset(kept_id(item[1]) for item in items)
@@ -233,8 +232,7 @@ class Host:
 
     def in_history(self, prompt_id: str, number: float | None) -> PromptDone | None:
         """The end of a prompt as ComfyUI's history has it; null where it hasn't. Any thread."""
-        queue = getattr(sys.modules["server"].PromptServer.instance, "prompt_queue", None)
-        entry = getattr(queue, "history", {}).get(prompt_id)
+        entry = getattr(_prompt_queue(), "history", {}).get(prompt_id)
         if not isinstance(entry, Mapping) or entry["prompt"][0] != number:
             return None
         status = entry.get("status") or {}
@@ -259,8 +257,8 @@ class Host:
             self._ended(_OUTCOMES[event], data)
 
     def _started(self, executor: Any, data: Mapping[str, Any]) -> None:
-        self._worker, self._executor = threading.current_thread(), executor
         self.guarded("execute", self.on_execute, executor)
+        self._worker, self._executor = threading.current_thread(), executor
         prompt_id = kept_id(data["prompt_id"])
         item = self._running_item(executor, data["prompt_id"])
         found = self._queued_event(item) if item is not None else None
@@ -464,8 +462,7 @@ class Host:
 
     def _wrap_all(self, executor: Any = None) -> None:
         """Wrap what ComfyUI calls, as far as that isn't done; again once it runs, as others may have come since."""
-        execution, wrap = sys.modules["execution"], self._wrapping.wrap_called
-        queue = getattr(sys.modules["server"].PromptServer.instance, "prompt_queue", None)
+        execution, queue, wrap = sys.modules["execution"], _prompt_queue(), self._wrapping.wrap_called
         queues, executors = getattr(execution, "PromptQueue", None), getattr(execution, "PromptExecutor", None)
         self._try("validate", lambda: self._wrapping.wrap(execution, "validate_prompt", self._wrap_validate))
         self._try("put", lambda: wrap(queue, queues, "put", self._wrap_put))
@@ -479,8 +476,8 @@ class Host:
 
     def on_execute(self, executor: Any) -> None:
         """An executor is about to run a prompt; of one that is new to us, what is called of it is looked at again."""
-        if executor is not self._known_executor:
-            self._known_executor = executor
+        if executor is not self._executor:
+            self._executor = executor
             self._wrap_all(executor)
 
     def _try(self, seam: str, install: Callable[[], object]) -> None:
@@ -594,6 +591,11 @@ class Host:
 
 def _now() -> Stamp:
     return Stamp(time.time(), time.perf_counter())
+
+
+def _prompt_queue() -> Any:
+    """ComfyUI's queue; null where its server has none of this name."""
+    return getattr(sys.modules["server"].PromptServer.instance, "prompt_queue", None)
 
 
 def _id_of(item: Any) -> Any:

@@ -108,9 +108,9 @@ class Surroundings:
     port: Callable[[], int | None]
     redact: Callable[[str], str]
     digest_key: bytes
-    held: Callable[[], frozenset[str] | None] = lambda: None
+    held: Callable[[], frozenset[str] | None]
     """The ids of the prompts that ComfyUI's queue holds or runs; null where it can't be asked."""
-    in_history: Callable[[str, float | None], PromptDone | None] = lambda _prompt_id, _number: None
+    in_history: Callable[[str, float | None], PromptDone | None]
     """The end of a prompt, by its id and number, as ComfyUI's history has it."""
 
 
@@ -334,8 +334,8 @@ class Writer:
             self._settle_dead_ones()
         self._keep_environment()
         self._watch_worker()
-        self._watch_queue()
         self.drain()
+        self._watch_queue()
         with self.lock:
             self.recorder.give_up_waiting(time.perf_counter())
             ended = list(self.recorder.runs.ended)
@@ -473,7 +473,6 @@ class Writer:
         if now < self._look_at_queue:
             return
         self._look_at_queue = now + LOOK_SECONDS
-        self.drain()
         with self.lock:
             waiting = [run for run in self.recorder.runs if run.started is None and run.final is None]
         held = self.surroundings.held() if waiting else None
@@ -481,11 +480,15 @@ class Writer:
             self._missing = {}
             return
         self._missing = {run: self._missing.get(run, now) for run in waiting if run.record.prompt_id not in held}
-        for run in [run for run, since in self._missing.items() if now - since >= GONE_SECONDS]:
+        gone = [run for run, since in self._missing.items() if now - since >= GONE_SECONDS]
+        if gone:
+            self.drain()
+        for run in gone:
             del self._missing[run]
             record, at = run.record, Stamp(time.time(), time.perf_counter())
             ended = self.surroundings.in_history(record.prompt_id, record.queue_number)
-            self.inbox.append(ended or PromptUnqueued(record.prompt_id, at, run.graph, "vanished"))
+            with self.lock:
+                self.recorder.apply(ended or PromptUnqueued(record.prompt_id, at, run.graph, "vanished"))
 
     # ------------------------------------------------------------ open runs
 
