@@ -24,7 +24,7 @@ from ..client.errors import ServerError
 from ..client.parsing import UnreadableError, parse
 from ..telemetry.contract import DoneMarker
 from ..telemetry.folder import stamp_of
-from ..telemetry.grouping import groups_of, stem_of
+from ..telemetry.grouping import prefixes_of, stem_of
 from ..telemetry.guarded_files import copy_regular, read_regular, write_whole
 from ..telemetry.marker import (
     MarkedFile,
@@ -409,18 +409,16 @@ def _prefixes_of(files: list[OutputFile], markers: Iterable[str] = ()) -> dict[s
     """The prefixes of files by their paths, both below the output folder; `markers` are those that the server named."""
     named: dict[str, list[str]] = {}
     for marker in markers:
-        folder, _, name = marker.rpartition("/")
+        folder, name = _split(marker)
         named.setdefault(folder, []).append(stem_of(name))
-    saved: dict[tuple[str | None, str], list[str]] = {}
-    for file in files:
-        folder, _, name = file.relative.rpartition("/")
-        saved.setdefault((file.node_id, folder), []).append(name)
-    found = {}
-    for (_, folder), names in saved.items():
-        below = f"{folder}/" if folder else ""
-        for name, prefix in groups_of(names, sorted(named.get(folder, ()), key=len, reverse=True)).items():
-            found[below + name] = below + prefix
-    return found
+    saved = {file.relative: (file.node_id, *_split(file.relative)) for file in files}
+    prefixes = prefixes_of(saved.values(), lambda _, folder: sorted(named.get(folder, ()), key=len, reverse=True))
+    return {path: f"{one[1]}/{prefixes[one]}" if one[1] else prefixes[one] for path, one in saved.items()}
+
+
+def _split(path: str) -> tuple[str, str]:
+    folder, _, name = path.rpartition("/")
+    return folder, name
 
 
 def _set_time(path: Path, stat: Stat) -> float | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..telemetry.contract import MarkerStatus
-from ..telemetry.grouping import groups_of, is_resolved_from
+from ..telemetry.grouping import is_resolved_from
 from ..telemetry.prefix import MAX_PREFIX_BYTES
 from ..telemetry.requests import MARKER_CLASS, other_prefixes
 
@@ -195,15 +195,3 @@ def _is_folder(literal: str, folder: str, root: tuple[str, ...]) -> bool:
         if len(parts) == len(wanted) and all(map(is_resolved_from, wanted, parts)):
             return True
     return False
-
-
-def prefixes_of(files: Iterable[Named]) -> dict[Named, str]:
-    """The prefixes of reported files: what one node saved into one folder is looked at together."""
-    saved: dict[tuple[str | None, str, str | None], list[Named]] = {}
-    for file in files:
-        saved.setdefault((file.node_id, file.folder, file.literal), []).append(file)
-    found: dict[Named, str] = {}
-    for (_, _, literal), some in saved.items():
-        names = groups_of((file.name for file in some), [literal.replace("\\", "/")] if literal else [])
-        found.update((file, names[file.name]) for file in some)
-    return found

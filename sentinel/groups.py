@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from ..telemetry.contract import MarkerStatus
 from ..telemetry.folder import FileStamp
-from ..telemetry.grouping import group_of
-from .evidence import PATIENCE_SECONDS, Asked, Ended, Key, Named, Running, Saved, places_below, prefixes_of
+from ..telemetry.grouping import group_of, prefixes_of
+from .evidence import PATIENCE_SECONDS, Asked, Ended, Key, Named, Running, Saved, places_below
 
 LOOK_AGAIN_SECONDS = 0.05
 """How often a file that was reported and isn't there is looked for."""
@@ -373,7 +373,11 @@ def groups_of(ended: Ended, root: tuple[str, ...], is_there: Callable[[str, str]
     """
     found: dict[Key, dict[str, Named]] = {}
     absent: list[Named] = []
-    prefixes = prefixes_of(ended.files)
+    literals = {file.node_id: [file.literal.replace("\\", "/")] for file in ended.files if file.literal}
+    named = prefixes_of(
+        ((file.node_id, file.folder, file.name) for file in ended.files), lambda node_id, _: literals.get(node_id, ())
+    )
+    prefixes = {file: named[file.node_id, file.folder, file.name] for file in ended.files}
     for file in ended.files:
         place = next((place for place in places_below(file.folder, root) if is_there(place, file.name)), None)
         if place is not None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from .prefix import MAX_TOKENS, OPEN_TOKENS, TOKEN_PATTERNS
 
@@ -23,6 +24,8 @@ _COUNTER_BEFORE = r"\d+[_\-. ]?"
 _END = r"[_\-. ]?(?:-audio)?"
 _SEPARATORS = "_-. "
 _PRINTF = re.compile(r"%(%|(0?)(\d{0,2})d)")
+Saved = tuple[str | None, str, str]
+"""A saved file: the node, the folder, the name."""
 MAX_LITERALS = 64
 """So many prefixes, at most, a name is held against."""
 
@@ -52,10 +55,10 @@ def group_of(filename: str, literal: str | None = None) -> str:
     Where the literal prefix of its saver is known and fits, that prefix wins; else the contract's rule; else
     the whole stem.
     """
-    named = _named(filename, [literal]) if literal else None
+    stem = stem_of(filename)
+    named = _named(stem, _patterns_of([literal])) if literal else None
     if named is not None:
         return named
-    stem = stem_of(filename)
     match = PLAIN.match(stem)
     return match["prefix"] if match else stem
 
@@ -67,9 +70,9 @@ def groups_of(filenames: Iterable[str], literals: Sequence[str] = ()) -> dict[st
     that differ in one number only are one group, called by what stands before that number; else the plain rule holds.
     """
     found, rest = {}, []
-    known = [literal for literal in literals if literal][:MAX_LITERALS]
+    patterns = _patterns_of(literals)
     for filename in dict.fromkeys(filenames):
-        named = _named(filename, known)
+        named = _named(stem_of(filename), patterns)
         if named is None:
             rest.append(filename)
         else:
@@ -78,6 +81,21 @@ def groups_of(filenames: Iterable[str], literals: Sequence[str] = ()) -> dict[st
     for prefix, members in _series(rest):
         found.update(dict.fromkeys(members, prefix))
     return found
+
+
+def prefixes_of(saved: Iterable[Saved], literals: Callable[[str | None, str], Sequence[str]]) -> dict[Saved, str]:
+    """The prefixes of a prompt's files: what one node saved into one folder is looked at together.
+
+    `literals` gives the prefixes that are known of a node and a folder, as for `groups_of`.
+    """
+    together: dict[tuple[str | None, str], list[str]] = {}
+    for node_id, folder, name in saved:
+        together.setdefault((node_id, folder), []).append(name)
+    return {
+        (node_id, folder, name): prefix
+        for (node_id, folder), names in together.items()
+        for name, prefix in groups_of(names, literals(node_id, folder)).items()
+    }
 
 
 def pattern_of(filename: str) -> re.Pattern[str] | None:
@@ -96,16 +114,17 @@ def pattern_of(filename: str) -> re.Pattern[str] | None:
     return re.compile("".join([*pieces, re.escape(filename[at:])]))
 
 
-def _named(filename: str, literals: Iterable[str | None]) -> str | None:
-    """The first literal prefix that fits with a counter behind it, else before it, else without one; or null."""
-    stem = stem_of(filename)
-    patterns = [_resolved_pattern(literal) for literal in literals if literal]
-    for before, behind in (("", _COUNTERS), (_COUNTER_BEFORE, ""), ("", "")):
-        for pattern in patterns:
-            match = re.fullmatch(f"{before}(?P<prefix>{pattern}){behind}{_END}", stem, re.DOTALL)
-            if match and match["prefix"]:
-                return match["prefix"]
-    return None
+def _patterns_of(literals: Iterable[str]) -> list[re.Pattern[str]]:
+    """What the stems of literal prefixes look like with a counter behind, else before, else without one."""
+    prefixes = [f"(?P<prefix>{_resolved_pattern(one)})" for one in islice(filter(None, literals), MAX_LITERALS)]
+    forms = (("", _COUNTERS), (_COUNTER_BEFORE, ""), ("", ""))
+    return [re.compile(f"{before}{one}{behind}{_END}", re.DOTALL) for before, behind in forms for one in prefixes]
+
+
+def _named(stem: str, patterns: Iterable[re.Pattern[str]]) -> str | None:
+    """The prefix by the first pattern that fits; null where none does."""
+    matches = (pattern.fullmatch(stem) for pattern in patterns)
+    return next((match["prefix"] for match in matches if match and match["prefix"]), None)
 
 
 def _series(filenames: Iterable[str]) -> Iterator[tuple[str, list[str]]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .contract import MarkerStatus, PromptStatus
 from .folder import FileStamp, Listing, changed, folder_clock, list_folder
-from .grouping import groups_of, is_resolved_from
+from .grouping import groups_of, is_resolved_from, prefixes_of
 from .hashing import Hashed
 from .outputs import ReportedFile, inside, look_at, spelled_out
 from .prefix import SIZE_TOKENS, PrefixError, PrefixPath, confine, has_tokens, parse_prefix, resolve_tokens
@@ -229,17 +229,15 @@ class _Case:
         return {folder: sorted(names, key=len, reverse=True) for folder, names in found.items()}
 
     def _prefixes_of_saved(self) -> list[tuple[PrefixPath, ReportedFile]]:
-        output = self.evidence.output_folder
-        saved: dict[tuple[str | None, str], list[ReportedFile]] = {}
-        for file in self.evidence.reported:
-            if file.type == "output" and inside(output, file) is not None:
-                saved.setdefault((file.node_id, file.subfolder), []).append(file)
-        found = []
-        for (node_id, folder), files in saved.items():
-            literals = [*self.evidence.plan.literals_of(node_id), *self._asked.get(folder, ())]
-            groups = groups_of((file.filename for file in files), literals)
-            found += [(PrefixPath(folder, groups[file.filename]), file) for file in files]
-        return found
+        plan, output = self.evidence.plan, self.evidence.output_folder
+        files = [one for one in self.evidence.reported if one.type == "output" and inside(output, one) is not None]
+        prefixes = prefixes_of(
+            ((file.node_id, file.subfolder, file.filename) for file in files),
+            lambda node_id, folder: [*plan.literals_of(node_id), *self._asked.get(folder, ())],
+        )
+        return [
+            (PrefixPath(file.subfolder, prefixes[file.node_id, file.subfolder, file.filename]), file) for file in files
+        ]
 
     # ---- which prefixes
 
