@@ -9,6 +9,8 @@ from run_recorder.telemetry.contract import Instance
 from run_recorder.telemetry.database import Database, default_url
 from run_recorder.telemetry.store import Store
 
+from .desk import Desk
+
 BACKENDS = ("sqlite", "postgresql")
 ON_SQLITE = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 """For a test that is about SQLite's own files and ways."""
@@ -51,6 +53,14 @@ def store(database: Database) -> Store:
     made = Store(database)
     made.add_instance(Instance(id="me", hostname="here", port=8188))
     return made
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A writer on a folder and a database of this test's own."""
+    made = Desk(tmp_path)
+    yield made
+    made.database.close()
 
 
 @pytest.fixture

@@ -1,20 +1,12 @@
 """What a marker lists of savers that name their files in their own way, say nothing, or have no `filename_prefix`."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from .desk import Desk
 from .support import image, marker_node, node, saver, tree, write
-from .test_writer import Desk
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path)
-    yield made
-    made.database.close()
 
 
 def run(desk: Desk, graph: dict[str, Any], written: list[str], reported: dict[str, list[str]]) -> dict[str, list[str]]:

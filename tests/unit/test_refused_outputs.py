@@ -1,7 +1,6 @@
 """A prompt of which ComfyUI refused some outputs: its record, its markers, and what is told of its end."""
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ from run_recorder.telemetry.recorder import MAX_EXPLAINED
 from run_recorder.telemetry.refusals import MAX_NODES
 from run_recorder.telemetry.requests import INPUTS_READY, NOTHING, PROMPT_COMPLETES, WRITE_FAILED
 
+from .desk import Desk
 from .support import image, marker_node, node, saver, tree, write
-from .test_writer import Desk
 
 WHY = "node 5 (Scale), method: no-such-method is not in the list"
 
@@ -20,13 +19,6 @@ def fault(class_type: str, outputs: list[str], details: str = "no-such-method is
     error = {"type": "value_not_in_list", "message": "Value not in list", "details": details, "extra_info": {}}
     error["extra_info"] = {"input_name": "method"}
     return {"class_type": class_type, "dependent_outputs": outputs, "errors": [error]}
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path)
-    yield made
-    made.database.close()
 
 
 def graph_of(others: dict[str, dict[str, Any]], **marker: Any) -> dict[str, Any]:

@@ -19,13 +19,8 @@ from run_recorder.telemetry.requests import INPUTS_READY
 from run_recorder.telemetry.spool import Kept, Spool, SpoolFullError, left_in, owner_of, read_spool
 from sqlalchemy.exc import OperationalError
 
+from .desk import Desk, now
 from .support import marker_node, node, saver, write
-from .test_writer import Desk, now
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
 
 
 def away(*_given: object, **_named: object) -> Any:

@@ -2,23 +2,15 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from run_recorder.telemetry.events import PromptDone, PromptStarted
 from run_recorder.telemetry.recorder import VANISHED
 from run_recorder.telemetry.writer import GONE_SECONDS, LOOK_SECONDS
 
+from .desk import Desk, now
 from .support import image, tree, write
-from .test_writer import Desk, now
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path)
-    yield made
-    made.database.close()
 
 
 @pytest.fixture
@@ -30,6 +22,18 @@ def turn(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         clock[0] += seconds
 
     return by
+
+
+@pytest.fixture
+def look(desk: Desk, turn: Callable[[float], None]) -> Callable[[int], None]:
+    """Let the writer look at the queue so often."""
+
+    def looks(count: int) -> None:
+        for _ in range(count):
+            turn(LOOK_SECONDS)
+            desk.step()
+
+    return looks
 
 
 SIGHTS = ("there", "missing", "not told")
@@ -53,56 +57,45 @@ def test_a_prompt_is_gone_once_it_was_missed_for_long_enough(
     assert tree(desk.output) == []
 
 
-def test_of_many_only_those_that_are_gone_are_ended(desk: Desk, turn: Callable[[float], None]) -> None:
+def test_of_many_only_those_that_are_gone_are_ended(desk: Desk, look: Callable[[int], None]) -> None:
     for number in range(40):
         desk.queue(f"p{number}", number=number)
     desk.held = frozenset(f"p{number}" for number in range(0, 40, 2))
-    for _ in range(4):
-        turn(LOOK_SECONDS)
-        desk.step()
+    look(4)
     found = [desk.record(f"p{number}").status for number in range(40)]
     assert found == ["queued", "cancelled"] * 20
 
 
-def test_a_running_prompt_is_never_missed(desk: Desk, turn: Callable[[float], None]) -> None:
+def test_a_running_prompt_is_never_missed(desk: Desk, look: Callable[[int], None]) -> None:
     desk.begin()
     desk.held = frozenset()
-    for _ in range(5):
-        turn(LOOK_SECONDS)
-        desk.step()
+    look(5)
     assert desk.record().status == "running"
 
 
-def test_one_that_starts_in_the_moment_in_which_it_is_missed_is_run(desk: Desk, turn: Callable[[float], None]) -> None:
+def test_one_that_starts_in_the_moment_in_which_it_is_missed_is_run(desk: Desk, look: Callable[[int], None]) -> None:
     desk.queue()
     desk.held = frozenset()
-    for _ in range(2):
-        turn(LOOK_SECONDS)
-        desk.step()
+    look(2)
     desk.inbox.append(PromptStarted("p", now()))
-    turn(LOOK_SECONDS)
-    desk.step()
+    look(1)
     assert desk.record().status == "running"
 
 
-def test_one_that_starts_after_all_is_a_run_of_its_own(desk: Desk, turn: Callable[[float], None]) -> None:
+def test_one_that_starts_after_all_is_a_run_of_its_own(desk: Desk, look: Callable[[int], None]) -> None:
     desk.queue()
     desk.held = frozenset()
-    for _ in range(4):
-        turn(LOOK_SECONDS)
-        desk.step()
+    look(4)
     desk.step(PromptStarted("p", now()))
     assert [desk.record(number=number).status for number in (1, 2)] == ["cancelled", "running"]
 
 
-def test_one_that_ran_and_nothing_told_of_it_ends_as_history_has_it(desk: Desk, turn: Callable[[float], None]) -> None:
+def test_one_that_ran_and_nothing_told_of_it_ends_as_history_has_it(desk: Desk, look: Callable[[int], None]) -> None:
     desk.queue()
     write(desk.output / "shot/a_00001_.png")
     desk.held = frozenset()
     desk.history["p"] = PromptDone("p", now(), {"3": image("a_00001_.png", "shot")}, True)
-    for _ in range(4):
-        turn(LOOK_SECONDS)
-        desk.step()
+    look(4)
     record = desk.record()
     assert (record.status, [one.filename for one in record.outputs]) == ("success", ["a_00001_.png"])
     assert desk.names() == ["a_00001_.png"]

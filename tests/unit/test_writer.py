@@ -21,8 +21,7 @@ from run_recorder.telemetry import marker as marker_module
 from run_recorder.telemetry import marking as marking_module
 from run_recorder.telemetry import settle as settle_module
 from run_recorder.telemetry import writer as writer_module
-from run_recorder.telemetry.contract import DoneMarker, Environment, Instance, Prompt
-from run_recorder.telemetry.database import Database, default_url
+from run_recorder.telemetry.contract import DoneMarker, Environment, Prompt
 from run_recorder.telemetry.events import (
     Event,
     ExpandedNode,
@@ -37,130 +36,28 @@ from run_recorder.telemetry.events import (
     PromptStarted,
     PromptUnqueued,
 )
-from run_recorder.telemetry.feed import Feed
 from run_recorder.telemetry.hashing import CUT_SHORT, Hashed, HashedFile
 from run_recorder.telemetry.identity import Identity
-from run_recorder.telemetry.inbox import Inbox
 from run_recorder.telemetry.listings import PAUSE, Listings
-from run_recorder.telemetry.marker import MarkerPlace, read_marker
+from run_recorder.telemetry.marker import MarkerPlace
 from run_recorder.telemetry.marking import OVERTAKEN
-from run_recorder.telemetry.problems import Problems
 from run_recorder.telemetry.record import PromptRecord
 from run_recorder.telemetry.recorder import UNTOLD_END, UNTOLD_OUTPUTS, WORKER_DIED
-from run_recorder.telemetry.redact import redact
 from run_recorder.telemetry.requests import INPUTS_READY, NOTHING
 from run_recorder.telemetry.set_aside import FOLDER as ASIDE
-from run_recorder.telemetry.set_aside import SetAside
 from run_recorder.telemetry.share import Share
 from run_recorder.telemetry.spool import Spool
 from run_recorder.telemetry.store import Change, Store
 from run_recorder.telemetry.temporaries import is_temporary
 from run_recorder.telemetry.times import Stamp
-from run_recorder.telemetry.writer import ANOTHERS, DIED, Outstanding, Surroundings, Writer
+from run_recorder.telemetry.writer import ANOTHERS, DIED, Outstanding, Writer
 from sqlalchemy.exc import DatabaseError
 
+from .desk import GRAPH, Desk, now
 from .support import image, marker_node, node, saver, tree, write
 
-GRAPH = {"1": node("EmptyImage"), "3": saver("shot/a"), "9": marker_node()}
 FULL = OSError(28, "No space left on device")
 MALFORMED = DatabaseError("a statement", {}, sqlite3.DatabaseError("database disk image is malformed"))
-
-
-def now() -> Stamp:
-    return Stamp(time.time(), time.perf_counter())
-
-
-class Desk:
-    """A writer with everything around it, on real files and a real database."""
-
-    def __init__(self, folder: Path, instance_id: str = "me") -> None:
-        self.folder = folder
-        self.roots = {name: folder / name for name in ("output", "temp", "input")}
-        for root in self.roots.values():
-            root.mkdir(exist_ok=True)
-        self.output = self.roots["output"]
-        self.inbox, self.feed, self.problems = Inbox(), Feed(), Problems()
-        self.database = Database(default_url(folder / "private"))
-        self.database.open()
-        self.store = Store(self.database)
-        self.alive: bool | None = True
-        self.port: int | None = 8188
-        self.held: frozenset[str] | None = None
-        self.history: dict[str, PromptDone] = {}
-        surroundings = Surroundings(
-            lambda: self.roots,
-            lambda: self.alive,
-            lambda *_: False,
-            lambda: self.port,
-            redact,
-            b"key",
-            lambda: self.held,
-            lambda prompt_id, _number: self.history.get(prompt_id),
-        )
-        instance = Instance(id=instance_id, port=8188)
-        self.store.add_instance(instance)
-        self.writer = Writer(self.inbox, self.store, self.feed, self.problems, surroundings, instance)
-        self.aside = folder / "private" / ASIDE
-        self.writer.aside = SetAside(self.aside, self.problems)
-
-    def step(self, *events: Event) -> None:
-        for event in events:
-            self.inbox.append(event)
-        self.writer.step()
-
-    def queue(self, prompt_id: str = "p", graph: dict[str, Any] = GRAPH, **more: Any) -> None:
-        given = {"number": 1, "accepted": frozenset(graph), "restricted": False, **more}
-        self.step(PromptQueued(prompt_id, now(), graph=graph, **given))
-
-    def begin(self, prompt_id: str = "p", graph: dict[str, Any] = GRAPH, **more: Any) -> None:
-        """Queue and start a prompt, and let the writer see both before the first node."""
-        self.queue(prompt_id, graph, **more)
-        self.step(PromptStarted(prompt_id, now()))
-
-    def ran(self, *node_ids: str, prompt_id: str = "p") -> list[Event]:
-        made: list[Event] = []
-        for node_id in node_ids:
-            made += [NodeStarted(prompt_id, node_id, now().mono), NodeFinished(prompt_id, node_id, now().mono)]
-        return made
-
-    def end(self, prompt_id: str = "p", status: str = "success", outputs: Any = (), **more: Any) -> None:
-        told = {} if outputs == () else outputs
-        self.step(
-            PromptOutcome(prompt_id, now(), status, **more), PromptDone(prompt_id, now(), told, status == "success")
-        )
-
-    def whole(self, prompt_id: str = "p", files: tuple[str, ...] = ("shot/a_00001_.png",), **more: Any) -> None:
-        """A prompt whose saver writes and reports some files."""
-        self.begin(prompt_id, **more)
-        for name in files:
-            write(self.output / name)
-        self.step(*self.ran("1", "3", prompt_id=prompt_id))
-        entries = [image(Path(one).name, str(Path(one).parent))["images"][0] for one in files]
-        self.end(prompt_id, outputs={"3": {"images": entries}})
-
-    def rung(self) -> None:
-        """Wait until the writer is rung for, and let it do what there is to do then."""
-        self.inbox.wait(10)
-        self.step()
-
-    def record(self, prompt_id: str = "p", number: int | None = None) -> Any:
-        return self.store.record(prompt_id, number)
-
-    def marker(self, path: str = "shot/a.done") -> DoneMarker:
-        return read_marker(self.output / path)
-
-    def names(self, path: str = "shot/a.done") -> list[str]:
-        return [file.Name for file in self.marker(path).Files]
-
-    def hints(self) -> dict[str, str]:
-        return {problem.what: problem.hint for problem in self.problems.all()}
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path)
-    yield made
-    made.database.close()
 
 
 @pytest.fixture
