@@ -148,7 +148,8 @@ def test_the_command_marks_what_it_can_and_tells_the_rest(output: Path) -> None:
     a_dangling_link(output / HOLDER_NAME)
     a_link(output / LOCK_NAME)
     told = cli("sentinel", "watch", output, "--once", timeout=30)
-    assert told.returncode == 0
+    assert told.returncode == 1
+    assert "9 can't be marked" in told.stderr
     good_ones_are_marked(output)
     assert all(f"odd{number}.done" in told.stderr for number in range(9))
     assert "can't be locked (is a link)" in told.stderr
