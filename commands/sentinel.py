@@ -13,6 +13,7 @@ import typer
 from ..sentinel.keeper import Told
 from ..sentinel.lock import HeldError
 from ..sentinel.service import Sentinel, distinct
+from ..sentinel.watch import Options
 from ..telemetry.contract import DoneMarker
 from ..telemetry.marker import as_document
 from .output import DONE, FAILED, INTERRUPTED, fail
@@ -56,15 +57,8 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a marker, a line each.")] = False,
 ) -> int:
     """Watch folders in the foreground, and mark each sequence once it is complete."""
-    options = checked(
-        folders,
-        stable_seconds,
-        scan_interval,
-        min_frames,
-        polling=polling,
-        recursive=recursive,
-        extensions=extensions,
-    )
+    given = Options(stable_seconds, scan_interval, min_frames, recursive, polling)
+    options = checked(folders, given, extensions)
     if once:
         _check_there(folders)
     log_to_terminal()

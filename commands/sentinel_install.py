@@ -22,6 +22,7 @@ from ..sentinel.install.methods import (
     make_method,
 )
 from ..sentinel.install.plan import InstallError, Plan, StepError, ask, document_of, line_of, lines_of, perform
+from ..sentinel.watch import Options
 from .output import DONE, FAILED, facts, fail, print_json
 from .prompts import AsJson
 from .sentinel_options import (
@@ -90,15 +91,8 @@ def install(
     as_json: AsJson = False,
 ) -> int:
     """Have the operating system start `sentinel watch` with these folders and options, and start it now."""
-    options = checked(
-        folders,
-        stable_seconds,
-        scan_interval,
-        min_frames,
-        polling=polling,
-        recursive=recursive,
-        extensions=extensions,
-    )
+    given = Options(stable_seconds, scan_interval, min_frames, recursive, polling)
+    options = checked(folders, given, extensions)
     server(comfyui)
     if comfyui is not None and has_logon(comfyui):
         fail("invalid_parameter", "--comfyui: a password would stand in the service's file and among its arguments")

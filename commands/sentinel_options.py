@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,33 +25,21 @@ Recursive = Annotated[bool, typer.Option("--recursive/--no-recursive", help="Als
 Comfyui = Annotated[str | None, typer.Option("--comfyui", help="A ComfyUI to ask which prompt saved what.")]
 MetricsPort = Annotated[int | None, typer.Option(min=0, max=65535, help="Serve metrics for Prometheus on this port.")]
 MetricsHost = Annotated[str, typer.Option(help="The address that metrics are served on.")]
-
-
 Extensions = Annotated[
     str | None,
     typer.Option(metavar="EXT,EXT...", help="What counts as output, in the place of the usual; after a + besides it."),
 ]
 
 
-def checked(
-    folders: list[Path],
-    stable_seconds: float,
-    scan_interval: float,
-    min_frames: int,
-    *,
-    polling: bool,
-    recursive: bool,
-    extensions: str | None = None,
-) -> Options:
-    """The options of a watch, or the end of the command."""
-    for name, value in (("--stable-seconds", stable_seconds), ("--scan-interval", scan_interval)):
+def checked(folders: list[Path], options: Options, extensions: str | None) -> Options:
+    """The options of a watch with what was given for `--extensions`, or the end of the command."""
+    for name, value in (("--stable-seconds", options.stable_seconds), ("--scan-interval", options.scan_interval)):
         if not 0 < value <= 86400:
             fail("invalid_parameter", f"{name}: {value:g} is out of range; give seconds above 0, at most 86400")
     for folder in folders:
         if folder.exists() and not folder.is_dir():
             fail("invalid_parameter", f"{folder} is a file, not a folder")
-    counted = EXTENSIONS if extensions is None else _extensions(extensions)
-    return Options(stable_seconds, scan_interval, min_frames, recursive, polling, extensions=counted)
+    return options if extensions is None else replace(options, extensions=_extensions(extensions))
 
 
 def _extensions(text: str) -> frozenset[str]:

@@ -121,23 +121,25 @@ class Saved:
 
 def running_of(prompt_id: str, graph: Mapping[str, Any]) -> Running:
     """What a queued graph says of the groups that its prompt may write to."""
-    inputs = [node.get("inputs") for node in graph.values() if isinstance(node, Mapping)]
-    wired = any(isinstance(given, Mapping) and isinstance(given.get("filename_prefix"), list) for given in inputs)
+    wired = any(isinstance(given.get("filename_prefix"), list) for _, _, given in _nodes(graph))
     return Running(prompt_id, tuple(dict.fromkeys(literals_of(graph).values())), wired, _folders_of(graph))
+
+
+def _nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    """The nodes of a graph that anybody may have made: id, class, and inputs."""
+    for node_id, node in graph.items():
+        if isinstance(node, Mapping):
+            inputs = node.get("inputs")
+            yield str(node_id), node.get("class_type"), inputs if isinstance(inputs, Mapping) else {}
 
 
 def _folders_of(graph: Mapping[str, Any]) -> tuple[str, ...]:
     """Where a graph's outputs may save: those with a prefix, and those that no other node takes anything from."""
-    nodes = {str(node_id): node for node_id, node in graph.items() if isinstance(node, Mapping)}
-    inputs = {
-        node_id: node["inputs"] if isinstance(node.get("inputs"), Mapping) else {} for node_id, node in nodes.items()
-    }
-    taken = {
-        str(value[0]) for given in inputs.values() for value in given.values() if isinstance(value, list) and value
-    }
+    links = (value for _, _, given in _nodes(graph) for value in given.values() if isinstance(value, list) and value)
+    taken = {str(link[0]) for link in links}
     found: dict[str, None] = {}
-    for node_id, given in inputs.items():
-        if nodes[node_id].get("class_type") == MARKER_CLASS or (node_id in taken and "filename_prefix" not in given):
+    for node_id, kind, given in _nodes(graph):
+        if kind == MARKER_CLASS or (node_id in taken and "filename_prefix" not in given):
             continue
         prefix = given.get("filename_prefix")
         literals = [*([prefix] if isinstance(prefix, str) else []), *other_prefixes(given)]
@@ -148,24 +150,20 @@ def _folders_of(graph: Mapping[str, Any]) -> tuple[str, ...]:
 
 def marked_by(graph: Mapping[str, Any]) -> tuple[str, ...]:
     """The prefixes that a graph's marker nodes mark; a wired one may be any, and counts as every prefix."""
-    found = []
-    for node in graph.values():
-        if isinstance(node, Mapping) and node.get("class_type") == MARKER_CLASS:
-            inputs = node.get("inputs")
-            prefix = inputs.get("filename_prefix", "") if isinstance(inputs, Mapping) else ""
-            found.append(prefix if isinstance(prefix, str) else "")
-    return tuple(found)
+    prefixes = [given.get("filename_prefix", "") for _, kind, given in _nodes(graph) if kind == MARKER_CLASS]
+    return tuple(prefix if isinstance(prefix, str) else "" for prefix in prefixes)
 
 
 def literals_of(graph: Mapping[str, Any]) -> dict[str, str]:
     """By node the prefix of each saver, as it stands in the graph."""
-    found = {}
-    for node_id, node in graph.items():
-        inputs = node.get("inputs") if isinstance(node, Mapping) else None
-        prefix = inputs.get("filename_prefix") if isinstance(inputs, Mapping) else None
-        if isinstance(prefix, str) and 0 < len(prefix) <= MAX_PREFIX_BYTES and node.get("class_type") != MARKER_CLASS:
-            found[str(node_id)] = prefix
-    return found
+    prefixes = (
+        (node_id, given.get("filename_prefix")) for node_id, kind, given in _nodes(graph) if kind != MARKER_CLASS
+    )
+    return {
+        node_id: prefix
+        for node_id, prefix in prefixes
+        if isinstance(prefix, str) and 0 < len(prefix) <= MAX_PREFIX_BYTES
+    }
 
 
 def places_below(folder: str, root: tuple[str, ...]) -> Iterator[str]:

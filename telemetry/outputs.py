@@ -113,7 +113,7 @@ def spelled_out(files: list[ReportedFile], roots: Mapping[str, Path]) -> list[Re
         root = roots.get(file.type or "output")
         path = inside(root, file) if pattern is not None and root is not None else None
         names = _names_like(path.parent, pattern) if path is not None and pattern is not None else []
-        for name in names[: MAX_OUTPUTS - len(found)]:
+        for name in names[: max(0, MAX_OUTPUTS - len(found))]:
             one = replace(file, filename=name)
             look_at(one, roots)
             found.append(one)

@@ -43,7 +43,7 @@ class MarkerRequest:
 
 @dataclass(slots=True)
 class MarkerPlan:
-    """Everything about a prompt's markers that must survive a restart."""
+    """Everything about a prompt's markers; all but `others` survives a restart."""
 
     requests: list[MarkerRequest] = field(default_factory=list)
     savers: dict[str, str] = field(default_factory=dict)

@@ -243,7 +243,7 @@ export class Panel {
 function statusOf({ status, refused }) {
   const known = /** @type {Record<string, string>} */ (S.statuses)[status];
   const count = refused?.length ?? 0;
-  const sign = count ? S.partSign : /** @type {Record<string, string>} */ (S.signs)[status] ?? "?";
+  const sign = /** @type {Record<string, string>} */ (S.signs)[count ? "partly" : status] ?? "?";
   const words = count ? `${known ?? status}, ${count} ${count === 1 ? S.outputRefused : S.outputsRefused}` : known ?? status;
   return h("span", { class: `status ${count ? "partly " : ""}${known ? status : "other"}` },
     h("span", { "aria-hidden": "true", class: "sign" }, sign), words);

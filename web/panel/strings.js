@@ -35,9 +35,8 @@ export const S = {
     interrupted: "■",
     cancelled: "⊘",
     abandoned: "!",
+    partly: "\u25d0",
   },
-
-  partSign: "\u25d0",
 
   lost: "The connection is lost; trying again",
   missingRoute: "This server's Run Recorder doesn't have this yet; an update brings it.",
