@@ -37,6 +37,7 @@ from .telemetry.events import (
     NodeStarted,
     PromptCached,
     PromptDone,
+    PromptMet,
     PromptOutcome,
     PromptQueued,
     PromptStarted,
@@ -122,6 +123,7 @@ class Host:
         """When each seam last told something, in seconds since 1970."""
         self._worker: threading.Thread | None = None
         self._executor: Any = None
+        self._posted = False
         self._requests: deque[tuple[Any, bool]] = deque(maxlen=REQUESTS_KEPT)
         self._verdicts: deque[tuple[Any, Mapping[Any, Any]]] = deque(maxlen=REQUESTS_KEPT)
         self._wrapping = Wrapping()
@@ -165,7 +167,13 @@ class Host:
     # ------------------------------------------------------------ the queue
 
     def on_request(self, data: Any) -> None:
-        """A prompt was posted; nothing is known of it yet but whether it restricts its targets."""
+        """A prompt was posted; nothing is known of it yet but whether it restricts its targets.
+
+        By the first one every pack is loaded, so what they have put over our functions since is wrapped, too.
+        """
+        if not self._posted:
+            self._posted = True
+            self._wrap_all()
         if isinstance(data, dict) and isinstance(data.get("prompt"), dict):
             self._requests.append(
                 (data["prompt"], "partial_execution_targets" in data and bool(data["partial_execution_targets"]))
@@ -229,6 +237,13 @@ class Host:
             return frozenset(kept_id(item[1]) for item in items)
         except (AttributeError, TypeError, LookupError, RuntimeError):
             return None
+
+    def waiting(self, prompt_id: str | None = None) -> list[PromptMet]:
+        """The prompts, or those of one id, that wait in ComfyUI's queue; none where it can't be asked. Any thread."""
+        with contextlib.suppress(AttributeError, TypeError, LookupError, RuntimeError):
+            items = sorted(_prompt_queue().queue, key=lambda item: item[0])
+            return [PromptMet(self._queued_event(item)) for item in items if prompt_id in (None, kept_id(item[1]))]
+        return []
 
     def in_history(self, prompt_id: str, number: float | None) -> PromptDone | None:
         """The end of a prompt as ComfyUI's history has it; null where it hasn't. Any thread."""
@@ -479,6 +494,8 @@ class Host:
         if executor is not self._executor:
             self._executor = executor
             self._wrap_all(executor)
+            for met in self.waiting():
+                self.inbox.urge(met)
 
     def _try(self, seam: str, install: Callable[[], object]) -> None:
         try:
@@ -876,6 +893,7 @@ def _recording_host(host: Host) -> RecordingHost:
         roots=roots,
         worker_alive=host.check_alive,
         held=host.held,
+        waiting=host.waiting,
         in_history=host.in_history,
         is_choice=host.is_choice,
         port=port,

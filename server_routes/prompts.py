@@ -6,7 +6,7 @@ import json
 
 from aiohttp import web
 
-from ..telemetry.contract import NodeList, Prompt, PromptPage
+from ..telemetry.contract import OPEN_STATUSES, NodeList, Prompt, PromptPage
 from ..telemetry.run_contract import SceneTelemetry, plain
 from ..telemetry.run_view import telemetry_of
 from .answering import elsewhere
@@ -57,7 +57,7 @@ async def delete_prompt(call: Call) -> web.StreamResponse:
     known = await elsewhere(recording.prompt, prompt_id, run)
     if known is None:
         raise unknown(prompt_id, run)
-    if known.status in ("queued", "running") or await elsewhere(recording.is_open_anywhere, prompt_id, run):
+    if known.status in OPEN_STATUSES or await elsewhere(recording.is_open_anywhere, prompt_id, run):
         raise conflict(f"prompt {prompt_id!r} is queued or running; cancel or interrupt it first")
     await elsewhere(recording.delete, prompt_id, run)
     return web.Response(status=204)

@@ -44,6 +44,18 @@ class PromptQueued:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptMet:
+    """A prompt was met in ComfyUI's queue; nothing may have told that it was put there."""
+
+    as_queued: PromptQueued
+
+    @property
+    def prompt_id(self) -> str:
+        """Which prompt."""
+        return self.as_queued.prompt_id
+
+
+@dataclass(frozen=True, slots=True)
 class PromptUnqueued:
     """A prompt left the queue before it started."""
 
@@ -162,6 +174,7 @@ class WorkerDied:
 
 Event = (
     PromptQueued
+    | PromptMet
     | PromptUnqueued
     | PromptStarted
     | PromptCached

@@ -22,6 +22,7 @@ from .events import (
     NodeStarted,
     PromptCached,
     PromptDone,
+    PromptMet,
     PromptOutcome,
     PromptQueued,
     PromptStarted,
@@ -179,6 +180,17 @@ class Recorder:
         self.runs.add(run)
         return run
 
+    def _queued_untold(self, event: PromptQueued, note: str) -> Run:
+        run = self._queued(event)
+        run.record.queued_ms, run.queued = None, None
+        run.record.note(note)
+        return run
+
+    def _met(self, event: PromptMet) -> None:
+        """A prompt that waits: a run of its own, unless it was told after all, and may have started meanwhile."""
+        if not any(run.graph is event.as_queued.graph for run in self.runs.of(event.prompt_id)):
+            self._queued_untold(event.as_queued, UNTOLD_QUEUED)
+
     def _plan_markers(self, run: Run, event: PromptQueued) -> None:
         faulty = faulty_nodes(event.node_errors or {}, event.graph)
         refused = [
@@ -219,14 +231,11 @@ class Recorder:
             self._end_untold(other, event.at)
         run = self._waiting(event.prompt_id, event.number)
         if run is None and event.found is not None:
-            run = self._queued(event.found)
-            run.record.queued_ms, run.queued = None, None
-            run.record.note(UNTOLD_QUEUED)
+            run = self._queued_untold(event.found, UNTOLD_QUEUED)
         if run is None:
             nothing: Graph = {}
-            run = self._queued(PromptQueued(event.prompt_id, event.at, None, nothing, frozenset(), None))
-            run.record.queued_ms, run.queued = None, None
-            run.record.note(UNSEEN)
+            unseen = PromptQueued(event.prompt_id, event.at, None, nothing, frozenset(), None)
+            run = self._queued_untold(unseen, UNSEEN)
         self._begin(run, event.at)
 
     def _waiting(self, prompt_id: str, number: float | None = None) -> Run | None:
@@ -438,6 +447,7 @@ def refresh(run: Run) -> None:
 
 _HANDLERS: dict[type, Callable[[Recorder, Any], object]] = {
     PromptQueued: Recorder._queued,
+    PromptMet: Recorder._met,
     PromptUnqueued: Recorder._unqueued,
     PromptStarted: Recorder._started,
     PromptCached: Recorder._cached,

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from .contract import CurrentNode, Environment, Instance, Node, Prompt, StoreHealth
+from .contract import OPEN_STATUSES, CurrentNode, Environment, Instance, Node, Prompt, StoreHealth
 from .cost import RecordCost
 from .database import Database, default_url, is_corrupt
 from .database_file import make_private_folder
-from .events import MarkerRun, PromptDone, PromptQueued
+from .events import MarkerRun, PromptDone, PromptMet, PromptQueued
 from .feed import Feed, Waiter
 from .figures import FigureKeeper
 from .fingerprint import IsChoice
@@ -91,6 +91,10 @@ def _nothing_is_known(*_asked: object) -> None:
     return None
 
 
+def _none_waits(_prompt_id: str) -> list[PromptMet]:
+    return []
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """What the border tells the recorder of the process that it lives in."""
@@ -104,6 +108,8 @@ class Host:
     database_url: str | None = None
     held: Callable[[], frozenset[str] | None] = _nothing_is_known
     """The ids of the prompts that ComfyUI's queue holds or runs; null where it can't be asked."""
+    waiting: Callable[[str], list[PromptMet]] = _none_waits
+    """The prompts of an id that wait in ComfyUI's queue."""
     in_history: Callable[[str, float | None], PromptDone | None] = _nothing_is_known
     """The end of a prompt, by its id and number, as ComfyUI's history has it."""
 
@@ -447,8 +453,21 @@ class Recording:
                 return self._view_of(kept.record)
         record = writer.store.record(prompt_id, run_number)
         if record is None:
-            return None
+            return self.prompt(prompt_id, run_number) if self._meets(prompt_id, run_number) else None
         return prompt_of(record, self._instances([record.instance_id]))
+
+    def _meets(self, prompt_id: str, run_number: int | None) -> bool:
+        """Whether a prompt of which nothing told waits in ComfyUI's queue; from now on it is known."""
+        writer = self.writer
+        with writer.lock:  # so that none that starts meanwhile is over, and forgotten, before it is met
+            met = self.host.waiting(prompt_id)
+            for event in met:
+                self.inbox.urge(event)
+        if not met:
+            return False
+        writer.drain()
+        with writer.lock:
+            return writer.recorder.find(prompt_id, run_number) is not None
 
     def _view_of(self, record: PromptRecord) -> Prompt:
         """An ended prompt of this process that is certain and not in the store yet."""
@@ -471,13 +490,19 @@ class Recording:
     ) -> tuple[Prompt | None, Waiter | None]:
         """A prompt as it is now, and, where it has not ended, a waiter that will be told its end."""
         writer = self.writer
-        writer.drain()
-        with writer.lock:
-            run = writer.recorder.find(prompt_id, run_number)
-            if run is not None:
-                key = run.record.prompt_id, run.record.run_number
-                return self._view(run), self.feed.wait_for(key, loop)
-        return self.prompt(prompt_id, run_number), None
+        found: Prompt | None = None
+        while True:
+            writer.drain()
+            with writer.lock:
+                run = writer.recorder.find(prompt_id, run_number)
+                if run is not None:
+                    key = run.record.prompt_id, run.record.run_number
+                    return self._view(run), self.feed.wait_for(key, loop)
+            if found is not None:
+                return found, None
+            found = self.prompt(prompt_id, run_number)
+            if found is None or found.status not in OPEN_STATUSES:
+                return found, None
 
     def nodes(self, prompt_id: str, run_number: int | None = None) -> list[Node] | None:
         """A prompt's nodes in the order in which they ran; null where the prompt was never seen."""
@@ -491,7 +516,9 @@ class Recording:
             if kept is not None:
                 return [node_of(node) for node in kept.run.nodes.values()]
         record = writer.store.record(prompt_id, run_number)
-        if record is None or record.pk is None:
+        if record is None:
+            return self.nodes(prompt_id, run_number) if self._meets(prompt_id, run_number) else None
+        if record.pk is None:
             return None
         return [node_of(node) for node in writer.store.nodes(record.pk)]
 
@@ -524,7 +551,7 @@ class Recording:
             return views[:limit]
 
     def _current(self, prompt: Prompt) -> Prompt:
-        if prompt.status not in ("queued", "running"):
+        if prompt.status not in OPEN_STATUSES:
             return prompt
         writer = self.writer
         with writer.lock:

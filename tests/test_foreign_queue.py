@@ -82,7 +82,24 @@ def own_messages():
     executor.add_message = add_message
 
 
-DONE = {one.__name__: one for one in (emptied, first_out, numbered_anew, as_attributes, copied, own_messages)}
+def quietly():
+    """A function that lets a prompt into the queue and wakes nobody: it waits until something else does."""
+    import heapq
+
+    def put(item):
+        with Q.mutex:
+            heapq.heappush(Q.queue, item)
+
+    Q.put = put
+
+
+def woken():
+    with Q.mutex:
+        Q.not_empty.notify()
+
+
+FUNCTIONS = (emptied, first_out, numbered_anew, as_attributes, copied, own_messages, quietly, woken)
+DONE = {one.__name__: one for one in FUNCTIONS}
 
 
 @PromptServer.instance.routes.post("/aa_queue/{what}")
@@ -175,5 +192,31 @@ def test_functions_on_the_objects_themselves(host_kind: str, tmp_path: Path, how
         assert host.record(waiting[1])["notes"] == [], "seen as it was cleared, not missed later"
         record = host.wait(running, 60)
         assert (record["status"], record["run_number"], record["notes"]) == ("success", 1, [])
+    finally:
+        host.stop()
+
+
+def test_what_waits_and_was_not_told_is_known_as_soon_as_it_is_asked_for_or_anything_runs(
+    host_kind: str, tmp_path: Path
+) -> None:
+    host = host_with(host_kind, tmp_path, "zz_queue")
+    try:
+        host.start()
+        assert host.run(saved("quiet/first"))["status"] == "success"
+        do(host, "quietly")
+        names = [host.queue(saved(f"quiet/{name}", marker={})) for name in "abc"]
+        assert host.get(f"/telemetry/prompts/{names[1]}/nodes") == (200, {"items": []})
+        assert host.get(f"/telemetry/prompts/{names[1]}/wait?timeout=0.2")[0] == 202
+        waits = host.record(names[0])
+        assert (waits["status"], waits["queued_at"], waits["run_number"]) == ("queued", None, 1)
+        assert "did not tell when this prompt was queued" in waits["notes"][0]
+        assert host.get("/telemetry/prompts/none-of-these")[0] == 404
+        do(host, "woken")
+        for name in names:
+            record = host.wait(name)
+            assert (record["status"], record["run_number"], len(record["notes"])) == ("success", 1, 1), record
+            assert record["queue_wait_seconds"] is None
+        assert host.get("/telemetry/prompts")[1]["items"][4:] == []
+        assert host.markers_in("quiet") == ["a.done", "b.done", "c.done"]
     finally:
         host.stop()

@@ -1,5 +1,6 @@
 """Events in, records out: whatever order ComfyUI tells things in, and whatever it leaves out."""
 
+import itertools
 from concurrent.futures import Future
 from typing import Any
 
@@ -15,6 +16,7 @@ from run_recorder.telemetry.events import (
     NodeProgress,
     NodeStarted,
     PromptCached,
+    PromptMet,
     PromptUnqueued,
     WorkerDied,
 )
@@ -310,6 +312,30 @@ def test_a_run_with_a_higher_number_is_not_taken_for_the_one_that_is_asked_for(r
     assert [run.started is not None for run in recorder.runs] == [False, True, False]
     recorder.drop(recorder.runs[0])
     assert recorder.find("p", 1) is None
+
+
+ORDERS = list(itertools.permutations(("met", "met again", "started")))
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "untold"])
+@pytest.mark.parametrize("order", ORDERS, ids=" ".join)
+def test_a_prompt_that_is_met_in_the_queue_is_one_run_however_late_or_often(
+    recorder: Recorder, order: tuple[str, ...], told: bool
+) -> None:
+    """`put` is told before the prompt can be met or starts; where it isn't, the start finds it in the queue."""
+    one = queued("p", GRAPH, number=7)
+    events: dict[str, Event] = {"met": PromptMet(one), "met again": PromptMet(one)}
+    events["started"] = started("p", number=7, found=one)
+    run = fed(recorder, *[one][: int(told)], *(events[name] for name in order))
+    assert (run.record.status, run.record.run_number, run.record.queue_number) == ("running", 1, 7.0)
+    assert run.record.notes == ([] if told else [UNTOLD_QUEUED])
+    assert (run.record.queued_ms is None) is not told
+
+
+def test_another_prompt_of_the_same_id_is_met_beside_the_first(recorder: Recorder) -> None:
+    recorder.apply(queued("p", GRAPH, number=1))
+    recorder.apply(PromptMet(queued("p", dict(GRAPH), number=2)))
+    assert [run.record.run_number for run in recorder.runs] == [1, 2]
 
 
 def test_a_cancelled_run_never_starts(recorder: Recorder) -> None:
