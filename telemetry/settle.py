@@ -233,7 +233,11 @@ class _Case:
         files = [one for one in self.evidence.reported if one.type == "output" and inside(output, one) is not None]
         prefixes = prefixes_of(
             ((file.node_id, file.subfolder, file.filename) for file in files),
-            lambda node_id, folder: [*plan.literals_of(node_id), *self._asked.get(folder, ())],
+            lambda node_id, folder: (
+                self._literals_in(folder)
+                if node_id is None
+                else [*plan.literals_of(node_id), *self._asked.get(folder, ())]
+            ),
         )
         return [
             (PrefixPath(file.subfolder, prefixes[file.node_id, file.subfolder, file.filename]), file) for file in files
@@ -282,26 +286,31 @@ class _Case:
         return list(found)
 
     def unreported(self, *literals: str) -> list[PrefixPath]:
-        """Prefixes of new files that a saver with one of these literal prefixes wrote without saying so."""
+        """Prefixes of files that a saver with one of these literal prefixes wrote, now or cached, without saying so."""
         found: dict[PrefixPath, None] = {}
         for literal in literals:
             try:
                 resolved = _place(resolve_tokens(literal, self.evidence.started.wall, self.evidence.prompt_id))
             except PrefixError:
                 continue
-            for group in self._left_in(resolved.folder).values():
-                if not resolved.name or is_resolved_from(group, literal):
-                    found[PrefixPath(resolved.folder, group)] = None
+            earlier = (prefix for prefix, file in self.saved if file.node_id is None)
+            left = (PrefixPath(resolved.folder, group) for group in self._left_in(resolved.folder).values())
+            for prefix in (*earlier, *left):
+                if prefix.folder == resolved.folder and (not resolved.name or is_resolved_from(prefix.name, literal)):
+                    found[prefix] = None
         return list(found)
 
     def _left_in(self, folder: str) -> dict[str, str]:
         """New files in a folder that nobody reported, each with its prefix."""
         if folder not in self._left:
             claimed = {file.filename for prefix, file in self.saved if prefix.folder == folder}
-            literals = sorted(self._known_in.get(folder, ()), key=_by_name)
             unclaimed = (name for name in self.fresh(folder) if name not in claimed)
-            self._left[folder] = groups_of(unclaimed, [*self._asked.get(folder, ()), *literals])
+            self._left[folder] = groups_of(unclaimed, self._literals_in(folder))
         return self._left[folder]
+
+    def _literals_in(self, folder: str) -> list[str]:
+        """The prefixes that are known of a folder, for files of which nobody said what node saved them."""
+        return [*self._asked.get(folder, ()), *sorted(self._known_in.get(folder, ()), key=_by_name)]
 
     @cached_property
     def _known_in(self) -> dict[str, list[str]]:

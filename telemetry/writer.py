@@ -35,6 +35,7 @@ from .listings import PAUSE, Listings, SharedFolder
 from .marker import suffix_of
 from .marking import Marking, files_to_hash, written_paths
 from .names_given import NamesGiven
+from .naming import OWN_CLASSES
 from .outputs import ReportedFile, look_at, reported_files, spelled_out
 from .prefix import PrefixPath
 from .problems import Problems
@@ -992,12 +993,19 @@ class Writer:
         evidence.reported = [file for file in evidence.reported if file.stamp is not None or not file.guessed]
 
     def _earlier(self, run: Run, evidence: Evidence) -> list[ReportedFile]:
+        """What the last run of this graph saved and this one's cached nodes don't say, as far as it lies there yet."""
         found: list[ReportedFile] = []
         if run.record.graph_digest is None:
             return found
-        said = {file.node_id for file in evidence.reported}
-        for file in self._ask(self.store.outputs_of_graph, run.record.graph_digest):
-            if file.node_id in said or file.type != "output" or not _was_cached(run, file):
+        earlier = self._ask(self.store.outputs_of_graph, run.record.graph_digest)
+        known = {(file.node_id, *file.key) for file in earlier}
+        said = {(file.node_id, *file.key) for file in evidence.reported}
+        ran_since = {node_id for node_id, *_ in said - known}  # in another graph: the record is of an older run
+        nothing_ran = not ran_since and _nothing_ran(run)
+        for file in earlier:
+            if file.type != "output" or file.node_id in ran_since or (file.node_id, *file.key) in said:
+                continue
+            if not nothing_ran and not _was_cached(run, file):
                 continue
             before, file.cached = file.stamp, True
             look_at(file, evidence.roots)
@@ -1501,6 +1509,11 @@ def _pause(tries: int) -> float:
 
 _changing: Callable[[NodeRecord], tuple[object, ...]] = attrgetter(*NODE_CHANGES)
 """What of a node may change after it was first saved."""
+
+
+def _nothing_ran(run: Run) -> bool:
+    """Whether all of a graph was cached but our own nodes, which never are."""
+    return all(node.cached or node.class_type in OWN_CLASSES for node in run.nodes.values())
 
 
 def _was_cached(run: Run, file: ReportedFile) -> bool:

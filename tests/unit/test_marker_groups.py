@@ -4,13 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_recorder.telemetry.events import PromptCached
 
 from .desk import Desk
 from .support import image, marker_node, node, saver, tree, write
 
 
 def run(desk: Desk, graph: dict[str, Any], written: list[str], reported: dict[str, list[str]]) -> dict[str, list[str]]:
-    """What each marker lists, by its path, after a prompt that wrote and reported these files."""
+    """What each marker lists, by its path, after a prompt that wrote and reported these files; and after another one
+
+    of the same graph, of which all but the marker is cached.
+    """
     desk.begin(graph=graph)
     for name in written:
         write(desk.output / name)
@@ -19,9 +23,22 @@ def run(desk: Desk, graph: dict[str, Any], written: list[str], reported: dict[st
         outputs[node_id] = {"images": [image(Path(one).name, str(Path(one).parent))["images"][0] for one in names]}
     desk.step(*desk.ran(*graph))
     desk.end(outputs=outputs)
+    assert all(one.filename in {Path(name).name for name in written} for one in desk.record().outputs)
+    first = listed(desk)
+    desk.begin("again", graph)
+    markers = [node_id for node_id, one in graph.items() if one["class_type"] == "WriteDoneMarker"]
+    rest = frozenset(graph) - {*markers}
+    desk.step(PromptCached("again", rest), *desk.ran(*markers, prompt_id="again"))
+    desk.end("again", outputs=outputs)
+    assert listed(desk) == first
+    assert all(desk.marker(path).Cached for path, names in first.items() if names)
+    assert len(desk.record("again").outputs) == len(desk.record().outputs)
+    return first
+
+
+def listed(desk: Desk) -> dict[str, list[str]]:
     paths = [path for path in tree(desk.output) if path.endswith((".done", ".failed"))]
     assert all(desk.marker(path).Status == "success" for path in paths)
-    assert all(one.filename in {Path(name).name for name in written} for one in desk.record().outputs)
     return {path: sorted(desk.names(path)) for path in paths}
 
 
@@ -113,3 +130,21 @@ def test_two_markers_of_which_one_name_begins_the_other(desk: Desk) -> None:
     files = ["s/shot_1.png", "s/shot_2_1.png"]
     found = run(desk, graph, files, {"3": ["s/shot_1.png"], "4": ["s/shot_2_1.png"]})
     assert found == {"s/shot.done": ["shot_1.png"], "s/shot_2.done": ["shot_2_1.png"]}
+
+
+def test_a_cached_saver_that_ran_since_in_another_graph_has_nothing_of_the_older_run(desk: Desk) -> None:
+    """Its sidecars of then are no more what its cached outputs stand for."""
+    graph = {"1": node("EmptyImage"), "3": NO_PREFIX, "9": marker_node()}
+    for name in ("ps/shot_01.png", "ps/shot_01.json"):
+        write(desk.output / name)
+    desk.begin(graph=graph)
+    for name in ("ps/shot_02.png", "ps/shot_02.json"):
+        write(desk.output / name)
+    desk.step(*desk.ran(*graph))
+    desk.end(outputs={"3": image("shot_02.png", "ps")})
+    assert listed(desk) == {"ps/shot.done": ["shot_02.json", "shot_02.png"]}
+    write(desk.output / "ps/shot_03.png")
+    desk.begin("again", graph)
+    desk.step(PromptCached("again", frozenset({"1", "3"})), *desk.ran("9", prompt_id="again"))
+    desk.end("again", outputs={"3": image("shot_03.png", "ps")})
+    assert "shot_02.json" not in desk.names("ps/shot.done")
