@@ -233,6 +233,11 @@ class Prompt(Model):
     status: PromptStatus
     queued_at: Time | None = None
     started_at: Time | None = None
+    last_seen_at: Time | None = Field(
+        None,
+        description="When the process last said that it runs it, once a second; of one that runs, and of an abandoned "
+        "one whose end nobody saw. Else null.",
+    )
     ended_at: Time | None = Field(
         None, description="Null until it ended, and where its process died, so that nobody knows when."
     )

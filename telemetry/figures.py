@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 0.02
 """How long the end of a prompt waits, at most, for the reading that the sampler makes at it: usually a millisecond."""
-PROVISIONAL_SECONDS = 5.0
-"""How often a running prompt's figures go into the store, so that a process that is killed leaves some."""
+PROVISIONAL_SECONDS = 0.9
+"""How often a running prompt's figures and curve go into the store, so that a process that is killed leaves them up to
+a second before: less than the second in which its record is saved once at least.
+"""
 KEPT = 64
 """Sessions that may wait for their prompts' ends to be committed; those beyond are let go, oldest first."""
 _NAMES = {"low": "_min", "mean": "", "high": "_max"}
@@ -59,7 +61,7 @@ class FigureKeeper:
         now = time.monotonic()
         if now - session.kept_at >= PROVISIONAL_SECONDS:
             session.kept_at = now
-            run.record.figures = so_far(session)
+            run.record.figures, run.record.samples = so_far(session), session.encode()
 
     def into_ended(self, run: Run, record: PromptRecord) -> None:
         """Give an ended run's record its figures and curve; they stay the run's, since the store may take it later."""

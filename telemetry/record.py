@@ -69,6 +69,8 @@ class PromptRecord:
     outputs: list[ReportedFile] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     """Outputs that ComfyUI refused."""
+    seen_ms: int | None = None
+    """When its process last said that it runs it; null until it has started."""
     output_root: str | None = None
     """Which output folder its files are in, as `identity.root_of`; null where that was not recorded. Never served."""
     called: str | None = None

@@ -21,7 +21,7 @@ Fields = Mapping[str, Any] | RowMapping
 _SAME = (
     "prompt_id run_number instance_id status queued_ms started_ms ended_ms queue_wait_seconds duration_seconds "
     "client_id queue_number workflow_name workflow_fingerprint settings_fingerprint graph_digest environment_id "
-    "node_total node_executed node_cached output_root"
+    "node_total node_executed node_cached output_root seen_ms"
 ).split()
 """Columns that are the record's own fields."""
 _SELF = "record"

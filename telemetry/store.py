@@ -491,11 +491,17 @@ def _save(connection: Connection, change: Change, numbers: Mapping[str, int]) ->
     if change.outputs and record.outputs:
         connection.execute(insert(outputs), [output_row(key, seq, file) for seq, file in enumerate(record.outputs)])
     if record.samples is not None:
-        connection.execute(insert(samples), {"prompt_pk": key, "data": record.samples})
+        _save_curve(connection, key, record.samples)
     return key
 
 
+def _save_curve(connection: Connection, pk: int, data: bytes) -> None:
+    if not connection.execute(_UPDATE_SAMPLES, {"the_pk": pk, "new_data": data}).rowcount:
+        connection.execute(insert(samples), {"prompt_pk": pk, "data": data})
+
+
 _UPDATE_PROMPT = update(prompts).where(prompts.c.pk == bindparam("the_pk"))
+_UPDATE_SAMPLES = update(samples).where(samples.c.prompt_pk == bindparam("the_pk")).values(data=bindparam("new_data"))
 _UPDATE_NODE = (
     update(nodes)
     .where(nodes.c.prompt_pk == bindparam("the_pk"), nodes.c.seq == bindparam("the_seq"))

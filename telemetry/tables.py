@@ -74,6 +74,7 @@ prompts = Table(
     Column("figures", JSON(none_as_null=True)),
     Column("output_root", String(64)),
     Column("refused", JSON(none_as_null=True)),
+    Column("seen_ms", BigInteger),
 )
 
 outputs = Table(

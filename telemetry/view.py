@@ -12,7 +12,7 @@ from .redact import PATH
 from .text import clean, clean_or_none
 from .times import iso, iso_or_none
 
-UP_TO_THEN = "the process ended before this prompt did: these figures are those of up to 5 s before that"
+UP_TO_THEN = "the process ended before this prompt did: these figures end up to a second before that"
 NO_FIGURES = "no figures of GPU and memory were sampled while this prompt ran"
 
 
@@ -26,6 +26,7 @@ def prompt_of(record: PromptRecord, instances: Mapping[str, Instance]) -> Prompt
         queued_at=iso_or_none(record.queued_ms),
         started_at=iso_or_none(record.started_ms),
         ended_at=iso_or_none(record.ended_ms),
+        last_seen_at=iso_or_none(record.seen_ms) if _has_no_end(record) else None,
         queue_wait_seconds=record.queue_wait_seconds,
         duration_seconds=record.duration_seconds,
         client_id=record.client_id,
@@ -49,6 +50,10 @@ def prompt_of(record: PromptRecord, instances: Mapping[str, Instance]) -> Prompt
         instance=instances.get(record.instance_id) or Instance(id=record.instance_id),
         batch=record.batch,
     )
+
+
+def _has_no_end(record: PromptRecord) -> bool:
+    return record.status in ("running", "abandoned") and record.ended_ms is None
 
 
 def _is_cut_off(record: PromptRecord) -> bool:

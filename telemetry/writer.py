@@ -74,6 +74,8 @@ FILE_PATIENCE_SECONDS = 5.0
 HASH_PATIENCE_SECONDS = 2.0
 """How long the end of this process waits for files that are read for their hashes."""
 STORE_RETRY_SECONDS = 1.0
+LIFE_SECONDS = 1.0
+"""A running prompt is saved so often at least: its record says until when its process lived."""
 NUMBERING_TRIES = 5
 ENDS_AT_ONCE = 200
 """So many prompts that were cancelled before they started are ended by one transaction."""
@@ -154,6 +156,8 @@ class Attendance:
     unsaved_nodes: dict[int, tuple[object, ...]] = field(default_factory=dict)
     """The same of the nodes that are being saved, as they were when the change was made up: readers go on taking in."""
     told: Told = field(default_factory=Told)
+    told_at: float = 0.0
+    """When it was last to be saved as running, on `time.monotonic`."""
     evidence: Evidence | None = None
     roots: dict[str, Path] | None = None
     """The folders that it writes to: those of its start, until then those of its queueing. A node may set others."""
@@ -337,6 +341,7 @@ class Writer:
         self._watch_worker()
         self.drain()
         self._watch_queue()
+        self._show_life()
         with self.lock:
             self.recorder.give_up_waiting(time.perf_counter())
             ended = list(self.recorder.runs.ended)
@@ -491,6 +496,13 @@ class Writer:
             with self.lock:
                 self.recorder.apply(ended or PromptUnqueued(record.prompt_id, at, run.graph, "vanished"))
 
+    def _show_life(self) -> None:
+        now = time.monotonic()
+        with self.lock:
+            for run in self.recorder.runs.started:
+                if now - self._of(run).told_at >= LIFE_SECONDS:
+                    self.recorder.runs.touch(run)
+
     # ------------------------------------------------------------ open runs
 
     def _attend(self, run: Run) -> None:
@@ -617,6 +629,8 @@ class Writer:
         refresh(run)
         self.figures.refresh(run)
         attendance = self._of(run)
+        if run.started is not None:
+            attendance.told_at, run.record.seen_ms = time.monotonic(), milliseconds(time.time())
         saved, unsaved = attendance.saved_nodes, {}
         change = Change(run.record)
         for node in run.nodes.values():

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ import pytest
 
 from .graphs import Graph, failing, saved, slow_then_saved
 from .hosts import REPO, Host, copy_package
+
+
+def moment_of(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 class Story:
@@ -90,6 +95,38 @@ def test_a_prompt_that_ran_when_the_process_died_is_abandoned_with_its_node(stor
     assert record["duration_seconds"] is None
     assert record["error"] is None
     assert record["instance"]["id"] == story.before_the_kill["instance"]["id"]
+
+
+def test_the_last_sign_of_life_and_the_curve_are_kept_up_to_a_second_before_the_kill(
+    host_kind: str, tmp_path: Path
+) -> None:
+    """Of a node that says nothing of itself, so that nothing but the recorder's own clock tells."""
+    host = Host(host_kind, tmp_path)
+    try:
+        host.start()
+        graph = Graph()
+        graph.add("ProbeSleepNoProgress", id="silent", seconds=120, source=graph.image())
+        prompt_id = host.queue(graph)
+        host.until_running(prompt_id, "silent")
+        time.sleep(3.5)
+        killed = time.time()
+        host.kill()
+        record = host.restart().record(prompt_id)
+        seen, started = moment_of(record["last_seen_at"]), moment_of(record["started_at"])
+        assert (record["status"], record["ended_at"], record["current_node"]["node_id"]) == (
+            "abandoned",
+            None,
+            "silent",
+        )
+        assert -0.1 <= killed - seen <= 1.6, "a second, and what a save takes on a busy machine"
+        times = host.get(f"/telemetry/prompts/{prompt_id}/samples")[1]["t_seconds"]
+        assert started + times[-1] <= killed
+        assert killed - (started + times[-1]) <= 2.6, "and the sampler's own second"
+        assert host.record(prompt_id)["last_seen_at"] == record["last_seen_at"], "it does not grow"
+        ended = host.run(saved("ended/a"))
+        assert ended["last_seen_at"] is None
+    finally:
+        host.stop()
 
 
 def test_it_gets_a_failed_marker_that_says_so(story: Story) -> None:

@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Column, Connection, String, column, select, table
 
-from . import r0001_first, r0002_events, r0003_figures, r0004_merging, r0005_any_length, r0006_owners
+from . import r0001_first, r0002_events, r0003_figures, r0004_merging, r0005_any_length, r0006_owners, r0007_last_seen
 
 REVISIONS: tuple[ModuleType, ...] = (
     r0001_first,
@@ -21,6 +21,7 @@ REVISIONS: tuple[ModuleType, ...] = (
     r0004_merging,
     r0005_any_length,
     r0006_owners,
+    r0007_last_seen,
 )
 """In their order; each has `revision`, `down_revision` and `upgrade(op)`."""
 VERSION_TABLE = "run_recorder_version"

@@ -380,6 +380,13 @@ def test_now_and_then_a_running_prompts_figures_are_kept(store: Store, monkeypat
     store.save([Change(run.record)])
     kept = store.record("p")
     assert kept is not None
+    assert kept.pk is not None
+    first = store.samples(kept.pk)
+    session.add(Snapshot([DeviceReading("nvml", "cuda", uuid="GPU-1")], sources=("nvml",), at=at(9).mono), {})
+    keeper.refresh(run)
+    store.save([Change(run.record)])
+    later = store.samples(kept.pk)
+    assert columns_of(later).t_seconds[:-1] == columns_of(first).t_seconds, "the newer one takes its place"
     kept.status = "abandoned"
     told = prompt_of(kept, {})
     assert told.devices[0].uuid == "GPU-1"

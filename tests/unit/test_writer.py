@@ -743,6 +743,38 @@ def test_a_newer_prompt_with_another_prefix_overtakes_nobody(desk: Desk, patient
     assert desk.marker().PromptId == "p"
 
 
+# ---------------------------------------------------------------- the last sign of life
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.9, 1.0, 5.0])
+def test_a_running_prompt_says_once_a_second_that_it_lives(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    mono, wall = time.monotonic(), time.time()
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: mono + clock[0])
+    monkeypatch.setattr(time, "time", lambda: wall + clock[0])
+    desk.begin()
+    desk.step(NodeStarted("p", "1", now().mono))
+    before = desk.record().seen_ms
+    clock[0] = seconds
+    desk.step()
+    assert desk.record().seen_ms - before == pytest.approx(seconds * 1000 if seconds >= 1 else 0, abs=1)
+    desk.step(*desk.ran("3"))
+    desk.end()
+    assert desk.record().status == "success"
+    ended = desk.record().seen_ms
+    clock[0] += 10
+    desk.step()
+    assert desk.record().seen_ms == ended
+
+
+def test_one_that_waits_shows_no_life(desk: Desk) -> None:
+    desk.queue()
+    desk.step()
+    assert desk.record().seen_ms is None
+
+
 # ---------------------------------------------------------------- cached
 
 
