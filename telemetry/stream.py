@@ -111,7 +111,8 @@ def _node_news(run: Run, told: Told, mono: float) -> Iterable[StreamEvent]:
         if ended:
             told.finished.add(node.seq)
             when = node.started_ms + round((node.duration_seconds or 0) * 1000)
-            yield StreamEvent("node.finished", prompt_id, when, {**about, "status": _ending(run, key)})
+            how = {"status": _ending(run, key), "executed": run.record.node_executed}
+            yield StreamEvent("node.finished", prompt_id, when, {**about, **how})
 
 
 def _ending(run: Run, key: str) -> str:

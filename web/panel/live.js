@@ -1,6 +1,13 @@
 // @ts-check
 /** What runs and waits, kept from events; the server is asked again only where events are missing. */
 
+const PAGE = 200;
+const MOST_PAGES = 25;
+/** What tells that a prompt waits or runs; the others may come after its end. */
+const OF_OPEN = ["prompt.queued", "prompt.started", "node.started", "node.progress", "node.finished"];
+
+/** @typedef {import("./api.js").ServerEvent} ServerEvent */
+
 /**
  * @typedef {{ prompt_id: string, status: string, workflow_name: string | null, started_at: string | null,
  *   node_counts: { total: number, executed: number, cached: number }, current_node: any }} Running
@@ -12,6 +19,12 @@ export class Live {
     this.api = api;
     /** @type {Map<string, any>} */
     this.open = new Map();
+    /** Whether more wait than were counted. */
+    this.uncounted = false;
+    /** Whether `open` is what the server said; false before the first answer, and while it can't be asked. */
+    this.known = false;
+    /** Why it can't be asked. @type {any} */
+    this.failure = null;
     /** @type {import("./api.js").Connection} */
     this.connection = "connecting";
     /** @type {Set<(kind: string, data: any) => void>} */
@@ -19,7 +32,10 @@ export class Live {
     /** @type {AbortController | null} */
     this.reading = null;
     this.last = "";
-    this.wasLost = false;
+    /** Of each question that is not answered yet, the events that came since it was asked. @type {Set<ServerEvent[]>} */
+    this.unanswered = new Set();
+    /** How often all was asked for, and of which of these times the answer is in place. */
+    this.loads = { asked: 0, put: 0 };
     /** @type {{ key: string, value: number, at: number }[]} */
     this.steps = [];
   }
@@ -39,25 +55,25 @@ export class Live {
   resume() {
     if (this.reading) return;
     const reading = (this.reading = new AbortController());
-    this.#load(reading.signal).then(async () => {
-      if (reading.signal.aborted) return;
-      const last = await this.api.events(
-        (event) => this.#apply(event),
-        (state) => {
-          if (state === "lost") this.wasLost = true;
-          this.connection = state;
-          this.#tell("connection", state);
-          if (state === "open" && this.wasLost) {
-            this.wasLost = false;
-            this.#load(reading.signal);
-          }
-        },
-        reading.signal,
-        this.last,
-      );
-      this.last = last ?? "";
-      if (this.reading === reading) this.reading = null;
-    });
+    this.#load(reading.signal);
+    this.#read(reading);
+  }
+
+  /** @param {AbortController} reading */
+  async #read(reading) {
+    const last = await this.api.events(
+      (event) => this.#apply(event),
+      (state) => {
+        this.connection = state;
+        if (state === "lost") this.known = false;
+        this.#tell("connection", state);
+        if (state === "open") this.#load(reading.signal); // what happened before the first event is in no event
+      },
+      reading.signal,
+      this.last,
+    );
+    this.last = last ?? "";
+    if (this.reading === reading) this.reading = null;
   }
 
   /** While nobody looks, nothing is asked. */
@@ -66,55 +82,104 @@ export class Live {
     this.reading = null;
   }
 
+  /**
+   * Ask, and put the answer in place with the events on top that came meanwhile: it may be older than they are.
+   * @template T
+   * @param {() => Promise<T>} ask
+   * @param {(answer: T) => void} put
+   */
+  async #asked(ask, put) {
+    /** @type {ServerEvent[]} */
+    const since = [];
+    this.unanswered.add(since);
+    try {
+      put(await ask());
+    } finally {
+      this.unanswered.delete(since);
+    }
+    for (const event of since) this.#update(event);
+  }
+
   /** @param {AbortSignal} signal */
   async #load(signal) {
+    const asked = (this.loads.asked += 1);
     try {
-      const page = await this.api.json("/prompts?status=queued&status=running&limit=200", { signal });
-      this.open = new Map(page.items.map((/** @type {any} */ prompt) => [prompt.prompt_id, prompt]));
+      await this.#asked(() => this.#everyOpen(signal), ({ open, uncounted }) => {
+        if (asked < this.loads.put) return;
+        this.loads.put = asked;
+        [this.open, this.uncounted, this.known, this.failure] = [open, uncounted, true, null];
+      });
       this.#tell("loaded", null);
     } catch (error) {
-      if (!signal.aborted) this.#tell("failed", error);
+      if (signal.aborted) return;
+      [this.known, this.failure] = [false, error];
+      this.#tell("failed", error);
     }
   }
 
-  /** @param {import("./api.js").ServerEvent} event */
-  #apply({ kind, data }) {
+  /** What waits, then what runs: one that starts in between is in both. @param {AbortSignal} signal */
+  async #everyOpen(signal) {
+    const open = new Map();
+    const take = (/** @type {any} */ page) => {
+      for (const prompt of page.items) open.set(prompt.prompt_id, prompt);
+      return page.next_cursor;
+    };
+    let cursor = "";
+    for (let pages = 0; cursor !== null && pages < MOST_PAGES; pages += 1) {
+      cursor = take(await this.api.json(`/prompts?status=queued&limit=${PAGE}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, { signal }));
+    }
+    take(await this.api.json(`/prompts?status=running&limit=${PAGE}`, { signal }));
+    return { open, uncounted: cursor !== null };
+  }
+
+  /** @param {ServerEvent} event */
+  #apply(event) {
+    const { kind, data } = event;
     if (kind === "gap") {
       if (this.reading) this.#load(this.reading.signal);
-      this.#tell(kind, data);
+    } else if (typeof data?.prompt_id === "string") {
+      for (const since of this.unanswered) since.push(event);
+      this.#update(event);
+    } else return;
+    this.#tell(kind, data);
+  }
+
+  /** Take an event into account; once more is the same as once. @param {ServerEvent} event */
+  #update({ kind, data }) {
+    const id = data.prompt_id;
+    if (kind === "prompt.finished") {
+      this.open.delete(id);
       return;
     }
-    const id = data?.prompt_id;
-    if (typeof id !== "string") return;
-    if (kind === "prompt.finished") this.open.delete(id);
-    else if (kind === "prompt.queued" || !this.open.has(id)) this.#learn(id);
+    if (!OF_OPEN.includes(kind)) return;
+    if (!this.open.has(id)) this.#learn(id);
     const prompt = this.open.get(id);
-    if (prompt && kind === "prompt.started") Object.assign(prompt, { status: "running", started_at: data.at });
-    if (prompt && kind === "node.started") {
+    if (kind === "prompt.started") Object.assign(prompt, { status: "running", started_at: data.at });
+    if (kind === "node.started") {
       prompt.current_node = { node_id: data.node_id, class_type: data.class_type, title: null, value: null, max: null, at: data.at };
       this.steps = [];
     }
-    if (prompt && kind === "node.progress") {
+    if (kind === "node.progress") {
       prompt.current_node = { ...prompt.current_node, node_id: data.node_id, class_type: data.class_type, value: data.value, max: data.max };
       this.steps.push({ key: `${id} ${data.node_id}`, value: data.value, at: Date.parse(data.at) });
       if (this.steps.length > 50) this.steps.shift();
     }
-    if (prompt && kind === "node.finished" && data.status === "success") prompt.node_counts.executed += 1;
-    this.#tell(kind, data);
+    if (kind === "node.finished") prompt.node_counts.executed = Math.max(prompt.node_counts.executed, data.executed ?? 0);
   }
 
   /** What an event doesn't say of a prompt is asked for once. @param {string} id */
   async #learn(id) {
-    if (this.open.has(id)) return;
     this.open.set(id, { prompt_id: id, status: "queued", workflow_name: null, started_at: null, node_counts: { total: 0, executed: 0, cached: 0 }, current_node: null });
     try {
-      const prompt = await this.api.json(`/prompts/${encodeURIComponent(id)}`);
-      if (!this.open.has(id)) return;
-      if (prompt.status === "queued" || prompt.status === "running") this.open.set(id, prompt);
-      this.#tell("learned", { prompt_id: id });
+      await this.#asked(() => this.api.json(`/prompts/${encodeURIComponent(id)}`), (prompt) => {
+        const isOpen = prompt.status === "queued" || prompt.status === "running";
+        if (!isOpen) this.open.delete(id);
+        else if (this.open.has(id)) this.open.set(id, prompt);
+      });
     } catch {
-      // it may have been erased meanwhile; its end takes it off the list
+      this.open.delete(id); // it may have been erased meanwhile
     }
+    this.#tell("learned", { prompt_id: id });
   }
 
   /** The prompt that runs, else null. */
@@ -123,11 +188,11 @@ export class Live {
     return null;
   }
 
-  /** How many wait. */
+  /** How many wait; with a plus where there are more. */
   waiting() {
     let count = 0;
     for (const prompt of this.open.values()) count += prompt.status === "queued" ? 1 : 0;
-    return count;
+    return `${count}${this.uncounted ? "+" : ""}`;
   }
 
   /**

@@ -5,6 +5,8 @@ import { bytes, duration, figure, milliseconds, nameOf, short } from "./format.j
 import { S } from "./strings.js";
 
 const MINUTE = 60;
+const IDLE_TICKS = 5;
+const PATIENCE_MS = 5000;
 const SPARK_WIDTH = 240;
 const SPARK_HEIGHT = 36;
 
@@ -16,8 +18,12 @@ export class NowView {
     this.prompt = h("div", { class: "card" });
     this.queue = h("p", { class: "muted" });
     this.figures = h("div", { class: "gauges" });
+    this.asOf = h("p", { class: "muted as-of", role: "status" });
     this.warnings = h("div", null);
-    this.element = h("section", { class: "view now" }, this.prompt, this.queue, this.figures, this.warnings);
+    this.element = h("section", { class: "view now" }, this.prompt, this.queue, this.asOf, this.figures, this.warnings);
+    /** When the figures that are shown were told; null before there are any. @type {Date | null} */
+    this.told = null;
+    this.ticks = 0;
     /** @type {Map<string, number[]>} */
     this.past = new Map();
     this.timer = 0;
@@ -41,32 +47,41 @@ export class NowView {
     this.stopListening();
   }
 
-  /** Once a second while the tab is visible; figures are asked for only while a prompt runs. */
+  /** Once a second while the tab is visible; figures are asked for each time while a prompt runs, else every five seconds. */
   tick() {
     if (document.hidden || !this.shared.visible()) return;
-    const prompt = this.shared.live.running();
-    if (!prompt) return;
-    this.draw();
-    this.ask();
+    this.ticks += 1;
+    const runs = this.shared.live.running();
+    if (runs) this.draw();
+    if (runs || this.ticks % IDLE_TICKS === 0) this.ask();
   }
 
   async ask() {
     if (this.asking) return;
     this.asking = true;
     try {
-      this.gauges(await this.shared.api.json("/gpu"));
+      this.gauges(await this.shared.api.json("/gpu", { signal: AbortSignal.timeout(PATIENCE_MS) }));
+      this.told = new Date();
+      replace(this.asOf);
     } catch (error) {
-      replace(this.figures, this.shared.trouble(error));
+      const late = /** @type {any} */ (error)?.name === "TimeoutError";
+      replace(this.asOf, late ? S.noFigures : this.shared.trouble(error), this.told ? ` ${S.asOf} ${this.told.toLocaleTimeString()}.` : null);
     } finally {
       this.asking = false;
     }
+    this.figures.classList.toggle("stale", this.asOf.childNodes.length > 0);
   }
 
   draw() {
     const { live } = this.shared;
+    if (!live.known) {
+      replace(this.prompt, h("p", { class: "idle" }, live.failure ? this.shared.trouble(live.failure) : live.connection === "lost" ? S.lost : S.loading));
+      replace(this.queue);
+      return;
+    }
     const prompt = live.running();
     const waiting = live.waiting();
-    this.queue.textContent = waiting ? `${S.queue}: ${waiting}` : S.queueEmpty;
+    this.queue.textContent = waiting === "0" ? S.queueEmpty : `${S.queue}: ${waiting}`;
     if (!prompt) {
       replace(this.prompt, h("p", { class: "idle" }, S.idle));
       return;
