@@ -86,7 +86,7 @@ def test_a_file_that_is_known_is_not_sent_again(host: Host) -> None:
 
 def test_all_of_it_is_small_and_asks_nobody_else() -> None:
     files = [*PANEL.iterdir(), *(REPO / "web" / "comfyui").iterdir()]
-    assert sum(file.stat().st_size for file in files) < 100_000
+    assert sum(file.stat().st_size for file in files) < 120_000
     assert [file.name for file in (REPO / "web" / "comfyui").iterdir()] == ["run-recorder.js"]
     for file in files:
         text = file.read_text("utf-8")
@@ -215,8 +215,8 @@ def test_a_policy_is_shown_where_a_runner_queued_it(host: Host, page: Any, folde
     assert "scene-007" in (part.text_content() or "") and "scene_retry_budget" in (part.text_content() or "")
 
 
-def test_the_contracts_figures_are_badges(host: Host, page: Any, folder: str) -> None:
-    record = ended(host, saved(f"{folder}/a"))
+def test_the_contracts_figures_are_badges_where_a_runner_queued_it(host: Host, page: Any, folder: str) -> None:
+    record = ended(host, saved(f"{folder}/a"), extra_data={"run_recorder": {"run_id": "r", "scene_id": "s"}})
     page.goto(url(host, f"?prompt={record['prompt_id']}"))
     badges = page.get_by_role("region", name="Telemetry")
     badges.wait_for()
@@ -224,6 +224,19 @@ def test_the_contracts_figures_are_badges(host: Host, page: Any, folder: str) ->
     assert all(word in text for word in ("Max wait", "Poll interval", "Poll limit", "Exit reason", "Post-execution")), (
         text
     )
+
+
+def test_of_an_artist_s_own_prompt_nothing_is_told_of_a_runner_s_telemetry(host: Host, page: Any, folder: str) -> None:
+    record = ended(host, saved(f"{folder}/a"))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(url(host, f"?prompt={record['prompt_id']}"))
+    gpu = page.get_by_role("region", name="GPU")
+    gpu.wait_for()
+    assert page.get_by_role("region", name="Telemetry").count() == 0
+    assert not [one for one in asked if "/contract" in one]
+    labels = gpu.locator("dt").all_inner_texts()
+    assert labels[:4] == ["Free VRAM before", "Free VRAM after", "Change of free VRAM", "Peak VRAM of the card"], labels
 
 
 def test_two_prompts_are_compared_node_by_node(host: Host, page: Any, folder: str) -> None:
@@ -385,7 +398,14 @@ def test_a_token_is_asked_for_in_place_and_kept_out_of_the_address(start_host: A
     page.get_by_role("button", name="Use it").click()
     page.get_by_text("did not accept this token").wait_for()
     page.get_by_label("Token").fill("secret-token")
+    page.get_by_role("tab", name="Now").click()
+    page.locator(".idle", has_text="asks for a token").wait_for()
+    assert page.locator("form").count() == 1, "asked for once, however many questions were refused"
+    assert page.get_by_text("Nothing is running").count() == 0, "that is not known"
     page.get_by_role("button", name="Use it").click()
+    page.get_by_text("Nothing is running").wait_for()
+    page.get_by_role("button", name="all well").wait_for()
+    page.get_by_role("tab", name="History").click()
     page.get_by_text("No prompt has been recorded yet").wait_for()
     assert "secret-token" not in page.url
     assert page.evaluate("Object.keys(localStorage).length") == 0
@@ -399,13 +419,113 @@ def test_a_server_that_goes_and_returns(start_host: Any, page: Any) -> None:
     unfinished = host.queue(slow_then_saved("before/b", 60.0))
     page.locator(".row.running").wait_for()
     host.kill()
-    page.get_by_text("The connection is lost").wait_for()
+    page.get_by_text("The connection is lost").first.wait_for()
     host.restart(same_port=True)
     count_becomes(page.locator(".banner", has_text="connection"), 0, 60)
     page.locator(".row.abandoned").wait_for()
     assert host.get(f"/telemetry/prompts/{unfinished}")[1]["status"] == "abandoned"
+    abandoned_one_stands_still(page)
     ended(host, saved("after/b"))
     count_becomes(page.locator(".row"), 3)
+
+
+def abandoned_one_stands_still(page: Any) -> None:
+    """It says where it was and when it was seen last, and doesn't grow while one looks."""
+    page.locator(".row.abandoned").click()
+    told = page.locator(".failure")
+    told.wait_for()
+    text = told.inner_text()
+    assert re.search(r"in node ProbeSlow \(slow\), in step \d+ of 1200\.", text), text
+    assert "Last seen" in text
+    long = page.locator(".axis").inner_text()
+    page.wait_for_timeout(1500)
+    page.reload()
+    told.wait_for()
+    assert page.locator(".axis").inner_text() == long
+    page.get_by_role("button", name="Back").click()
+    page.locator(".row.abandoned").wait_for()
+
+
+def test_what_runs_is_seen_however_many_wait_behind_it(start_host: Any, page: Any) -> None:
+    host = start_host()
+    page.goto(url(host))
+    running = host.queue(slow_then_saved("first/a", 60.0))
+    host.until_running(running)
+    for number in range(230):
+        host.queue(saved(f"wait/{number}"))
+    page.reload()
+    page.get_by_role("tab", name="Now").click()
+    page.get_by_text("Waiting in the queue: 230").wait_for()
+    page.get_by_text("Running for").wait_for()
+    host.clear_queue()
+    page.get_by_text("The queue is empty.").wait_for()
+    host.interrupt()
+    page.get_by_text("Nothing is running.").wait_for()
+
+
+def test_an_answer_that_is_older_than_what_was_heard_since_takes_nothing_back(
+    host: Host, page: Any, folder: str
+) -> None:
+    page.goto(url(host))
+    page.get_by_role("tab", name="Now").click()
+    page.get_by_text("Nothing is running.").wait_for()
+    prompt_id = host.queue(slow_then_saved(f"{folder}/a", 2.0))
+    host.until_running(prompt_id)
+    held: list[tuple[Any, Any]] = []
+    page.route(re.compile("status=running"), lambda route: held.append((route, route.fetch())))
+    with page.expect_request(re.compile("status=running")):
+        page.reload()
+    page.get_by_role("tab", name="Now").click()
+    for _ in range(100):
+        page.wait_for_timeout(50)
+        if len(held) == 2:
+            break
+    assert all(len(answer.json()["items"]) == 1 for _, answer in held)
+    assert host.wait(prompt_id)["status"] == "success"
+    page.wait_for_timeout(500)  # its end is heard meanwhile
+    for route, answer in held:
+        route.fulfill(response=answer)
+    page.get_by_text("Nothing is running.").wait_for()
+    page.wait_for_timeout(300)
+    assert page.get_by_text("Running for").count() == 0
+
+
+@pytest.mark.parametrize("how", ["refused", "silent"])
+def test_figures_that_are_not_new_are_greyed_with_their_time(host: Host, page: Any, how: str) -> None:
+    page.goto(url(host))
+    page.get_by_role("tab", name="Now").click()
+    page.locator(".gauge").first.wait_for()
+    page.route(re.compile("/telemetry/gpu"), lambda route: route.abort() if how == "refused" else None)
+    page.locator(".gauges.stale").wait_for()
+    assert re.search(r"These are of \d", page.locator(".as-of").inner_text())
+    assert page.locator(".gauge").count() > 0
+    page.unroute(re.compile("/telemetry/gpu"))
+    page.locator(".gauges:not(.stale)").wait_for()
+    assert page.locator(".as-of").inner_text() == ""
+
+
+def test_figures_are_asked_for_while_nothing_runs_too(host: Host, page: Any) -> None:
+    page.goto(url(host))
+    page.get_by_role("tab", name="Now").click()
+    page.locator(".gauge").first.wait_for()
+    with page.expect_request(re.compile("/telemetry/gpu"), timeout=7000):
+        pass
+
+
+def test_health_is_a_word_in_the_head_and_says_what_to_do_on_a_click(start_host: Any, page: Any) -> None:
+    host = start_host(env={"RUN_RECORDER_KEEP_DAY": "3"})
+    page.goto(url(host))
+    word = page.get_by_role("button", name="1 problem")
+    word.wait_for()
+    assert page.get_by_text("RUN_RECORDER_KEEP_DAY").count() == 0 or not page.locator(".problems").is_visible()
+    word.click()
+    page.locator(".problems li").wait_for()
+    text = page.locator(".problems").inner_text()
+    assert host.health()["problems"][0]["hint"] in text
+    page.route(re.compile("/telemetry/health"), lambda route: route.abort())
+    word.click()
+    word.click()
+    page.get_by_role("button", name="not known").wait_for()
 
 
 def test_a_route_that_is_missing_costs_only_its_part(host: Host, page: Any, folder: str) -> None:

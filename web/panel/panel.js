@@ -3,6 +3,7 @@
 import { Api, ApiError } from "./api.js";
 import { h, replace } from "./dom.js";
 import { bounded } from "./frame.js";
+import { Health } from "./health.js";
 import { HistoryView, keyOf } from "./history.js";
 import { Live } from "./live.js";
 import { NowView } from "./now.js";
@@ -63,12 +64,15 @@ export class Panel {
       visible: () => this.seen && !document.hidden,
       canvas: options.canvas ?? null,
     };
+    this.health = new Health(this.shared);
     this.banner = h("div", { class: "banner", role: "status" });
+    this.asking = h("div", { class: "banner" });
     this.toasts = h("div", { class: "toasts", role: "status", "aria-live": "polite" });
     this.tabs = h("div", { class: "tabs", role: "tablist", "aria-label": S.title });
     this.main = h("main", { class: "main" });
     const style = h("link", { rel: "stylesheet", href: this.api.url("/panel/panel.css") });
-    this.frame = h("div", { class: "frame", on: { keydown: (/** @type {KeyboardEvent} */ event) => this.key(event) } }, this.tabs, this.banner, this.main, this.toasts);
+    this.frame = h("div", { class: "frame", on: { keydown: (/** @type {KeyboardEvent} */ event) => this.key(event) } },
+      h("div", { class: "head" }, this.tabs, this.health.button), this.health.details, this.banner, this.asking, this.main, this.toasts);
     this.root.replaceChildren(style, this.frame);
     this.unbound = bounded(host, this.frame);
     this.api.onUnauthorized = () => this.askToken();
@@ -98,6 +102,7 @@ export class Panel {
   /** Take everything down: nothing of it is left running, nor asked of the server. */
   destroy() {
     this.live.pause();
+    this.health.pause();
     this.unbound();
     this.stopListening?.();
     document.removeEventListener("visibilitychange", this.onVisible ?? (() => {}));
@@ -108,17 +113,22 @@ export class Panel {
 
   /** While nobody sees the panel, nothing is asked of the server. */
   breathe() {
-    if (this.shared.visible()) this.live.resume();
-    else this.live.pause();
+    for (const one of [this.live, this.health]) {
+      if (this.shared.visible()) one.resume();
+      else one.pause();
+    }
   }
 
   /** @param {string} kind @param {any} data */
   heard(kind, data) {
     if (kind !== "connection" && kind !== "failed") return;
-    if (kind === "failed" || data === "lost") {
-      const failed = kind === "failed" ? data : null;
-      replace(this.banner, failed instanceof ApiError && failed.status ? trouble(failed) : S.lost);
-    } else if (data === "open") replace(this.banner);
+    const failed = kind === "failed" && data instanceof ApiError ? data : null;
+    if (failed?.status === 401) return; // the token is being asked for
+    if (kind === "failed" || data === "lost") replace(this.banner, failed?.status ? trouble(failed) : S.lost);
+    else if (data === "open") {
+      replace(this.banner);
+      this.health.ask();
+    }
   }
 
   /** @param {any} view */
@@ -224,14 +234,15 @@ export class Panel {
   }
 
   askToken() {
-    if (this.banner.querySelector("form")) return;
+    if (this.asking.querySelector("form")) return;
     const field = /** @type {HTMLInputElement} */ (h("input", { type: "password", autocomplete: "off", "aria-label": S.token, required: true }));
     const known = Boolean(this.api.headers().Authorization);
-    replace(this.banner, h("form", { on: { submit: (/** @type {Event} */ event) => {
+    replace(this.asking, h("form", { on: { submit: (/** @type {Event} */ event) => {
       event.preventDefault();
       this.api.useToken(field.value);
-      replace(this.banner);
+      replace(this.asking);
       this.live.pause();
+      this.health.pause();
       this.breathe();
       this.history?.reload();
       if (this.view instanceof PromptView) this.view.load();

@@ -87,16 +87,15 @@ export class PromptView {
   async load() {
     const { api } = this.shared;
     try {
-      const [prompt, nodes, samples, contract] = await Promise.all([
+      const [prompt, nodes, samples] = await Promise.all([
         api.json(this.path("")),
         api.json(this.path("/nodes")),
         api.json(this.path("/samples")).catch(() => null),
-        api.json(this.path("/contract")).catch(() => null),
       ]);
+      this.contract = prompt.batch ? await api.json(this.path("/contract")).catch(() => null) : null;
       this.prompt = prompt;
       this.nodes = nodes.items.map((/** @type {any} */ node, /** @type {number} */ place) => ({ ...node, place }));
       this.samples = samples;
-      this.contract = contract;
       this.draw();
     } catch (error) {
       const gone = /** @type {any} */ (error)?.status === 404 && /** @type {any} */ (error)?.type === "not_found";
@@ -113,6 +112,7 @@ export class PromptView {
       h("h2", { tabindex: -1 }, this.shared.status(prompt), " ", h("bdi", null, short(nameOf(prompt), 120))),
       this.actions(),
       prompt.error ? this.error(prompt.error) : null,
+      prompt.status === "abandoned" ? this.abandoned() : null,
       prompt.refused?.length ? this.section(S.refused, this.refused()) : null,
       this.facts(),
       this.section(S.timeline, this.timeline()),
@@ -168,6 +168,16 @@ export class PromptView {
       h("strong", null, short(error.exception_type || S.error, 200)), " ",
       at === null ? null : h("span", null, `${S.inNode} `, this.nodeLink(at, error.class_type)),
       h("pre", null, error.message));
+  }
+
+  /** Where a prompt was when its process ended, and when that was known last. */
+  abandoned() {
+    const { current_node: node, last_seen_at: seen } = this.prompt;
+    return h("div", { class: "failure" },
+      h("p", null, S.processEnded,
+        node ? h("span", null, `, ${S.inNode} `, this.nodeLink(node.node_id, node.title || node.class_type)) : null,
+        node?.max ? `, ${S.inStep} ${node.value ?? 0} ${S.of} ${node.max}` : null, "."),
+      seen ? h("p", { class: "muted" }, `${S.lastSeen} ${moment(seen)}`) : null);
   }
 
   /** @param {string} id @param {string | null} name */
@@ -311,10 +321,10 @@ export class PromptView {
       const delta = one.vram_free_before_bytes !== null && one.vram_free_after_bytes !== null ? one.vram_free_after_bytes - one.vram_free_before_bytes : null;
       const kind = delta === null || Math.abs(delta) < 1024 * 1024 ? "same" : delta < 0 ? "taken" : "freed";
       return h("div", { class: "device" }, h("h4", null, short(one.name ?? S.never, 80)), pairs([
-        [`${S.vram} ${S.before}`, bytes(one.vram_free_before_bytes)],
-        [`${S.vram} ${S.after}`, bytes(one.vram_free_after_bytes)],
-        [S.delta, h("span", { class: `delta ${kind}` }, bytes(delta))],
-        [S.memory, bytes(one.vram_used_peak_bytes)],
+        [S.freeBefore, bytes(one.vram_free_before_bytes)],
+        [S.freeAfter, bytes(one.vram_free_after_bytes)],
+        [S.freeChange, h("span", { class: `delta ${kind}` }, bytes(delta))],
+        [S.peakOfCard, bytes(one.vram_used_peak_bytes)],
         [S.utilization, figure(one.utilization_percent_mean, "%")],
         [S.temperature, figure(one.temperature_celsius_max, "°C")],
         [S.power, figure(one.power_watts_mean, "W")],

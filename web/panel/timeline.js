@@ -46,7 +46,20 @@ export function ticks(seconds) {
 }
 
 /**
- * @param {{ started_at: string | null, ended_at: string | null, duration_seconds: number | null }} prompt
+ * Until when a prompt is known to have run, in milliseconds: now while it runs; where its process died, the last sign of life.
+ * @param {Timed} prompt
+ * @param {number} now
+ */
+function until(prompt, now) {
+  const end = milliseconds(prompt.ended_at);
+  if (end !== null || prompt.status === "running") return end ?? now;
+  return milliseconds(prompt.last_seen_at) ?? milliseconds(prompt.started_at) ?? now;
+}
+
+/**
+ * @typedef {{ status: string, started_at: string | null, ended_at: string | null, last_seen_at: string | null,
+ *   duration_seconds: number | null }} Timed
+ * @param {Timed} prompt
  * @param {NodeFigures[]} nodes
  * @param {Samples | null} samples
  * @param {{ label: string, onNode?: (id: string) => void, selected?: string | null, now?: number }} more
@@ -54,15 +67,16 @@ export function ticks(seconds) {
 export function timeline(prompt, nodes, samples, more) {
   const start = milliseconds(prompt.started_at);
   const ran = nodes.filter((node) => node.started_at !== null && !node.cached);
-  const now = more.now ?? Date.now();
+  const end = until(prompt, more.now ?? Date.now()) / 1000;
   const bars = ran.map((node) => {
     const from = ((milliseconds(node.started_at) ?? 0) - (start ?? 0)) / 1000;
-    const long = node.duration_seconds ?? (prompt.ended_at ? 0 : Math.max(0, now / 1000 - from - (start ?? 0) / 1000));
+    const long = node.duration_seconds ?? Math.max(0, end - from - (start ?? 0) / 1000);
     return { node, from: Math.max(0, from), to: Math.max(0, from) + long };
   });
   bars.sort((one, other) => one.from - other.from);
   const ends = bars.map((bar) => bar.to);
-  const total = Math.max(prompt.duration_seconds ?? 0, ends.length ? ends.reduce((a, b) => Math.max(a, b)) : 0, 0.001);
+  const seen = prompt.duration_seconds ?? (start === null ? 0 : end - start / 1000);
+  const total = Math.max(seen, ends.length ? ends.reduce((a, b) => Math.max(a, b)) : 0, 0.001);
   const rows = rowsOf(bars);
   const count = rows.length ? Math.max(...rows) + 1 : 1;
   const curve = samples ? vram(samples, total) : null;
