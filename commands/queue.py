@@ -12,14 +12,17 @@ import typer
 
 from ..client.errors import ServerError
 from ..client.urls import DEFAULT_URL
-from ..runner.attempts import Attempt, Outcome, SceneRun, keep_best, run_scene
+from ..runner.attempts import Attempt, Outcome, SceneRun, run_scene
 from ..runner.comfy_client import ComfyClient
+from ..runner.keeping import keep_best
 from ..runner.metadata import SCENE_ID, Written, write_checks, write_run
 from ..runner.policy import Policy, PolicyError, resolve
 from ..runner.run_folder import RunFolder
 from ..runner.workflow import WorkflowError, read_workflow, unknown_classes
 from ..telemetry.run_contract import plain
+from ..telemetry.text import clean
 from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, fail, print_json
+from .places import place
 from .policy_options import (
     AllowPartial,
     FrameWait,
@@ -81,10 +84,12 @@ def queue(
         fail("invalid_parameter", str(error))
     except WorkflowError as error:
         fail(error.kind, str(error))
-    output = output.absolute()
-    job = _Job(graph, workflow.stem, output, None, policy, wait_for_done_marker, allow_partial, {}, Outcome())
+    output = place("--output", output)
+    runs_dir = None if runs_dir is None else place("--runs-dir", runs_dir)
+    job = _Job(graph, clean(workflow.stem), output, None, policy, wait_for_done_marker, allow_partial, {}, Outcome())
     try:
         asyncio.run(_run(Server(comfyui).url, job, runs_dir))
+        frames = _finish(job)
     except (KeyboardInterrupt, asyncio.CancelledError):
         _finish(job)
         raise CommandError("interrupted", "interrupted", INTERRUPTED) from None
@@ -94,7 +99,7 @@ def queue(
         with contextlib.suppress(OSError):  # what is there is kept and recorded, as far as the disk lets us
             _finish(job)
         raise CommandError("io", f"{error.filename or output}: {error.strerror or error}", BAD_USE) from None
-    return _told(job, _finish(job), as_json=as_json)
+    return _told(job, frames, as_json=as_json)
 
 
 async def _run(url: str, job: _Job, runs_dir: Path | None) -> None:
@@ -119,10 +124,12 @@ def _finish(job: _Job) -> list[str]:
     """Keep the best try's files and write the run's folder, after an interruption, too."""
     if not job.outcome.attempts or job.outcome.best.telemetry is None:
         return []
-    frames = keep_best(job.outcome, job.output)
+    kept = keep_best(job.outcome, job.output)
+    if kept.note is not None:
+        tell(f"warning: {kept.note}")
     if job.folder is not None:
-        write_run(job.folder, job.policy, job.outcome, Written(job.name, job.output, frames))
-    return frames
+        write_run(job.folder, job.policy, job.outcome, Written(job.name, kept.folder, kept.files))
+    return kept.files
 
 
 def _told(job: _Job, frames: list[str], *, as_json: bool) -> int:

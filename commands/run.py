@@ -32,6 +32,7 @@ from ..telemetry.run_contract import Scene
 from ..telemetry.token import VARIABLE as TOKEN
 from ..telemetry.token import TokenError, token_of
 from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, fail, print_json, table
+from .places import place
 from .policy_options import (
     AllowPartial,
     FrameWait,
@@ -123,8 +124,8 @@ def run(
         source=Source(story, idea, scenes, seed, llm == "required", skip_llm_healthcheck),
         workflow=workflow,
         mapping=mapping,
-        runs_dir=runs_dir,
-        resume=resume,
+        runs_dir=place("--runs-dir", runs_dir),
+        resume=None if resume is None else place("--resume", resume),
         knobs=given_policy(context),
         fast_iteration=fast_iteration,
         add_marker=not no_add_marker,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -292,30 +291,3 @@ async def _until_gone(client: ComfyClient, prompt_id: str) -> None:
             if prompt_id not in await client.queued():
                 return
         await asyncio.sleep(0.5)
-
-
-def keep_best(outcome: Outcome, output: Path) -> list[str]:
-    """Move the best try's files into the output folder, each once, and remove the others; their names there."""
-    try:
-        return _moved(outcome.best, output)
-    finally:
-        for attempt in outcome.attempts:
-            shutil.rmtree(attempt.folder, ignore_errors=True)
-
-
-def _moved(best: Attempt, output: Path) -> list[str]:
-    kept = []
-    marker = Path(best.collected.marker_path).resolve() if best.collected.marker_path else None
-    for path in sorted(best.folder.rglob("*")) if best.folder.is_dir() else ():
-        if path.is_file():
-            target = output / path.relative_to(best.folder)
-            is_marker = marker is not None and path.resolve() == marker
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
-            if is_marker:
-                best.collected.marker_path = str(target)
-            if path.relative_to(best.folder).as_posix() in best.collected.files:
-                kept.append(str(target))
-    if best.telemetry is not None:
-        best.telemetry.DoneMarkerPath = best.collected.marker_path
-    return kept
