@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..telemetry.contract import MarkerStatus
-from ..telemetry.folder import list_folder
+from ..telemetry.folder import files_in
 from ..telemetry.grouping import group_of
 from ..telemetry.marker import MarkedFile, MarkerError, MarkerPlace, make_marker, write_marker
 from ..telemetry.prefix import PrefixError, PrefixPath, parse_prefix
@@ -42,7 +42,10 @@ def mark(
     folder, prefix = Path(parent), _checked(name)
     if not folder.is_dir():
         fail("not_found", f"{folder} is no folder")
-    there = list_folder(folder)
+    try:
+        there = dict(files_in(folder, strict=True))
+    except OSError as error:
+        fail("io", f"{folder} can't be read: {error.strerror}; no marker written", FAILED)
     plain = [name for name in there if group_of(name) == prefix.name]
     named = plain or [name for name in there if group_of(name, prefix.name) == prefix.name]
     files = [MarkedFile(name, there[name]) for name in named]

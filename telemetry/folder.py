@@ -60,17 +60,22 @@ def list_folder(folder: Path, heads: tuple[str, ...] = ("",)) -> dict[str, FileS
 
 
 def files_in(
-    folder: Path, heads: tuple[str, ...] = ("",), known: Mapping[str, FileStamp] | None = None
+    folder: Path,
+    heads: tuple[str, ...] = ("",),
+    known: Mapping[str, FileStamp] | None = None,
+    *,
+    strict: bool = False,
 ) -> Iterator[tuple[str, FileStamp]]:
-    """The same one by one, until the folder can't be read any further.
+    """The same one by one, until the folder can't be read any further; then with `strict` that raises OSError.
 
     Where a file is what it was when it was `known`, that stamp itself is told: two listings then share it in memory.
     """
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+    passed_over = () if strict else (OSError,)
+    with contextlib.suppress(*passed_over), os.scandir(folder) as entries:
         for entry in entries:
             if not entry.name.startswith(heads) or not counts_as_output(entry.name):
                 continue
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(FileNotFoundError, *passed_over):
                 if entry.is_file(follow_symlinks=False):
                     status = entry.stat(follow_symlinks=False)
                     stamp = FileStamp(status.st_size, status.st_mtime_ns, _inode(entry, status))

@@ -7,6 +7,7 @@ changed on the disk under it since the folder was listed before the prompt's fir
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -197,7 +198,7 @@ def decide(evidence: Evidence, requests: list[MarkerRequest], status: PromptStat
             notes.append(f"no marker from node {request.node_id}: {error}")
             continue
         if not prefixes:
-            notes.append(f"no marker from node {request.node_id}: no file was saved, so there is no prefix")
+            notes.append(f"no marker from node {request.node_id}: {case.nothing_saved()}")
         for prefix in prefixes:
             by_prefix.setdefault(prefix, []).append(request)
     decisions = [Decision(prefix, asked, *case.files_of(prefix)) for prefix, asked in by_prefix.items()]
@@ -380,9 +381,25 @@ class _Case:
         if decision.files:
             decision.notes.append("listed is what begins with this prefix; no name is as a saver makes it")
         else:
-            decision.notes.append("no file was found under this prefix")
+            decision.notes.append(self._unread(prefix.folder) or "no file was found under this prefix")
         for name, count in list(others.items())[:MAX_OTHERS]:
             decision.notes.append(f"{count_of(count, 'file')} with a name that begins with it: of the prefix {name}")
+
+    def nothing_saved(self) -> str:
+        """Why there is no prefix to be marked."""
+        evidence = self.evidence
+        folders = heads_of(evidence.plan, evidence.started.wall, evidence.prompt_id)
+        return next(filter(None, map(self._unread, folders)), "no file was saved, so there is no prefix")
+
+    def _unread(self, folder: str) -> str | None:
+        """That a folder can't be listed; null where it can, or isn't there."""
+        try:
+            os.scandir(confine(self.evidence.output_folder, PrefixPath(folder, ""))).close()
+        except (FileNotFoundError, PrefixError):
+            pass
+        except OSError as error:
+            return f"the folder {folder} can't be read ({error.strerror}), so files that nobody reported are not known"
+        return None
 
     def files_of(self, prefix: PrefixPath) -> tuple[list[ReportedFile], list[str]]:
         files: dict[str, ReportedFile] = {}

@@ -129,3 +129,17 @@ def test_temporaries_that_others_made_are_swept_without_following_them(folder: P
     os.utime(folder.parent / "secret", (0, 0))
     assert main(["mark", str(folder / "a")]) == 0
     assert (folder.parent / "secret").read_text("utf-8") == SECRET
+
+
+def test_a_folder_that_cannot_be_listed_has_no_marker_of_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a_00001_.png").write_bytes(b"x")
+
+    def refused(path: object) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.scandir", refused)
+    assert main(["mark", str(tmp_path / "a"), "--frames", "0"]) == 1
+    assert "can't be read: Permission denied" in capsys.readouterr().err
+    assert not (tmp_path / "a.done").exists()

@@ -1,5 +1,6 @@
 """What a marker lists of savers that name their files in their own way, say nothing, or have no `filename_prefix`."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,26 @@ def test_a_cached_saver_that_ran_since_in_another_graph_has_nothing_of_the_older
     desk.step(PromptCached("again", frozenset({"1", "3"})), *desk.ran("9", prompt_id="again"))
     desk.end("again", outputs={"3": image("shot_03.png", "ps")})
     assert "shot_02.json" not in desk.names("ps/shot.done")
+
+
+@pytest.mark.parametrize("asked", ["drop/a", ""])
+def test_a_folder_that_cannot_be_listed_is_not_said_to_be_empty(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    graph = {"1": node("EmptyImage"), "3": saver("drop/a"), "9": marker_node(filename_prefix=asked)}
+    desk.begin(graph=graph)
+    write(desk.output / "drop/a_00001_.png")
+    desk.step(*desk.ran(*graph))
+    scandir = os.scandir
+
+    def refused(path: Any = ".") -> Any:
+        if Path(path).name == "drop":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    desk.end(outputs={"3": {"images": []}})
+    (told,) = desk.marker("drop/a.done").Notes if asked else desk.record().notes
+    assert told.endswith(
+        "the folder drop can't be read (Permission denied), so files that nobody reported are not known"
+    )
