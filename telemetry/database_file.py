@@ -7,6 +7,7 @@ that is found by reading bytes. Anything else is refused, and left as it is to t
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
@@ -32,6 +33,8 @@ _SCHEMA = b"CREATE TABLE run_recorder_version"
 _LOOK_BYTES = 64 * 1024 * 1024
 """How much of a file is searched for our schema: its first pages hold it."""
 _PIECE = 1024 * 1024
+_TEXT_BYTES = 64 * 1024
+"""So much of a file is looked at for being text."""
 _NOTE_BYTES = 4096
 
 Standing = Literal["missing", "empty", "ours"]
@@ -62,7 +65,7 @@ def examine(file: Path) -> Standing:
         return "missing"
     if not stat.S_ISREG(status.st_mode):
         raise ForeignFileError(file, kind_of(status.st_mode))
-    if has_note(file) or _application_id(file) == APPLICATION_ID or _holds_schema(file):
+    if _application_id(file) == APPLICATION_ID or _holds_schema(file) or (has_note(file) and _says_nothing(file)):
         return "ours"
     if status.st_size == 0:
         if file.suffix.lower() in EMPTY_SUFFIXES:
@@ -193,6 +196,24 @@ def _application_id(file: Path) -> int | None:
     with open_regular(file) as opened:
         head = opened.read(100)
     return int.from_bytes(head[68:72], "big") if len(head) == 100 and head.startswith(_MAGIC) else None
+
+
+def _says_nothing(file: Path) -> bool:
+    """Whether a file's content doesn't say what it is, so that a note beside it may: the note outlives its file.
+
+    A database with anything in it, and plain text, say that they are another program's.
+    """
+    with open_regular(file) as opened:
+        head = opened.read(_TEXT_BYTES)
+    if head.startswith(_MAGIC):
+        return head[68:72] == bytes(4) and int.from_bytes(head[28:32], "big") <= 1
+    if not head or b"\0" in head:
+        return True
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def _holds_schema(file: Path) -> bool:

@@ -129,7 +129,7 @@ def test_a_damaged_database_costs_no_prompt_and_is_told(tmp_path: Path) -> None:
         host.stop()
         damaged = [p for p in host.database_files() if p.read_bytes()[:15] == b"SQLite format 3"]
         for path in damaged:
-            path.write_bytes(b"no database, but what a failing disk made of it. " * 1000)
+            path.write_bytes(b"no database, but what a failing disk made of it.\0" * 1000)
             for name in ("-wal", "-shm"):
                 path.with_name(path.name + name).unlink(missing_ok=True)
         assert len(damaged) >= 1

@@ -149,7 +149,7 @@ def test_garbage_is_corrupt_and_can_be_set_aside_with_all_that_belongs_to_it(tmp
     database = Database(default_url(tmp_path))
     assert database.file is not None
     leave_note(database.file)
-    write(database.file, b"this is no database, it is a text" * 100)
+    write(database.file, b"\0no database" * 100)
     with pytest.raises(DatabaseError) as broken:
         database.open()
     assert is_corrupt(broken.value)
@@ -158,7 +158,7 @@ def test_garbage_is_corrupt_and_can_be_set_aside_with_all_that_belongs_to_it(tmp
     aside = database.set_aside()
     assert aside is not None
     assert aside.name.startswith("run-recorder.sqlite3.corrupt-")
-    assert aside.read_bytes().startswith(b"this is no database")
+    assert aside.read_bytes().startswith(b"\0no database")
     assert (tmp_path / (aside.name + "-journal")).exists()
     assert database.open()
     database.close()
@@ -168,10 +168,10 @@ def test_a_second_corrupt_database_in_one_second_does_not_overwrite_the_first(tm
     database = Database(default_url(tmp_path))
     assert database.file is not None
     leave_note(database.file)
-    for said in (b"first", b"second"):
+    for said in (b"first\0", b"second\0"):
         write(database.file, said)
         database.set_aside()
-    assert sorted(path.read_bytes() for path in tmp_path.glob("*.corrupt-*")) == [b"first", b"second"]
+    assert sorted(path.read_bytes() for path in tmp_path.glob("*.corrupt-*")) == [b"first\0", b"second\0"]
 
 
 @pytest.mark.parametrize(

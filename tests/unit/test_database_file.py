@@ -340,3 +340,36 @@ def test_where_the_folder_of_locks_is_a_file_no_lock_is_held(tmp_path: Path) -> 
 def test_the_default_database_is_named_by_its_folder(tmp_path: Path) -> None:
     assert Database(default_url(tmp_path)).file == tmp_path / "run-recorder.sqlite3"
     assert database_file.note_of(tmp_path / "a") == tmp_path / "a.run-recorder"
+
+
+def an_id_alone(file: Path) -> None:
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA application_id=252006674")
+    connection.close()
+
+
+def a_thesis(file: Path) -> None:
+    file.write_text("My thesis, of Łódź and elsewhere.\n" * 5000, "utf-8")
+
+
+@pytest.mark.parametrize("make", [other_sqlite, other_application, an_id_alone, a_thesis])
+def test_a_note_makes_nothing_ours_that_says_itself_whose_it_is(ours: Database, make: Callable[[Path], None]) -> None:
+    """The note outlives its database: another program may have made a file of the name since."""
+    assert ours.file is not None
+    ours.file.unlink()
+    make(ours.file)
+    before = ours.file.read_bytes(), ours.file.stat().st_mode
+    with pytest.raises(ForeignFileError):
+        examine(ours.file)
+    with pytest.raises(ForeignFileError):
+        set_aside(ours.file)
+    with pytest.raises(ForeignFileError):
+        Database(f"sqlite:///{ours.file}").open()
+    assert (ours.file.read_bytes(), ours.file.stat().st_mode) == before
+
+
+@pytest.mark.parametrize("content", [b"", bytes(5000), os.urandom(5000), b"SQLite format 3\0" + bytes(4080)])
+def test_a_note_makes_ours_what_says_nothing(ours: Database, content: bytes) -> None:
+    assert ours.file is not None
+    ours.file.write_bytes(content)
+    assert examine(ours.file) == "ours"

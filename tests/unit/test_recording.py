@@ -343,7 +343,7 @@ def test_a_network_file_system_is_told(starts: Starts, monkeypatch: pytest.Monke
 
 
 def test_a_corrupt_database_is_set_aside_at_the_start(starts: Starts, tmp_path: Path) -> None:
-    file = write(tmp_path / "private" / "run-recorder.sqlite3", b"this is no database at all" * 50)
+    file = write(tmp_path / "private" / "run-recorder.sqlite3", b"this is no database at all\0" * 50)
     leave_note(file)
     recording = starts()
     assert "store corrupt" in problems(recording)
