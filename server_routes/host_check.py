@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Callable, Sequence
 
@@ -19,6 +20,9 @@ from .route import ApiError
 
 VARIABLE = "RUN_RECORDER_ALLOWED_HOSTS"
 PROBLEM = "a strange host"
+_LABEL = r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
+_NAME = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*|\[?[0-9a-f:.]*:[0-9a-f:.]*\]?")
+"""A host's name, perhaps below any other, or an address; without a scheme, a port or a path."""
 CHANGES = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 
 
@@ -29,6 +33,10 @@ class HostCheck:
         """`loopback_only` tells whether ComfyUI listens on loopback addresses alone; null while that isn't known."""
         self._loopback_only = loopback_only
         self._problems = problems
+        wrong = [one for one in _given() if not _NAME.fullmatch(one)]
+        if wrong:
+            hint = f"{VARIABLE}: {', '.join(map(repr, wrong))} is no host's name or address, so it accepts nothing"
+            problems.report(f"setting {VARIABLE}", hint)
 
     def check(self, request: web.Request) -> None:
         """Raises ApiError 403 for a Host that isn't accepted; a request without one comes from no browser."""
@@ -48,12 +56,16 @@ class HostCheck:
 
 def allowed_hosts() -> list[str]:
     """The names in RUN_RECORDER_ALLOWED_HOSTS: separated by commas, without a port; `*.` begins any name below one."""
+    return [name.strip("[]") if _NAME.fullmatch(name) else "" for name in _given()]
+
+
+def _given() -> list[str]:
     return [name.strip().lower().rstrip(".") for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
 
 
 def is_allowed(name: str, allowed: Sequence[str]) -> bool:
     """Whether a name is one of these, or below one that begins with `*.`."""
-    return any(name == one or (one.startswith("*.") and name.endswith(one[1:])) or one == "*" for one in allowed)
+    return any(name == one or (one.startswith("*.") and name.endswith(one[1:])) for one in allowed if one)
 
 
 def name_of(header: str) -> str:

@@ -97,3 +97,27 @@ def test_who_can_reach_this_process_is_asked_of_the_system() -> None:
         assert loopback_only(here.getsockname()[1]) is True
         assert loopback_only(here.getsockname()[1] + 1 if here.getsockname()[1] < 65535 else 1) in (None, True, False)
     assert loopback_only(None) is None
+
+
+@pytest.mark.parametrize(
+    "setting", ["*.", "*", "*..", ".", "http://evil.example", "evil.example:8188", "a b", "*.*", "-"]
+)
+def test_what_is_no_name_accepts_nothing_and_is_a_wrong_setting(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, setting)
+    problems = Problems()
+    assert refused("evil.example", loopback=False, problems=problems), "and the check is on"
+    assert refused("evil.example", loopback=True, problems=problems)
+    assert not refused("127.0.0.1", loopback=False, problems=problems)
+    assert [problem.what for problem in problems.all()] == [f"setting {VARIABLE}"]
+
+
+@pytest.mark.parametrize(
+    "setting", ["comfy", "a_b.lan", "[2001:db8::1]", "2001:db8::1", "192.0.2.7", "xn--mnchen-3ya.de"]
+)
+def test_names_and_addresses_are_accepted(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, setting)
+    problems = Problems()
+    host = f"[{setting.strip('[]')}]:8188" if ":" in setting else f"{setting}:8188"
+    assert not refused(host, loopback=True, problems=problems)
+    assert refused("evil.example", loopback=True, problems=problems)
+    assert problems.all() == []
