@@ -12,7 +12,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..client.errors import ServerError
 from ..client.parsing import UnreadableError, parse
 from ..telemetry.contract import DoneMarker
 from ..telemetry.folder import stamp_of
-from ..telemetry.grouping import prefixes_of, stem_of
+from ..telemetry.grouping import name_at, prefixes_of, stem_of
 from ..telemetry.guarded_files import copy_regular, read_regular, write_whole
 from ..telemetry.marker import (
     MarkedFile,
@@ -111,12 +111,30 @@ class Collector:
         """
         got = Collected() if got is None else got
         self._until = time.monotonic() + self._policy["frame_wait_timeout_seconds"]
-        files = list({file.relative: file for file in named}.values())
+        files = []
+        for file in {file.relative: file for file in named}.values():
+            files += await self._spelled_out(file)
         await self._fetch_all(files, got)
         if due:
             await self._await_marker(prompt_id, files, markers, got)
         await asyncio.to_thread(self._sync, list(got.files))
         return got
+
+    async def _spelled_out(self, file: OutputFile) -> list[OutputFile]:
+        """The files that a name like `frame_%03d.png` stands for, from 0 or 1 on as far as they go; else itself."""
+        found: list[OutputFile] = []
+        try:
+            if name_at(file.filename, 0) is None or await self._client.stat(file) is not None:
+                return [file]
+            for number in range(limits.MOST_FILES):
+                one = replace(file, filename=name_at(file.filename, number) or "")
+                if not self._is_late and await self._client.stat(one) is not None:
+                    found.append(one)
+                elif number:
+                    break
+        except ServerError:
+            pass  # what it does not send is told when it is fetched
+        return found or [file]
 
     def _sync(self, names: list[str]) -> None:
         paths = [self._destination / name for name in names]

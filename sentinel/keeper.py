@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..telemetry.contract import DoneMarker, MarkerStatus
 from ..telemetry.folder import FileStamp, stamp_of
-from ..telemetry.grouping import group_of
+from ..telemetry.grouping import group_of, pattern_of
 from ..telemetry.marker import (
     MarkedFile,
     MarkerError,
@@ -23,10 +23,11 @@ from ..telemetry.marker import (
     take_away,
     write_temporary,
 )
+from ..telemetry.outputs import names_like
 from ..telemetry.prefix import MARKER_SUFFIXES, PrefixError, PrefixPath, confine
 from ..telemetry.printable import logger
 from ..telemetry.times import iso
-from .evidence import Asked, Ended, Key, Running
+from .evidence import Asked, Ended, Key, Named, Running, places_below
 from .groups import Complete, Group, Groups, groups_of
 from .oddities import Oddities
 from .standing import PRODUCER, Standing, is_ours, read, standing
@@ -283,7 +284,16 @@ class Keeper:
             self._surely(Key("", news.prompt_id), self._hear_end, news, at)
 
     def _hear_end(self, ended: Ended, at: float) -> None:
+        ended = replace(ended, files=tuple(one for file in ended.files for one in self._spelled_out(file)))
         self.groups.ended(ended, groups_of(ended, self.root.parts, self._finder()), at)
+
+    def _spelled_out(self, file: Named) -> list[Named]:
+        """The files here that a name like `frame_%03d.png` stands for; else itself."""
+        pattern = pattern_of(file.name)
+        if pattern is None:
+            return [file]
+        folders = filter(None, (_below(self.root, place) for place in places_below(file.folder, self.root.parts)))
+        return [file._replace(name=name) for folder in folders for name in names_like(folder, pattern)] or [file]
 
     def _finder(self) -> Callable[[str, str], bool]:
         """Tells whether a reported name is a file in a folder below this one; none that a link leads to is."""

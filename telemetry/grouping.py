@@ -114,6 +114,16 @@ def pattern_of(filename: str) -> re.Pattern[str] | None:
     return re.compile("".join([*pieces, re.escape(filename[at:])]))
 
 
+def name_at(filename: str, number: int) -> str | None:
+    """The file of this number that a name with one printf number in it stands for; null for any other name."""
+    found = [match for match in _PRINTF.finditer(filename) if match[1] != "%"]
+    if len(found) != 1:
+        return None
+    fill = "0" if found[0][2] else " "
+    told = str(number).rjust(int(found[0][3] or 1), fill)
+    return _PRINTF.sub(lambda match: "%" if match[1] == "%" else told, filename)
+
+
 def _patterns_of(literals: Iterable[str]) -> list[re.Pattern[str]]:
     """What the stems of literal prefixes look like with a counter behind, else before, else without one."""
     prefixes = [f"(?P<prefix>{_resolved_pattern(one)})" for one in islice(filter(None, literals), MAX_LITERALS)]

@@ -112,7 +112,7 @@ def spelled_out(files: list[ReportedFile], roots: Mapping[str, Path]) -> list[Re
         pattern = pattern_of(file.filename) if file.stamp is None else None
         root = roots.get(file.type or "output")
         path = inside(root, file) if pattern is not None and root is not None else None
-        names = _names_like(path.parent, pattern) if path is not None and pattern is not None else []
+        names = names_like(path.parent, pattern) if path is not None and pattern is not None else []
         for name in names[: max(0, MAX_OUTPUTS - len(found))]:
             one = replace(file, filename=name)
             look_at(one, roots)
@@ -122,7 +122,8 @@ def spelled_out(files: list[ReportedFile], roots: Mapping[str, Path]) -> list[Re
     return found
 
 
-def _names_like(folder: Path, pattern: re.Pattern[str]) -> list[str]:
+def names_like(folder: Path, pattern: re.Pattern[str]) -> list[str]:
+    """The names in a folder that a pattern matches, in their order; none where it can't be read."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if pattern.fullmatch(entry.name))

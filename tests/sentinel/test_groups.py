@@ -1,11 +1,16 @@
 """What decides, alone: news in, a complete group out."""
 
+from pathlib import Path
+
 import pytest
 from run_recorder.sentinel.evidence import Asked, Ended, Key, Named, running_of
 from run_recorder.sentinel.groups import Groups
+from run_recorder.sentinel.service import Sentinel
+from run_recorder.sentinel.watch import Options
 from run_recorder.telemetry.folder import FileStamp
 
 from ..unit.support import marker_node, node, saver
+from .watching import marker, put
 
 KEY, STAMP = Key("new", "a"), FileStamp(9, 1_000_000_000, "1")
 NAME = "a_00001_.png"
@@ -73,3 +78,17 @@ def test_what_lay_there_before_the_prompt_began_is_not_held() -> None:
     groups.closed(key, NAME, 4.0)
     groups.runs(running_of("p", {"1": node("EmptyImage"), "3": GRAPHS["a path and a name"][0]}), 5.0)
     assert groups.due(8.0) == [key]
+
+
+@pytest.mark.parametrize("folder", ["", "v"])
+def test_what_a_name_with_a_number_in_it_stands_for_is_looked_for_on_the_disk(tmp_path: Path, folder: str) -> None:
+    """ComfyUI's history has a saver's own words, `AD_00001.%03d.png`."""
+    names = {f"AD_00001.{number:03}.png" for number in range(1, 7)}
+    put(tmp_path / folder, *names, "other_00001_.png")
+    sentinel = Sentinel([tmp_path], Options())
+    watch = sentinel.watches[0]
+    watch.once()
+    watch.feed.put(Ended("p", "success", (Named(folder, "AD_00001.%03d.png", "2", f"{folder}/AD".lstrip("/")),)))
+    watch.catch_up()
+    told = marker(tmp_path / folder, "AD") or {}
+    assert (told["PromptId"], {file["Name"] for file in told["Files"]}) == ("p", names)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from run_recorder.runner import collect as collect_module
 from run_recorder.runner.collect import Collected, Collector, disbelief
 from run_recorder.runner.comfy_client import ComfyClient, OutputFile, ServerError, refusal
@@ -209,3 +210,22 @@ async def test_a_film_is_hashed_in_pieces_and_off_the_event_loop(
         assert await collector._look_at("a.done", "p", [], got) == ""
     assert threads and threading.current_thread() not in threads
     assert max(sizes) <= 1024 * 1024
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_name_that_stands_for_frames_is_all_of_them(first: int, tmp_path: Path) -> None:
+    """A saver reports `AD_00001.%03d.png`; no route lists a folder, so the numbers are asked for as far as they go."""
+    there = {f"AD_00001.{number:03}.png" for number in range(first, first + 5)} | {"AD_00001.009.png", "b_%d.png"}
+
+    async def view(request: web.Request) -> web.Response:
+        is_there = request.query["filename"] in there and request.query["subfolder"] == "v"
+        return web.Response(body=b"frame") if is_there else web.Response(status=404)
+
+    app = web.Application()
+    app.router.add_get("/view", view)
+    async with TestServer(app) as server, ComfyClient(str(server.make_url(""))) as client:
+        named = [OutputFile("AD_00001.%03d.png", "v", "2"), OutputFile("b_%d.png", "v"), OutputFile("c_%d.png", "v")]
+        policy = resolve({"post_execution_timeout_seconds": (1, "cli"), "history_poll_interval_seconds": (1, "cli")})
+        got = await Collector(client, policy, tmp_path / "in", tmp_path).collect("p", named, [], False)
+    expected = [f"v/AD_00001.{number:03}.png" for number in range(first, first + 5)]
+    assert (got.files, got.missing, got.refused) == ([*expected, "v/b_%d.png"], ["v/c_%d.png"], [])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_recorder.telemetry.grouping import MAX_LITERALS, group_of, groups_of, pattern_of
+from run_recorder.telemetry.grouping import MAX_LITERALS, group_of, groups_of, name_at, pattern_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "grouping.md"
 ROWS = [
@@ -62,3 +62,23 @@ def test_names_that_invite_backtracking_come_to_an_end() -> None:
     names = ["1" * 250 + "x", "a_" * 120 + "!", "1_" * 120 + "x", "a" * 250, ("1." * 100) + "y"]
     groups_of(names, ["a", "1", "a_", *(f"p{number}" for number in range(2 * MAX_LITERALS))])
     assert all(group_of(name) for name in names)
+
+
+NUMBERED = [
+    ("a_%03d.png", 7, "a_007.png"),
+    ("a_%03d.png", 1234, "a_1234.png"),
+    ("a.%d.exr", 7, "a.7.exr"),
+    ("a_%5d.png", 7, "a_    7.png"),
+    ("100%%_%02d.png", 1, "100%_01.png"),
+    ("a.png", 1, None),
+    ("100%.png", 1, None),
+    ("%03d_%03d.png", 1, None),
+    ("%s_%d", 3, "%s_3"),
+]
+
+
+@pytest.mark.parametrize(("name", "number", "told"), NUMBERED)
+def test_a_name_with_a_number_in_it_names_the_file_of_each_number(name: str, number: int, told: str | None) -> None:
+    assert name_at(name, number) == told
+    pattern = pattern_of(name)
+    assert told is None or (pattern is not None and pattern.fullmatch(told))
