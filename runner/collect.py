@@ -113,20 +113,20 @@ class Collector:
         self._until = time.monotonic() + self._policy["frame_wait_timeout_seconds"]
         files = []
         for file in {file.relative: file for file in named}.values():
-            files += await self._spelled_out(file)
+            files += await self._spelled_out(file, limits.MOST_FILES - len(files))
         await self._fetch_all(files, got)
         if due:
             await self._await_marker(prompt_id, files, markers, got)
         await asyncio.to_thread(self._sync, list(got.files))
         return got
 
-    async def _spelled_out(self, file: OutputFile) -> list[OutputFile]:
+    async def _spelled_out(self, file: OutputFile, most: int) -> list[OutputFile]:
         """The files that a name like `frame_%03d.png` stands for, from 0 or 1 on as far as they go; else itself."""
         found: list[OutputFile] = []
         try:
             if name_at(file.filename, 0) is None or await self._client.stat(file) is not None:
                 return [file]
-            for number in range(limits.MOST_FILES):
+            for number in range(most):
                 one = replace(file, filename=name_at(file.filename, number) or "")
                 if not self._is_late and await self._client.stat(one) is not None:
                     found.append(one)

@@ -229,6 +229,11 @@ def files(*named: Any, view: Answers = good) -> Way:
     return {"history": of_prompt(entry(outputs={"2": {"images": some}})), "view": view}
 
 
+async def every_number(asked: Asked) -> web.StreamResponse:
+    """Has the file of each number that a name may stand for, without end."""
+    return web.Response(status=404) if "%" in asked.request.query.get("filename", "%") else await good(asked)
+
+
 async def hangs(_asked: Asked) -> web.StreamResponse:
     await asyncio.sleep(30)
     return web.Response()
@@ -500,6 +505,7 @@ WAYS: dict[str, Way] = {
     "names-5000-letters": files("n" * 5000 + ".png", {"filename": "a.png", "subfolder": "f" * 5000}),
     "names-long-parts": files({"filename": "a.png", "subfolder": "f" * 300}, "n" * 300 + ".png"),
     "names-50000": files(*[f"x{number}.png" for number in range(50_000)], view=says("", 404)),
+    "names-without-end": files("a_%d.png", "b_%099d.png", "%d_%d.png", view=every_number),
     "names-file-and-folder": files("a", {"filename": "b.png", "subfolder": "a"}),
     "names-hidden": files(".bashrc", {"filename": "authorized_keys", "subfolder": ".ssh"}),
     "names-odd-types": files({"filename": 7}, {"filename": "a.png", "subfolder": ["x"]}, {"filename": None}),
