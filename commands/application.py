@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from ..client.errors import ServerError
+from ..telemetry.guarded_files import reason_of
 from ..telemetry.token import TokenError
 from ..telemetry.version import VERSION
 from . import db, demo, gpu, mark, node, preflight, prompts, queue, run, sentinel, validate
-from .output import BAD_USE, DONE, INTERRUPTED, CommandError, print_json
+from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, print_json
 from .terminal import be_ready, say, show_faults, tell_lines
 
 app = typer.Typer(
@@ -63,6 +64,9 @@ def run_command(given: list[str]) -> int:
         return _failed(error.kind, str(error), BAD_USE, as_json=as_json)
     except (KeyboardInterrupt, EOFError):
         return _failed("interrupted", "interrupted", INTERRUPTED, as_json=as_json)
+    except OSError as error:  # a path that may not be looked at, a name that is too long, a disk that is full
+        why = f"{error.filename}: {reason_of(error)}" if error.filename is not None else str(error) or "OSError"
+        return _failed("io", why, FAILED, as_json=as_json)
     except Exception as error:  # noqa: BLE001  typer's own errors have no public base; others are raised again
         return _not_ours(error, as_json=as_json)
     return result if isinstance(result, int) else DONE

@@ -45,7 +45,7 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> int:
     """Start a host, run a story of three scenes in it, and show the run, the last scene's record and its marker."""
-    base = (folder or Path(tempfile.mkdtemp(prefix="run-recorder-demo-"))).resolve()
+    base = Path(os.path.realpath(folder or tempfile.mkdtemp(prefix="run-recorder-demo-")))  # a loop of links, too
     _make_base(base)
     if port and _is_taken(port):
         fail("conflict", f"--port {port}: something listens there already; give another port, or 0 for a free one")
