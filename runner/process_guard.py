@@ -15,9 +15,11 @@ from typing import Any
 
 import psutil
 
+from ..telemetry.guarded_files import append_regular, read_regular
 from .run_folder import to_json, write_atomically
 
 STOP_SECONDS = 10.0
+_NOTE_BYTES = 4096
 WITHIN_SECONDS = 1.0
 """A start's time is read from a clock that may be set meanwhile; no number is given again within so short a time."""
 
@@ -113,7 +115,7 @@ def started(
     """
     end_leftover(note)
     environment = {**os.environ, **(settings or {})}
-    with log.open("ab") as out:
+    with append_regular(log) as out:
         process = subprocess.Popen(
             list(command),
             stdout=out,
@@ -137,8 +139,8 @@ def started(
 def end_leftover(note: Path) -> bool:
     """End the process that a note speaks of, if it is still that one; whether it was."""
     try:
-        told = json.loads(note.read_bytes())
+        told = json.loads(read_regular(note, _NOTE_BYTES))
         identity = Identity(int(told["pid"]), float(told["started"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
     return end(identity)

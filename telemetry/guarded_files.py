@@ -35,6 +35,7 @@ _WRITE_FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
+_APPEND_FLAGS = (_WRITE_FLAGS & ~os.O_EXCL) | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
 _FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _WALKS = os.open in os.supports_dir_fd and sys.platform != "win32"
 """Whether a folder's descriptor can be held, so that nobody can exchange a folder on the way."""
@@ -106,6 +107,13 @@ def open_regular(path: Path, root: Path | None = None) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def append_regular(path: Path) -> BinaryIO:
+    """Open a regular file to write at its end, made where there is none. Raises as `open_regular` does."""
+    with contextlib.suppress(FileNotFoundError):
+        regular_status(path)
+    return open(os.open(path, _APPEND_FLAGS, 0o666), "ab")
 
 
 def read_regular(path: Path, most: int, root: Path | None = None) -> bytes:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,20 @@ def test_custom_nodes_that_may_not_be_listed_is_named(
     assert main(["node", "remove", str(tmp_path)]) == 1
     assert capsys.readouterr().err == f"run-recorder: {nodes}: Permission denied\n"
     assert (nodes / "run-recorder").is_dir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes")
+@pytest.mark.parametrize("odd", [".", "custom_nodes", "server.log"])
+def test_what_lies_in_the_place_of_the_demos_own_is_named(
+    odd: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = tmp_path / "base"
+    if odd != ".":
+        base.mkdir()
+    if odd == "server.log":
+        os.mkfifo(base / odd)
+    else:
+        (base / odd).write_bytes(b"")
+    assert main(["demo", "--once", "--dir", str(base)]) == 1
+    said = capsys.readouterr().err
+    assert str(base) in said and len(said.splitlines()) == 1

@@ -9,6 +9,7 @@ import pytest
 from run_recorder.telemetry.guarded_files import (
     OddEntryError,
     TooLargeError,
+    append_regular,
     copy_regular,
     open_regular,
     read_regular,
@@ -58,7 +59,16 @@ def test_what_is_no_regular_file_is_never_opened(tmp_path: Path, root: bool) -> 
     }.items():
         with pytest.raises(OddEntryError, match=f"{name} {what}"):
             open_regular(tmp_path / name, tmp_path if root else None)
+        with pytest.raises(OddEntryError, match=f"{name} {what}"):
+            append_regular(tmp_path / name)
     listening.close()
+
+
+def test_what_is_written_goes_to_the_end_of_a_file(tmp_path: Path) -> None:
+    for said in (b"one", b"two"):
+        with append_regular(tmp_path / "a") as file:
+            file.write(said)
+    assert (tmp_path / "a").read_bytes() == b"onetwo"
 
 
 def test_a_link_on_the_way_may_stay_inside_and_not_lead_out(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What we start we end, by number and time of start; what we didn't start is not touched."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -82,6 +83,18 @@ def test_what_a_killed_owner_left_running_is_ended_by_the_next(
 def test_a_note_that_says_nothing_ends_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "note.json").write_text(text, "utf-8")
     assert end_leftover(tmp_path / "note.json") is False
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes")
+def test_a_pipe_in_the_place_of_the_log_or_the_note_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "note.json")
+    with _started(tmp_path):
+        assert json.loads((tmp_path / "note.json").read_text("utf-8"))["pid"]
+    (tmp_path / "log").unlink()
+    os.mkfifo(tmp_path / "log")
+    with pytest.raises(OSError, match="log is a named pipe"), _started(tmp_path):
+        pass
+    assert not (tmp_path / "note.json").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
