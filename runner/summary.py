@@ -11,7 +11,7 @@ from ..telemetry.printable import spaced
 from ..telemetry.run_contract import SceneTelemetry
 
 STAMP = re.compile(r"^\[\d{2}:\d{2}:\d{2}\] ")
-_PATTERNS = {"scene": r"[^\]\[]+", "attempt": r"\d+", "code": r"-?\d+", "count": r"\d+", "level": "WARNING|ERROR"}
+_PATTERNS = {"scene": r"[^\]\[]+", "attempt": r"\d+", "code": r"-?\d+", "count": r"\d{1,18}", "level": "WARNING|ERROR"}
 
 
 @dataclass(frozen=True)

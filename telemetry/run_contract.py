@@ -15,6 +15,8 @@ ExitReason = Literal["success", "postExecution", "maxWait", "attemptLimit", "unk
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 WholeSeconds = Annotated[int, Field(gt=0)]
 Megabytes = Annotated[float, Field(allow_inf_nan=False)]
+MOST = 10**100
+"""No whole number is larger, so that each can be compared with those that have a fraction."""
 FilePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
 POLICY_DEFAULTS = {
     "max_wait_seconds": 600,
@@ -43,6 +45,13 @@ class RunModel(BaseModel):
     """Base of a run's models: unknown fields are ignored, and a number is no text and no switch."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _counts_something(cls, value: object) -> object:
+        if isinstance(value, int) and abs(value) > MOST:
+            raise ValueError("no such number counts anything")
+        return value
 
 
 class GpuTelemetry(RunModel):

@@ -1,6 +1,7 @@
 """The validator, on files made by hand from the contract."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,20 @@ def refused(run: Run, *words: str) -> None:
 
 def test_a_good_run_passes(run: Run) -> None:
     assert check(run) == Findings()
+
+
+@pytest.mark.parametrize("name", ["HistoryAttempts", "GPU.VramFreeBefore", "GPU.VramBeforeMB", "DurationSeconds"])
+def test_a_number_that_nothing_can_reckon_with_is_a_finding(run: Run, name: str) -> None:
+    holder = run.telemetry["GPU"] if name.startswith("GPU.") else run.telemetry
+    holder[name.removeprefix("GPU.")] = 10**400
+    refused(run, "scene-001", name)
+
+
+@pytest.mark.parametrize("name", ["Story ready", "Total frames copied"])
+def test_a_count_of_too_many_digits_is_no_line_of_the_summary(run: Run, name: str) -> None:
+    lines = run.summary.splitlines()
+    run.summary = "\n".join(re.sub(r"\d+(?=\)?$)", "9" * 5000, line) if name in line else line for line in lines)
+    refused(run, f"no line {name!r}")
 
 
 def test_times_before_the_lines_are_optional(run: Run) -> None:
