@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from ..telemetry.contract import NodeList
-from ..telemetry.database import FILE_NAME, Database
+from ..telemetry.database import FILE_NAME, Database, file_url
 from ..telemetry.database_file import ForeignFileError
 from ..telemetry.hidden_url import without_password
 from ..telemetry.migrations import HEAD, NewerDatabaseError, OlderDatabaseError
@@ -37,14 +38,14 @@ Where = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
-def _url(where: str) -> str:
+def _url(where: str) -> str | URL:
     if "://" in where:
         return where
     path = Path(where)
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
         fail("not_found", f"--database: there is no {path}")
-    return f"sqlite:///{path}"
+    return file_url(path)
 
 
 def _said(error: Exception, where: str) -> str:

@@ -28,13 +28,19 @@ LOG_PAGES = 16_384
 """SQLite moves its log into the database within a commit from this length on (64 MiB); upkeep does so much earlier."""
 _CORRUPT_CODES = (11, 26)
 """SQLITE_CORRUPT and SQLITE_NOTADB; Python 3.10 doesn't tell the code, only the words."""
+_SQLITE = ("sqlite", "sqlite+pysqlite")
 FILE_NAME = "run-recorder.sqlite3"
 _COMMON: dict[str, Any] = {"hide_parameters": True, "json_serializer": json_text}
 
 
-def default_url(folder: Path) -> str:
+def file_url(file: Path) -> URL:
+    """SQLite in a file, whose name may hold what stands for something else in a URL's text."""
+    return URL.create("sqlite", database=str(file))
+
+
+def default_url(folder: Path) -> URL:
     """SQLite, in a private folder."""
-    return f"sqlite:///{folder / FILE_NAME}"
+    return file_url(folder / FILE_NAME)
 
 
 def file_system_of(folder: Path) -> str | None:
@@ -70,7 +76,7 @@ class Database:
     the process, not a loss of power.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         """Of an SQLAlchemy URL. Raises ArgumentError for what is none, ImportError where its driver is missing."""
         self.url = _parsed(url)
         self.backend = self.url.get_backend_name()
@@ -91,9 +97,8 @@ class Database:
 
     @property
     def file(self) -> Path | None:
-        """The database's file; null for a server and for a database in memory."""
-        name = self.url.database
-        return Path(name) if self.backend == "sqlite" and name and name != ":memory:" else None
+        """The database's file; null for a server."""
+        return Path(self.url.database or "") if self.backend == "sqlite" else None
 
     def open(self) -> list[str]:
         """Make the file, private to its user, and bring it to the newest schema; the revisions that were run.
@@ -216,7 +221,7 @@ def is_corrupt(error: BaseException) -> bool:
     return code in _CORRUPT_CODES or "not a database" in told or "malformed" in told
 
 
-def _parsed(url: str) -> URL:
+def _parsed(url: str | URL) -> URL:
     """The URL in its parts. Raises ArgumentError, whose message never holds the URL: it may hold a password."""
     try:
         parsed = make_url(url)
@@ -224,10 +229,13 @@ def _parsed(url: str) -> URL:
         raise ArgumentError("it is no SQLAlchemy URL, such as sqlite:////folder/file.sqlite3") from None
     if driver := postgresql.driver_of(parsed.drivername):
         return parsed.set(drivername=driver)
-    if parsed.get_backend_name() == "sqlite" and (
-        "uri" in parsed.query or str(parsed.database or "").startswith("file:")
-    ):
-        raise ArgumentError("an SQLite URL names a file by its path; file: URIs are not accepted")
+    if parsed.drivername not in _SQLITE:
+        raise ArgumentError("it is a URL of neither sqlite:// nor postgresql://, and no other is accepted")
+    name = parsed.database or ""
+    if name in ("", ":memory:") or name.startswith("file:") or "\0" in name:
+        raise ArgumentError("an SQLite URL names a file by its path; memory and file: URIs are not accepted")
+    if parsed != URL.create(parsed.drivername, database=name):
+        raise ArgumentError("an SQLite URL names a file and nothing else: no host, no user, and no ?query")
     return parsed
 
 

@@ -1,9 +1,11 @@
 """`run-recorder db` on files that are ours, and on files that are not."""
 
+import os
 import sqlite3
 from pathlib import Path
 
 import pytest
+from run_recorder.cli import main
 from run_recorder.telemetry.database import Database
 
 from .hosts import cli
@@ -57,3 +59,33 @@ def test_a_url_that_is_none_is_refused_without_its_password() -> None:
     assert done.returncode == 2
     assert "hunter2" not in done.stderr + done.stdout
     assert "no SQLAlchemy URL" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:////{}/x.db?timeout=abc",
+        "sqlite:////{}/x.db?foo=bar",
+        "sqlite:////{}/a%00b.db",
+        "sqlite+aiosqlite:////{}/x.db",
+        "mysql://host/x",
+    ],
+)
+@pytest.mark.parametrize("command", ["upgrade", "export"])
+def test_a_url_of_no_file_and_no_postgresql_is_refused_in_one_line(
+    url: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["db", command, "--database", url.format(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("run-recorder: --database: ") and len(said.splitlines()) == 1 and "pip" not in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such names")
+@pytest.mark.parametrize("name", ["a%41.db", "a?b=c.db", "a#b.db"])
+def test_a_file_is_called_what_it_is_called(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    assert main(["db", "upgrade", "--database", str(tmp_path / name)]) == 0
+    assert (tmp_path / name).stat().st_size

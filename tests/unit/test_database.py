@@ -1,5 +1,6 @@
 """The database is private, in WAL where that is safe, brought to the newest schema, and refused where it is newer."""
 
+import os
 import sqlite3
 import stat
 import threading
@@ -122,18 +123,17 @@ def test_a_windows_share_is_on_the_network(monkeypatch: pytest.MonkeyPatch) -> N
     assert not is_on_network(Path("/local"))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="has no such names")
+@pytest.mark.parametrize("name", ["a%41", "a?b=c", "a#b", "a:b@c"])
+def test_a_folder_is_called_what_it_is_called(tmp_path: Path, name: str) -> None:
+    opened(tmp_path / name).close()
+    assert (tmp_path / name / "run-recorder.sqlite3").is_file()
+
+
 def test_on_windows_no_mode_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "sys", SimpleNamespace(platform="win32"))
     monkeypatch.setattr(Path, "chmod", lambda *_given: pytest.fail("chmod"))
     opened(tmp_path).close()
-
-
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
-def test_a_database_in_memory_has_no_file(url: str) -> None:
-    database = Database(url)
-    assert (database.file, database.bytes(), database.set_aside()) == (None, None, None)
-    assert database.open() == [revision.revision for revision in REVISIONS]
-    database.close()
 
 
 def test_a_server_is_no_file_and_is_told_nothing_of_pragmas() -> None:

@@ -273,6 +273,15 @@ def test_an_older_database_is_not_changed_by_reading(ours: Database) -> None:
         "postgresql://user:hunter2@host:99999999999999999999x/db",
         "sqlite:///file:/tmp/x?mode=memory&uri=true",
         "://:hunter2@",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:///a%00b.db",
+        "sqlite:///x.db?timeout=abc",
+        "sqlite:///x.db?check_same_thread=x",
+        "sqlite:///x.db?password=hunter2",
+        "sqlite://me:hunter2@host/x.db",
+        "sqlite+aiosqlite:////p/x.db",
+        "mysql://me:hunter2@host/x",
     ],
 )
 def test_a_url_that_is_none_is_refused_without_being_repeated(url: str) -> None:

@@ -294,7 +294,9 @@ def test_a_private_folder_that_cannot_be_made_costs_records_but_no_prompt(starts
     assert found is None or found.status == "queued"
 
 
-@pytest.mark.parametrize("url", ["nonsense", "postgresql+nodriver://x/y"])
+@pytest.mark.parametrize(
+    "url", ["nonsense", "postgresql+nodriver://x/y", "sqlite://", "sqlite:///:memory:", "mysql://x/y"]
+)
 def test_a_database_url_of_no_use_is_told_and_the_default_takes_its_place(starts: Starts, url: str) -> None:
     recording = starts(database_url=url)
     assert "RUN_RECORDER_DATABASE_URL" in problems(recording)["setting RUN_RECORDER_DATABASE_URL"]
