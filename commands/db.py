@@ -44,7 +44,7 @@ def _url(where: str) -> str | URL:
     path = Path(where)
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
-        fail("not_found", f"--database: there is no {path}")
+        fail("not_found", f"--database: there is no {without_password(path, str(path))}")
     return file_url(path)
 
 
@@ -69,7 +69,8 @@ def _open(where: str, how: Callable[[Database], list[str] | None]) -> tuple[Stor
     except OlderDatabaseError as error:
         fail("conflict", f"{error}; bring it there with `run-recorder db upgrade`, after a copy", FAILED)
     except ForeignFileError as error:
-        fail("conflict", f"--database: {error.file.name} {error.what}; nothing was changed")
+        file = without_password(error.file.name, error.file.name)
+        fail("conflict", f"--database: {file} {error.what}; nothing was changed")
     except (SQLAlchemyError, OSError) as error:
         fail("unavailable", f"the database can't be opened: {_said(error, where)}", FAILED)
     return Store(database), done or []

@@ -9,7 +9,8 @@ from urllib.parse import unquote, unquote_plus
 from .redact import KEY
 
 _IN_TEXT = re.compile(r"(://)[^\s'\"]*@")
-_USERINFO = re.compile(r"^[^:/?#]+://(.*)@", re.DOTALL)
+_USERINFO = re.compile(r"^(?:[^:/?#@]+:/+)?(.*)@", re.DOTALL)
+"""Also of what was meant for a URL, and lacks a slash or its scheme."""
 _SECRET_PARAMETERS = re.compile(r"(?i)[?&](?:password|sslpassword|passfile|service|options)=([^&#]*)")
 _LEAST = 3
 """Characters: a shorter piece may be any word's."""
@@ -32,7 +33,7 @@ def _secrets(url: str) -> Iterator[str]:
     userinfo = _USERINFO.match(url)
     if userinfo is not None:
         password = userinfo[1].partition(":")[2]
-        found += [password, *re.split("[@:/?#]", password)]
+        found += [userinfo[1] if password else "", password, *re.split("[@:/?#]", password)]
     for secret in found:
         for spelled in {secret, unquote(secret), unquote_plus(secret)}:
             if len(spelled) >= _LEAST:

@@ -26,6 +26,11 @@ URLS = [
     f"nosuch://me:{SECRET}@host/db",
     f"postgresql+nosuch://me:{SECRET}@host/db",
     f"sqlite://me:{SECRET}@/x/y",
+    f"postgresql:/me:{SECRET}@host/db",
+    f"postgresql:me:{SECRET}@host/db",
+    f"me:{SECRET}@host/db",
+    f"me:x//{SECRET}@host/{'x' * 300}",
+    f"/me:{SECRET}@host/db",
 ]
 
 
@@ -83,6 +88,8 @@ def test_neither_health_nor_the_log_says_the_password(
         ("host 'word' is unknown", "postgresql://me:pass/word@host/x", "host '<key>' is unknown"),
         ("no route to host", "postgresql://me:secret@host/x", "no route to host"),
         ("no such file", "sqlite:////folder/file", "no such file"),
+        ("there is no postgresql:/me:pw@host/x", "postgresql:/me:pw@host/x", "there is no postgresql:/<key>@host/x"),
+        ("there is no /home/me@work/a.db", "/home/me@work/a.db", "there is no /home/me@work/a.db"),
     ],
 )
 def test_what_else_is_said_stays_as_it_is(said: str, url: str | None, told: str) -> None:
