@@ -36,20 +36,27 @@ class InstanceLocks:
         self._own: FileLock | None = None
 
     def begin(self, port: int | None) -> Instance:
-        """Take a new identity and hold its lock until `end` or death.
+        """Take a new identity and hold its lock. Raises as `hold` does."""
+        instance = self.without_lock(port)
+        self.hold(instance)
+        return instance
+
+    def hold(self, instance: Instance) -> None:
+        """Hold this process' lock until `end` or death; nothing is done where it is held.
 
         Raises OSError, also where something else than a folder of ours lies at its place.
         """
-        instance = self.without_lock(port)
+        if self._own is not None:
+            return
         make_private_folder(self.folder)
         if not stat.S_ISDIR(self.folder.lstat().st_mode):
             raise NotADirectoryError(f"{self.folder.name} is no folder")
-        self._own = FileLock(self._file(instance.id), thread_local=False)
-        self._own.acquire(timeout=0)
-        return instance
+        own = FileLock(self._file(instance.id), thread_local=False)
+        own.acquire(timeout=0)
+        self._own = own
 
     def without_lock(self, port: int | None) -> Instance:
-        """A new identity that nobody can test for life: where no lock can be held."""
+        """A new identity that nobody can test for life: where no lock can be held, or none is held yet."""
         return Instance(id=str(uuid.uuid4()), hostname=socket.gethostname()[:255], port=port)
 
     def _file(self, instance_id: str) -> str:

@@ -217,11 +217,7 @@ class Recording:
         database = self._database(folder)
         beside = database.file.parent if database.file is not None else folder
         self._locks = InstanceLocks(beside, shared_with_all=database.file is not None)
-        try:
-            instance = self._locks.begin(self.host.port())
-        except OSError as error:
-            instance = self._locks.without_lock(self.host.port())
-            self.problems.report("instance", "this process can't be told from a dead one by others", error)
+        instance = self._locks.without_lock(self.host.port())
         host = self.host
         surroundings = Surroundings(
             host.roots,
@@ -293,6 +289,10 @@ class Recording:
         if database.on_network:
             hint = "the database is on a network file system: slower, and without WAL; set RUN_RECORDER_DATABASE_URL"
             self.problems.report("store on a network file system", hint)
+        try:
+            locks.hold(writer.instance)  # only now: a file that isn't ours gets nothing beside it
+        except OSError as error:
+            self.problems.report("instance", "this process can't be told from a dead one by others", error)
         writer.store.add_instance(writer.instance, writer.identity)
         writer.store.look()
         writer.opener = None

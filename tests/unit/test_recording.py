@@ -358,8 +358,10 @@ def test_another_programs_file_in_the_database_s_place_is_kept_and_named(starts:
     recording = starts()
     assert "run-recorder.sqlite3 is no database, not a database of Run Recorder" in problems(recording)["store"]
     assert file.read_bytes() == b"this is no database at all" * 50
+    assert not (tmp_path / "private" / "instances").exists(), "nothing of ours beside it"
     file.rename(tmp_path / "elsewhere")
     assert whole(recording).status == "success"
+    eventually(lambda: list(tmp_path.glob("private/instances/*.lock")))
 
 
 # ---------------------------------------------------------------- asking
