@@ -17,7 +17,7 @@ from ..telemetry.database_file import ForeignFileError
 from ..telemetry.hidden_url import without_password
 from ..telemetry.migrations import HEAD, NewerDatabaseError, OlderDatabaseError
 from ..telemetry.postgresql import UnfitDatabaseError
-from ..telemetry.retention import Retention, prune
+from ..telemetry.retention import MOST_DAYS, Retention, prune
 from ..telemetry.store import Store
 from ..telemetry.sure_time import DOUBTFUL_MS
 from ..telemetry.times import iso, milliseconds
@@ -116,6 +116,8 @@ def prune_database(
     """Forget old records that have ended."""
     if not (prompts or days or size):
         fail("invalid_parameter", "say what to keep: --prompts, --days or --bytes")
+    if not days <= MOST_DAYS:  # nor is it nan
+        fail("invalid_parameter", f"--days: give a number, 0 to {MOST_DAYS:,}")
     store, _ = _open(database, Database.open)
     try:
         if days and not trust_clock:

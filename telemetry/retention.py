@@ -18,6 +18,9 @@ from .upkeep import is_due, keep_up
 KEEP_PROMPTS, KEEP_DAYS, KEEP_BYTES = "RUN_RECORDER_KEEP_PROMPTS", "RUN_RECORDER_KEEP_DAYS", "RUN_RECORDER_KEEP_BYTES"
 DEFAULT_PROMPTS = 1_000_000
 DAY_SECONDS = 86_400
+MOST = 2.0**62
+MOST_DAYS = 1_000_000
+"""More than any calendar has of past."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,15 @@ class Retention:
         """
         errors: list[WrongSetting] = []
         prompts = _number(settings, KEEP_PROMPTS, DEFAULT_PROMPTS, errors)
-        days = _number(settings, KEEP_DAYS, 0, errors)
+        days = _number(settings, KEEP_DAYS, 0, errors, most=MOST_DAYS)
         size = _number(settings, KEEP_BYTES, 0, errors)
         return cls(int(prompts) or None, days or None, int(size) or None), errors
 
 
-def _number(settings: Mapping[str, str], name: str, default: float, errors: list[WrongSetting]) -> float:
+def _number(
+    settings: Mapping[str, str], name: str, default: float, errors: list[WrongSetting], *, most: float | None = None
+) -> float:
+    """A whole number; with `most` any up to that."""
     given = settings.get(name, "").strip()
     if not given:
         return default
@@ -52,10 +58,9 @@ def _number(settings: Mapping[str, str], name: str, default: float, errors: list
         number = float(given)
     except ValueError:
         number = -1.0
-    if not 0 <= number < 2**62:
-        errors.append(
-            WrongSetting(name, f"{name}={given!r}: give a number, 0 or more; 0 keeps all; {default:g} is used")
-        )
+    if not 0 <= number <= (most or MOST) or (most is None and not number.is_integer()):
+        what = "a whole number, 0 or more" if most is None else f"a number, 0 to {most:,.0f}"
+        errors.append(WrongSetting(name, f"{name}={given!r}: give {what}; 0 keeps all; {default:g} is used"))
         return default
     return number
 

@@ -83,6 +83,28 @@ def test_settings_are_read_and_wrong_ones_are_told() -> None:
         assert name == "RUN_RECORDER_KEEP_PROMPTS" and f"{name}={wrong!r}" in why
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("PROMPTS", "0.5"), ("BYTES", "0.9"), ("BYTES", "1e19"), ("DAYS", "1e18"), ("DAYS", "1000001")]
+)
+def test_what_would_be_rounded_or_reckoned_with_in_vain_is_told(name: str, value: str) -> None:
+    kept, errors = Retention.of({f"RUN_RECORDER_KEEP_{name}": value})
+    assert kept == Retention()
+    assert [error.name for error in errors] == [f"RUN_RECORDER_KEEP_{name}"]
+
+
+def test_the_longest_time_keeps_all(store: Store) -> None:
+    fill(store, 3)
+    kept, errors = Retention.of({"RUN_RECORDER_KEEP_DAYS": "1000000", "RUN_RECORDER_KEEP_BYTES": "1e18"})
+    assert not errors
+    assert prune(store, kept) == 0
+
+
+@pytest.mark.parametrize("days", ["inf", "nan", "1e18", "-1"])
+def test_days_that_no_calendar_has_are_bad_use(days: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["db", "prune", "--database", str(tmp_path), "--days", days, "--json"]) == 2
+    assert "--days" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
 def test_the_command_prunes_and_exports(store: Store, database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     fill(store, 12)
     where = ["--database", database_url]
