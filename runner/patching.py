@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..telemetry.requests import MARKER_CLASS
-from .story import Scene
+from .story import Scene, StoryError, parsed
 
 OUR_NODE = MARKER_CLASS
 OLDER_NODE = "WriteDoneMarker|pysssss"
@@ -130,15 +129,10 @@ def read_mapping(path: Path) -> list[Mapped]:
 
 def _parsed(path: Path, text: str) -> object:
     try:
-        if path.suffix.lower() in (".yaml", ".yml"):
-            import yaml
-
-            return yaml.safe_load(text)
-        return json.loads(text)
-    except ImportError:
-        raise PatchError("unavailable", [f"{path}: to read YAML, pip install 'run-recorder[runner]'"]) from None
-    except Exception as error:  # noqa: BLE001  what a parser of YAML raises is no single class
-        raise PatchError("invalid_mapping", [f"{path} can't be parsed: {' '.join(str(error).split())[:300]}"]) from None
+        return parsed(path, text)
+    except StoryError as error:
+        kind = "invalid_mapping" if error.kind == "invalid_story" else error.kind
+        raise PatchError(kind, error.mistakes) from None
 
 
 def _entries(data: object, path: Path) -> Iterator[tuple[str, object, object]]:
@@ -154,13 +148,13 @@ def _entries(data: object, path: Path) -> Iterator[tuple[str, object, object]]:
 
 
 def _mapped(where: str, entry: object, name: object, mistakes: list[str]) -> Mapped | None:
-    if name not in _FIELDS:
+    if not isinstance(name, str) or name not in _FIELDS:
         mistakes.append(f"mapping {where}: {str(name)[:60]!r} is no field of a scene; accepted: {', '.join(FIELDS)}")
         return None
     if not isinstance(entry, dict) or not isinstance(entry.get("input"), str) or not entry.get("node"):
         mistakes.append(f"mapping {where}: `node` (an id or a title) and `input` are needed")
         return None
-    return Mapped(str(entry["node"]), entry["input"], str(name))
+    return Mapped(str(entry["node"]), entry["input"], name)
 
 
 def patch(

@@ -126,28 +126,28 @@ def read_story(path: Path) -> Story:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise StoryError("invalid_story", f"{path} is no text in UTF-8") from None
-    story = story_of(_parsed(path, text), str(path))
+    story = story_of(parsed(path, text), str(path))
     for scene in story.scenes:
         if scene.keyframe:
             scene.keyframe = str(located(path.parent.absolute(), scene.keyframe))
     return story
 
 
-def _parsed(path: Path, text: str) -> object:
-    yaml_named = path.suffix.lower() in (".yaml", ".yml")
-    if path.suffix.lower() == ".json" or (text.lstrip().startswith("{") and not yaml_named):
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise StoryError("invalid_story", f"{path} is no JSON: {str(error).splitlines()[0]}") from None
+def parsed(path: Path, text: str) -> object:
+    """The plain values in a JSON or YAML file's text. Raises StoryError."""
+    suffix = path.suffix.lower()
+    is_json = suffix == ".json" or (suffix not in (".yaml", ".yml") and text.lstrip().startswith(("{", "[")))
     try:
+        if is_json:
+            return json.loads(text)
         import yaml
+
+        return yaml.safe_load(text)
     except ImportError:
         raise StoryError("unavailable", f"{path}: to read YAML, pip install 'run-recorder[runner]'") from None
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise StoryError("invalid_story", f"{path} is no YAML: {' '.join(str(error).split())[:300]}") from None
+    except Exception as error:  # noqa: BLE001  what a parser of YAML raises is no single class
+        what = f"no {'JSON' if is_json else 'YAML'}: {' '.join(str(error).split())[:300]}"
+        raise StoryError("invalid_story", f"{path} is {what}") from None
 
 
 def seed_of(story: Story, scene: Scene) -> int:

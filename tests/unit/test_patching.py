@@ -205,11 +205,12 @@ def test_a_mapping_to_what_is_not_there_is_an_error_that_names_it(mapped: Mapped
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("{", "can't be parsed"),
+        ("{", "is no JSON"),
         ('"x"', "is no mapping"),
         ('{"promt": {"node": "1", "input": "x"}}', "'promt' is no field of a scene"),
         ('{"prompt": {"node": "1"}}', "`input` are needed"),
         ("[1]", "no field"),
+        ('[{"field": ["seed"], "node": "4", "input": "seed"}]', "no field"),
     ],
 )
 def test_what_is_no_mapping_is_said(tmp_path: Path, text: str, words: str) -> None:

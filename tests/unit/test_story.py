@@ -122,6 +122,8 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
         ("a.yaml", "a: &a [*a]", "scenes"),
         ("a.yaml", "just prose", "no story"),
         ("a.yaml", "!!python/object/apply:os.system ['true']", "no YAML"),
+        ("a.yaml", "a: !!timestamp 'abc'", "no YAML"),
+        ("a.yaml", "? [{a: b}]\n: c", "no YAML"),
         ("a.yaml", "", "no story"),
     ],
 )
