@@ -109,12 +109,20 @@ class Asked:
 
 
 class Http:
-    """One server, by its URL. `headers` go with every request, a bearer token for one.
+    """One server, by its URL. `headers` go with every request, a bearer token for one; `whom` is what messages call it.
 
     A token takes the place of a user and password that came with the URL: a request has one `Authorization`.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None, bounds: Limits | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        bounds: Limits | None = None,
+        *,
+        whom: str = "ComfyUI",
+    ) -> None:
+        self.whom = whom
         self.url = (address_of(url) or url).rstrip("/")
         self.shown = shown_url(self.url)
         """As a message has it."""
@@ -167,7 +175,8 @@ class Http:
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError) as error:
             raise ServerError("tls", f"{self.shown}: no secure connection ({error})") from None
         except FAILURES as error:
-            raise ServerError("unavailable", f"no ComfyUI answers at {self.shown} ({_why(error, bound)})") from None
+            why = f"no {self.whom} answers at {self.shown} ({_why(error, bound)})"
+            raise ServerError("unavailable", why) from None
 
     async def json(self, method: str, path: str, kind: Kind, **more: Any) -> Answer:
         """Ask for a path, and read its JSON. Raises ServerError."""

@@ -8,7 +8,7 @@ from ..client.errors import ServerError
 from ..client.http import Http
 from ..client.urls import shown_url
 from ..telemetry.run_contract import StoryHealthCheck
-from .llm import CHAT, SKIP_HEALTHCHECK, LlmSettings
+from .llm import CHAT, SKIP_HEALTHCHECK, WHOM, LlmSettings
 from .track import now
 
 NO_MODEL = "no language model is set (LOCAL_STORY_PROVIDER_URL)"
@@ -47,7 +47,7 @@ def _shown(url: str | None) -> str | None:
 
 async def _count(url: str) -> int:
     """How many models are listed. Raises ServerError, and ValueError for what is no list of models."""
-    async with Http(url) as http:
+    async with Http(url, whom=WHOM) as http:
         answer = await http.json("GET", "", "models")
     if answer.status != 200:
         raise ValueError(f"HTTP {answer.status}")

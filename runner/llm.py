@@ -30,6 +30,7 @@ URL, MODEL, SEED, TEMPERATURE, TIMEOUT, HEALTHCHECK_URL, SKIP_HEALTHCHECK = (
 )
 DEFAULT_MODEL, DEFAULT_TEMPERATURE, DEFAULT_TIMEOUT = "local-model", 0.7, 120.0
 CHAT = "/chat/completions"
+WHOM = "language model"
 MOST_SENT_BACK = 20_000
 """Characters of a wrong answer."""
 YES, NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
@@ -145,7 +146,7 @@ async def write_story(
     body = {"model": settings.model, "temperature": settings.temperature, "stream": False}
     if settings.seed is not None:
         body["seed"] = settings.seed
-    async with Http(settings.url, bounds=Limits(settings.timeout_seconds)) as http:
+    async with Http(settings.url, bounds=Limits(settings.timeout_seconds), whom=WHOM) as http:
         chat = Chat(http, body, _schema(scenes), sleep)
         try:
             async with timeout(settings.timeout_seconds):

@@ -108,8 +108,10 @@ async def test_silence_ends_with_the_time_out(start: Start) -> None:
 
 
 async def test_nobody_there_gives_the_template() -> None:
-    written = await write_story("a fox", 3, settings("http://127.0.0.1:9"))
-    assert "can't be reached" in written.warnings[0]
+    there = settings("http://127.0.0.1:9")
+    written = await write_story("a fox", 3, there)
+    assert "can't be reached (no language model answers at " in written.warnings[0]
+    assert (await check_health(there)).Error.startswith("no language model answers at http://127.0.0.1:9")
 
 
 async def test_no_model_set_is_no_trouble() -> None:
