@@ -78,6 +78,8 @@ def settings_of(url: URL) -> Settings:
     }
     for name in (*POOL, *SESSION):
         query.pop(name, None)
+    for name in CONNECT.keys() & query.keys() - {"application_name"}:
+        _number(query, name, 0, 0)  # or libpq would refuse it at each connection
     connect = {name: value for name, value in CONNECT.items() if name not in query}
     options = {**pool, "max_overflow": 0, "pool_pre_ping": True, "connect_args": connect}
     return Settings(url.set(query=query), options, session)

@@ -90,7 +90,10 @@ def test_no_limit_is_no_limit(database_url: str) -> None:
     database.close()
 
 
-@pytest.mark.parametrize("name", ["pool_size", "pool_timeout", "statement_timeout", "lock_timeout"])
+@pytest.mark.parametrize(
+    "name",
+    ["pool_size", "pool_timeout", "statement_timeout", "lock_timeout", "connect_timeout", "keepalives_idle"],
+)
 @pytest.mark.parametrize("value", ["many", "-1", "1e9", "99999999999"])
 def test_a_limit_that_is_no_number_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(ArgumentError) as refused:
