@@ -898,7 +898,7 @@ def _recording_host(host: Host) -> RecordingHost:
         is_choice=host.is_choice,
         port=port,
         environment=environment,
-        database_url=os.environ.get("RUN_RECORDER_DATABASE_URL") or None,
+        database_url=os.environ.get("RUN_RECORDER_DATABASE_URL", "").strip() or None,
     )
 
 

@@ -39,6 +39,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stand
 
 
 def _url(where: str) -> str | URL:
+    where = where.strip()
+    if not where:
+        fail("invalid_parameter", "--database is empty; give the database's file, its folder, or an SQLAlchemy URL")
     if "://" in where:
         return where
     path = Path(where)

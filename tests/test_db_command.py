@@ -89,3 +89,19 @@ def test_a_file_is_called_what_it_is_called(name: str, tmp_path: Path) -> None:
     (tmp_path / name).touch()
     assert main(["db", "upgrade", "--database", str(tmp_path / name)]) == 0
     assert (tmp_path / name).stat().st_size
+
+
+@pytest.mark.parametrize("given", ["", "  "])
+def test_an_empty_name_is_not_the_folder_that_one_stands_in(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Database(f"sqlite:///{tmp_path / 'run-recorder.sqlite3'}").open()
+    assert main(["db", "export", "--database", given]) == 2
+    assert "--database is empty" in capsys.readouterr().err
+
+
+def test_spaces_around_the_setting_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUN_RECORDER_DATABASE_URL", f"  sqlite:///{tmp_path / 'a.sqlite3'}\n")
+    assert main(["db", "upgrade"]) == 0
+    assert (tmp_path / "a.sqlite3").is_file()
