@@ -59,6 +59,8 @@ def examine(file: Path) -> Standing:
     where it can't be looked at.
     """
     file = resolved(file)
+    if file.name.lower().endswith(COMPANIONS):
+        raise ForeignFileError(file, "has the name of another database's log")
     try:
         status = file.lstat()
     except FileNotFoundError:

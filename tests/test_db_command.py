@@ -105,3 +105,12 @@ def test_spaces_around_the_setting_do_not_count(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("RUN_RECORDER_DATABASE_URL", f"  sqlite:///{tmp_path / 'a.sqlite3'}\n")
     assert main(["db", "upgrade"]) == 0
     assert (tmp_path / "a.sqlite3").is_file()
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal", "-WAL"])
+def test_no_database_is_made_under_the_name_of_another_s_log(
+    suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["db", "upgrade", "--database", f"sqlite:///{tmp_path / 'foreign.db'}{suffix}"]) == 2
+    assert "another database's log" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
