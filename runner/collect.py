@@ -111,7 +111,7 @@ class Collector:
         """
         got = Collected() if got is None else got
         self._until = time.monotonic() + self._policy["frame_wait_timeout_seconds"]
-        files = []
+        files: list[OutputFile] = []
         for file in {file.relative: file for file in named}.values():
             files += await self._spelled_out(file, limits.MOST_FILES - len(files))
         await self._fetch_all(files, got)
