@@ -23,6 +23,7 @@ from ..runner.preparing import Source
 from ..runner.process_guard import listens, started
 from ..runner.run import Run
 from ..runner.validate import Findings
+from ..telemetry.contract import NodeList, Prompt
 from .output import DONE, FAILED, CommandError, fail, print_json, table
 from .prompts import print_prompt
 from .run import Asked, going, run_document, show_run, told_errors
@@ -180,9 +181,8 @@ def _last_prompt(server: Server, begun: Run) -> tuple[dict[str, Any], list[dict[
     if record is None or not record.AttemptSummaries:
         fail("unavailable", "no scene was run", FAILED)
     prompt_id = record.AttemptSummaries[-1]["PromptId"]
-    _, prompt = server.get("telemetry", "prompts", prompt_id)
-    _, nodes = server.get("telemetry", "prompts", prompt_id, "nodes")
-    return prompt, nodes["items"]
+    prompt = server.record(Prompt, "telemetry", "prompts", prompt_id)
+    return prompt.read, server.record(NodeList, "telemetry", "prompts", prompt_id, "nodes").read["items"]
 
 
 def _marker(base: Path, prompt: dict[str, Any]) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from ..client.limits import BOUNDS, MOST_TEXT
 from ..client.parsing import UnreadableError, parse
 from ..telemetry.text import clean
 from .output import DONE, CommandError, status_exit_code
-from .server import MOST_EVENT_ID, Server
+from .server import MOST_EVENT_ID, Server, Told
 from .terminal import print_document, say, stdout_is_gone, tell
 
 RETRY_SECONDS = 1.0
@@ -70,12 +70,13 @@ def follow(server: Server, prompt_id: str | None, after: str | None, *, as_json:
         time.sleep(RETRY_SECONDS)
 
 
-def print_end(prompt: dict[str, Any], *, as_json: bool) -> int:
+def print_end(prompt: Told, *, as_json: bool) -> int:
     """Tell the end of a prompt that ended before the stream began; the exit code."""
-    told = {name: prompt[name] for name in ("prompt_id", "status")}
-    refused = {"refused": len(prompt["refused"])} if prompt.get("refused") else {}
-    print_event({"id": None, "event": "prompt.finished", "at": prompt["ended_at"], **told, **refused}, as_json=as_json)
-    return status_exit_code(prompt["status"])
+    read = prompt.read
+    told = {name: read[name] for name in ("prompt_id", "status")}
+    refused = {"refused": len(read["refused"])} if read["refused"] else {}
+    print_event({"id": None, "event": "prompt.finished", "at": read["ended_at"], **told, **refused}, as_json=as_json)
+    return status_exit_code(read["status"])
 
 
 def _told(identity: str | None, kind: str, data: str) -> dict[str, Any]:
@@ -94,4 +95,4 @@ def print_event(event: dict[str, Any], *, as_json: bool) -> None:
         return
     rest = {name: value for name, value in event.items() if name not in ("id", "event", "at", "prompt_id")}
     words = " ".join(f"{name}={value}" for name, value in rest.items() if value is not None)
-    say(f"{event.get('at', '')} {event.get('prompt_id', '')} {event['event']} {words}".strip())
+    say(f"{event.get('at') or ''} {event.get('prompt_id') or ''} {event['event']} {words}".strip())

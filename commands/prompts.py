@@ -80,12 +80,12 @@ def list_prompts(
     }
     page = Server(comfyui).record(PromptPage, "telemetry", "prompts", query=query)
     if as_json:
-        print_json(page)
+        print_json(page.as_it_came)
         return DONE
     columns = COLUMNS if width() >= WIDE else NARROW_COLUMNS
-    table("Prompts", [_row(prompt) for prompt in page["items"]], columns)
-    if page["next_cursor"]:
-        tell(f"More: --cursor {page['next_cursor']}")
+    table("Prompts", [_row(prompt) for prompt in page.read["items"]], columns)
+    if page.read["next_cursor"]:
+        tell(f"More: --cursor {page.read['next_cursor']}")
     return DONE
 
 
@@ -102,7 +102,7 @@ def _row(prompt: dict[str, Any]) -> dict[str, object]:
 
 
 def _status(prompt: dict[str, Any]) -> str:
-    refused = prompt.get("refused") or []
+    refused = prompt["refused"]
     return f"{prompt['status']}, {count_of(len(refused), 'output')} refused" if refused else str(prompt["status"])
 
 
@@ -114,10 +114,10 @@ def show_prompt(
     server = Server(comfyui)
     prompt = server.record(Prompt, "telemetry", "prompts", prompt_id, query={"run": run})
     if as_json:
-        print_json(prompt)
+        print_json(prompt.as_it_came)
         return DONE
     nodes = server.record(NodeList, "telemetry", "prompts", prompt_id, "nodes", query={"run": run})
-    print_prompt(prompt, nodes["items"])
+    print_prompt(prompt.read, nodes.read["items"])
     return DONE
 
 
@@ -132,7 +132,7 @@ def print_prompt(prompt: dict[str, Any], nodes: list[dict[str, Any]]) -> None:
         say(f"At node {current['node_id']} ({current['class_type']}): {current['value']} of {current['max']}")
     if prompt["error"]:
         facts("Error", prompt["error"])
-    refused = [{**one, "why": "; ".join(one["reasons"])} for one in prompt.get("refused") or []]
+    refused = [{**one, "why": "; ".join(one["reasons"])} for one in prompt["refused"]]
     if refused:
         table("Refused", refused, REFUSED_COLUMNS)
     table("Nodes", nodes, NODE_COLUMNS)
@@ -157,13 +157,14 @@ def wait_prompt(
     as_json: AsJson = False,
 ) -> int:
     """Wait until a prompt has ended and its markers are written; exit 0 if it succeeded, else 1."""
-    ended, prompt = Server(comfyui).wait(prompt_id, timeout, run)
+    ended, told = Server(comfyui).wait(prompt_id, timeout, run)
+    prompt = told.read
     late = None if ended else f"still {prompt['status']} after {timeout:g} s"
-    refused = prompt.get("refused") or []
+    refused = prompt["refused"]
     if as_json:
         node = prompt["current_node"]
         why = {"Type": "timeout", "Message": late, "NodeId": node and node["node_id"]}
-        print_json(prompt if late is None else {**prompt, "Error": why})
+        print_json(told.as_it_came if late is None else {**told.as_it_came, "Error": why})
     elif ended:
         say(f"{prompt_id}: {prompt['status']}")
     if late is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from pydantic import ValidationError
@@ -27,6 +27,15 @@ MOST_EVENT_ID, MOST_KIND = 40, 60
 """Characters of what a server tells, and is given back or printed."""
 
 
+class Told(NamedTuple):
+    """An answer that one of our models accepts."""
+
+    as_it_came: Any
+    """For `--json`; what the model has a default for may be missing."""
+    read: dict[str, Any]
+    """For people: all fields of the model, and no others."""
+
+
 class Server:
     """One server, by its URL. `RUN_RECORDER_TOKEN` is sent as bearer. Raises CommandError for what is no URL."""
 
@@ -44,8 +53,8 @@ class Server:
         kind: Kind = "object_info" if parts == ("object_info",) else "wait" if seconds else "record"
         return self._ask("GET", _path(parts, query), kind, wait_seconds=seconds)
 
-    def record(self, model: type[Model], *parts: str, query: Mapping[str, Any] | None = None) -> Any:
-        """GET what one of our models describes; as it came, looked at by the model. Raises CommandError."""
+    def record(self, model: type[Model], *parts: str, query: Mapping[str, Any] | None = None) -> Told:
+        """GET what one of our models describes. Raises CommandError."""
         _, told = self.get(*parts, query=query)
         return checked(model, told, self.url)
 
@@ -73,7 +82,7 @@ class Server:
             raise CommandError("unavailable", f"the answer of {self.url} {answer.why}; is this a ComfyUI server?")
         return answer.status, answer.value
 
-    def wait(self, prompt_id: str, timeout: float, run: int | None = None) -> tuple[bool, Any]:
+    def wait(self, prompt_id: str, timeout: float, run: int | None = None) -> tuple[bool, Told]:
         """Wait for a prompt's end, by long polls; whether it has ended, and the prompt."""
         deadline = time.monotonic() + timeout
         while True:
@@ -81,9 +90,9 @@ class Server:
             poll = min(left, LONGEST_POLL_SECONDS)
             query = {"timeout": poll, "run": run}
             status, prompt = self.get("telemetry", "prompts", prompt_id, "wait", query=query, seconds=poll)
-            checked(Prompt, prompt, self.url)
+            told = checked(Prompt, prompt, self.url)
             if status == 200 or left <= poll:
-                return status == 200, prompt
+                return status == 200, told
 
 
 def infos_of(url: str) -> Callable[[], Mapping[str, Any]]:
@@ -96,17 +105,16 @@ def infos_of(url: str) -> Callable[[], Mapping[str, Any]]:
     return ask
 
 
-def checked(model: type[Model], told: Any, url: str) -> Any:
-    """The answer as it came, where the model accepts it; else CommandError with the first field that is wrong."""
+def checked(model: type[Model], told: Any, url: str) -> Told:
+    """The answer, where the model accepts it; else CommandError with the first field that is wrong."""
     try:
-        model.model_validate(told)
+        return Told(told, model.model_validate(told).model_dump())
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         raise CommandError(
             "unavailable", f"{url} did not answer as Run Recorder does: {where}: {first['msg']}"
         ) from None
-    return told
 
 
 def _path(parts: tuple[str, ...], query: Mapping[str, Any] | None) -> str:
