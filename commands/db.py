@@ -23,7 +23,7 @@ from ..telemetry.sure_time import DOUBTFUL_MS
 from ..telemetry.times import iso, milliseconds
 from ..telemetry.view import node_of, prompt_of
 from .output import DONE, FAILED, fail, print_json
-from .terminal import print_json_text, say
+from .terminal import print_json_text, say, tell
 
 app = typer.Typer(help="The recorder's database: migrations, retention, export.", no_args_is_help=True)
 
@@ -140,8 +140,16 @@ def prune_database(
 
 @app.command("export")
 def export(database: Where) -> int:
-    """Write every prompt with its nodes as JSON lines, oldest first."""
+    """Write every prompt with its nodes as JSON lines, oldest first; exit 1 where some can't be read, or not whole."""
     store, _ = _open(database, Database.open_to_read)
+    damaged: set[str] = set()
+
+    def met(which: str, what: str) -> None:
+        if which not in damaged:
+            damaged.add(which)
+            tell(f"{which}: damaged in the database, {what}")
+
+    store.on_damaged = met
     try:
         for record, nodes in store.export():
             prompt = prompt_of(record, store.instances([record.instance_id]))
@@ -151,4 +159,4 @@ def export(database: Where) -> int:
         fail("unavailable", f"the database can't be read: {_said(error, database)}", FAILED)
     finally:
         store.database.close()
-    return DONE
+    return FAILED if damaged else DONE

@@ -9,6 +9,7 @@ from aiohttp import web
 from ..telemetry.contract import OPEN_STATUSES, NodeList, Prompt, PromptPage
 from ..telemetry.run_contract import SceneTelemetry, plain
 from ..telemetry.run_view import telemetry_of
+from ..telemetry.store import UnreadableRecordError
 from .answering import elsewhere
 from .parameters import Bound, Listing, Run, encode_cursor
 from .route import ApiError, Call, Route, answer, answer_bytes, conflict, not_found
@@ -54,10 +55,14 @@ async def get_contract(call: Call) -> web.StreamResponse:
 async def delete_prompt(call: Call) -> web.StreamResponse:
     """Forget a prompt that has ended: all its runs, or one."""
     recording, prompt_id, run = call.host.recording, call.path["prompt_id"], call.query.run
-    known = await elsewhere(recording.prompt, prompt_id, run)
-    if known is None:
-        raise unknown(prompt_id, run)
-    if known.status in OPEN_STATUSES or await elsewhere(recording.is_open_anywhere, prompt_id, run):
+    try:
+        known = await elsewhere(recording.prompt, prompt_id, run)
+        if known is None:
+            raise unknown(prompt_id, run)
+        is_open = known.status in OPEN_STATUSES
+    except UnreadableRecordError:  # to delete it is the way to be rid of it
+        is_open = False
+    if is_open or await elsewhere(recording.is_open_anywhere, prompt_id, run):
         raise conflict(f"prompt {prompt_id!r} is queued or running; cancel or interrupt it first")
     await elsewhere(recording.delete, prompt_id, run)
     return web.Response(status=204)

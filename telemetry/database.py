@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from . import database_file, migrations, postgresql
 from .patience import patience
-from .text import json_text
+from .text import json_text, json_value
 
 NETWORK_FILE_SYSTEMS = frozenset(
     "nfs nfs3 nfs4 cifs smb smbfs smb2 smb3 afpfs webdav davfs davfs2 9p afs ceph glusterfs lustre gpfs "
@@ -30,7 +30,7 @@ _CORRUPT_CODES = (11, 26)
 """SQLITE_CORRUPT and SQLITE_NOTADB; Python 3.10 doesn't tell the code, only the words."""
 _SQLITE = ("sqlite", "sqlite+pysqlite")
 FILE_NAME = "run-recorder.sqlite3"
-_COMMON: dict[str, Any] = {"hide_parameters": True, "json_serializer": json_text}
+_COMMON: dict[str, Any] = {"hide_parameters": True, "json_serializer": json_text, "json_deserializer": json_value}
 
 
 def file_url(file: Path) -> URL:
@@ -138,7 +138,7 @@ class Database:
                 raise FileNotFoundError(f"there is no database in {self.file.name}")
             file = self.file
             self.engine.dispose()
-            self.engine = create_engine("sqlite://", creator=lambda: _reader(file), poolclass=NullPool)
+            self.engine = create_engine("sqlite://", creator=lambda: _reader(file), poolclass=NullPool, **_COMMON)
         event.listen(self.engine, "begin", _begin_reading)
         with self.engine.connect() as connection:
             migrations.require_newest(connection)
@@ -157,6 +157,7 @@ class Database:
 
     def _on_connect(self, connection: Any, _record: Any) -> None:
         connection.isolation_level = None
+        connection.text_factory = _text_of
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         cursor.execute(f"PRAGMA journal_mode={'DELETE' if self.on_network else 'WAL'}")
@@ -248,8 +249,14 @@ def _reader(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{file.absolute().as_uri()}?{how}", uri=True, isolation_level=None, check_same_thread=False
     )
+    connection.text_factory = _text_of
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     return connection
+
+
+def _text_of(data: bytes) -> str:
+    """SQLite's text, which need not be any: one that is damaged costs no other row."""
+    return data.decode("utf-8", "backslashreplace")
 
 
 def _sign(connection: Connection) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, Row, RowMapping, bindparam, delete, func, insert, select, update
 
 from .stream import DURABLE, KEPT_IN_STORE, StreamEvent
 from .tables import counters, events, prompts
 from .text import kept_id
 
 EVENT_COUNTER = "events"
+_EVENT = TypeAdapter(StreamEvent)
 _UPDATE_COUNTER = update(counters).where(counters.c.name == bindparam("the_name")).values(value=bindparam("new_value"))
 
 
@@ -27,10 +30,15 @@ class WrittenMarkers:
     """When they say that it was, in milliseconds since 1970; null for any time."""
 
 
-def newest(connection: Connection) -> list[StreamEvent]:
-    """The newest that were kept, oldest first."""
+def newest(connection: Connection) -> list[Row[Any]]:
+    """The rows of the newest that were kept, oldest first."""
     rows = connection.execute(select(events).order_by(events.c.number.desc()).limit(KEPT_IN_STORE)).all()
-    return [StreamEvent(row.kind, row.prompt_id, row.at_ms, row.data or {}, row.number) for row in reversed(rows)]
+    return list(reversed(rows))
+
+
+def event_of(row: RowMapping) -> StreamEvent:
+    """The event of a row. Raises ValidationError for what is none."""
+    return _EVENT.validate_python({**row, "data": row["data"] or {}})
 
 
 def keep(connection: Connection, news: Sequence[StreamEvent]) -> None:
@@ -63,7 +71,8 @@ def retract(connection: Connection, untrue: WrittenMarkers) -> None:
     )
     if untrue.at_ms is not None:
         query = query.where(events.c.at_ms == untrue.at_ms)
-    found = [row.number for row in connection.execute(query) if (row.data or {}).get("path") in untrue.paths]
+    told = [row for row in connection.execute(query) if isinstance(row.data, dict)]
+    found = [row.number for row in told if row.data.get("path") in untrue.paths]
     connection.execute(delete(events).where(events.c.number.in_(found)))
 
 

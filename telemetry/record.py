@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
 
 from .contract import Batch, CurrentNode, Figures, PromptError, PromptMarker, PromptStatus, Refusal
 from .outputs import ReportedFile
@@ -36,7 +39,7 @@ class PromptRecord:
     """One run of one prompt. Times in milliseconds since 1970, durations in seconds."""
 
     prompt_id: str
-    run_number: int
+    run_number: Annotated[int, Field(ge=1)]
     instance_id: str
     status: PromptStatus = "queued"
     pk: int | None = None
@@ -77,6 +80,8 @@ class PromptRecord:
     """What the queued graph says of itself (see naming.py); kept beside the figures."""
     figures: Figures | None = None
     """What was sampled; null until there is something, and where nothing was."""
+    damaged: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """Fields that could not be read from where it was kept. They are as if nothing had been known; a note says so."""
     samples: bytes | None = None
     """The curve, encoded; null once it is in the store."""
 

@@ -79,6 +79,8 @@ HEALTH_SECONDS = 2.0
 LOCK_SECONDS = 0.05
 """How long health waits for what the writer may be changing."""
 UNREAD = "store read"
+MOST_DAMAGED = 20
+"""Rows of the store that can't be read, or not whole, and are named in health one by one."""
 URL_SETTING = "RUN_RECORDER_DATABASE_URL"
 UNCOMMITTED = "the store can't be written now, so this end is not committed and its markers are not written"
 
@@ -138,6 +140,7 @@ class Recording:
         self._locks: InstanceLocks | None = None
         self._spool_locks: InstanceLocks | None = None
         self._unread = False
+        self._damaged: set[str] = set()
         self._looks = Looks()
         self._flushed = threading.Condition()
         self._stepping = False
@@ -231,6 +234,7 @@ class Recording:
         )
         writer = Writer(self.inbox, Store(database), self.feed, self.problems, surroundings, instance, this_process())
         writer.on_saved = self._saved
+        writer.store.on_damaged = self._met_damaged
         writer.figures = self.figures
         self._count_ended(writer)
         writer.opener = functools.partial(self._open_store, writer, self._locks)
@@ -662,6 +666,14 @@ class Recording:
         """A question was not answered by the store; `store_read` takes it back."""
         self._unread = True
         self.problems.report(UNREAD, "the store can't be read now, or not in time", error)
+
+    def _met_damaged(self, which: str, what: str) -> None:
+        """A row of the store is damaged; whoever asked has been given the others."""
+        name = which.partition(",")[0]  # what follows may be a prompt's id, which is no name for a problem
+        if name not in self._damaged and len(self._damaged) >= MOST_DAMAGED:
+            name = "more records"
+        self._damaged.add(name)
+        self.problems.report(name, f"damaged in the store: {which}: {what}", passing=True)
 
     def store_read(self) -> None:
         """A question was answered."""

@@ -61,13 +61,6 @@ class MarkerPlan:
         """As plain data, for the store: what a graph's texts say is not in it."""
         return {name: value for name, value in asdict(self).items() if name != "others"}
 
-    @classmethod
-    def load(cls, data: Mapping[str, Any]) -> MarkerPlan:
-        """From what `dump` made."""
-        known = MarkerRequest.__dataclass_fields__
-        requests = [{name: value for name, value in one.items() if name in known} for one in data["requests"]]
-        return cls([MarkerRequest(**request) for request in requests], dict(data["savers"]))
-
     def literals_of(self, node_id: str | None) -> list[str]:
         """The prefixes that a node may save under, the likeliest first."""
         first = [self.savers[node_id]] if node_id in self.savers else []

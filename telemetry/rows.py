@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import RowMapping
 
-from .contract import Batch, CurrentNode, Figures, Model, PromptError, PromptMarker, Refusal
-from .folder import FileStamp
+from .contract import Instance, Model
 from .naming import name_of
 from .outputs import ReportedFile
 from .record import NodeRecord, PromptRecord
-from .requests import MarkerPlan
 from .text import clean, clean_or_none, json_text, kept_id
 
 Row = dict[str, Any]
@@ -42,6 +41,12 @@ MAX_TYPE = 32
 """Characters of a file's type, `output` and the like."""
 MAX_SEARCH = 64_000
 """Characters: the names of some three thousand files."""
+
+
+_PROMPT, _FILE = TypeAdapter(PromptRecord), TypeAdapter(ReportedFile)
+_NODE_RECORD = TypeAdapter(NodeRecord)
+_NEEDED = frozenset({"pk", "prompt_id", "run_number", "instance_id", "status"})
+"""Without these a record is nobody's."""
 
 
 def _dump(model: Model | None) -> Row | None:
@@ -83,23 +88,33 @@ def search_text(record: PromptRecord) -> str:
 
 
 def prompt_record(row: Fields) -> PromptRecord:
-    """The record of a row of `prompts`; its outputs are in rows of their own."""
-    figures = dict(row["figures"] or {})
-    beside = figures.pop(_SELF, None) or {}
-    return PromptRecord(
-        pk=row["pk"],
-        called=beside.get("called"),
-        **{name: row[name] for name in _SAME},
-        current_node=CurrentNode.model_validate(row["current_node"]) if row["current_node"] else None,
-        error=PromptError.model_validate(row["error"]) if row["error"] else None,
-        markers=[PromptMarker.model_validate(marker) for marker in row["markers"] or ()],
-        notes=list(row["notes"] or ()),
-        batch=Batch.model_validate(row["batch"]) if row["batch"] else None,
-        refused=[Refusal.model_validate(refusal) for refusal in row["refused"] or ()],
-        plan=MarkerPlan.load(row["plan"]) if row["plan"] else None,
-        figures=Figures.model_validate(figures) if figures else None,
-        pending=[(prefix, status, name) for prefix, status, name in row["pending"] or ()],
-    )
+    """The record of a row of `prompts`, without what of it can't be read; its outputs are in rows of their own.
+
+    Raises ValidationError where it can't be told which prompt it is of, or what became of that.
+    """
+    figures = row["figures"]
+    beside = figures.get(_SELF) if isinstance(figures, dict) else None
+    if isinstance(beside, dict):
+        figures = {name: value for name, value in figures.items() if name != _SELF} or None
+    fields: Row = {name: row[name] for name in ("pk", *_SAME)}
+    fields |= {name: row[name] or None for name in ("current_node", "error", "batch", "plan")}
+    fields |= {name: row[name] or [] for name in ("markers", "notes", "refused", "pending")}
+    fields |= {"figures": figures or None, "called": beside.get("called") if isinstance(beside, dict) else None}
+    try:
+        return _PROMPT.validate_python(fields)
+    except ValidationError as error:
+        damaged = unread(error)
+        if not _NEEDED.isdisjoint(damaged):
+            raise
+    record = _PROMPT.validate_python({name: value for name, value in fields.items() if name not in damaged})
+    record.damaged = damaged
+    record.note(f"{', '.join(damaged)} of this record can't be read where it is kept")
+    return record
+
+
+def unread(error: ValidationError) -> tuple[str, ...]:
+    """The fields that an error is about."""
+    return tuple(dict.fromkeys(str(one["loc"][0]) for one in error.errors(include_url=False, include_input=False)))
 
 
 def output_row(pk: int, seq: int, file: ReportedFile) -> Row:
@@ -120,11 +135,12 @@ def output_row(pk: int, seq: int, file: ReportedFile) -> Row:
 
 
 def output_file(row: Fields) -> ReportedFile:
-    """The file of a row of `outputs`."""
+    """The file of a row of `outputs`. Raises ValidationError for what is none."""
     stamp = None
     if row["bytes"] is not None:
-        stamp = FileStamp(row["bytes"], row["modified_ns"] or 0, row["inode"] or "")
-    return ReportedFile(row["node_id"], row["filename"], row["subfolder"], row["type"], row["cached"], stamp)
+        stamp = row["bytes"], row["modified_ns"] or 0, row["inode"] or ""
+    fields = {name: row[name] for name in ("node_id", "filename", "subfolder", "type", "cached")}
+    return _FILE.validate_python({**fields, "stamp": stamp})
 
 
 def node_row(pk: int, node: NodeRecord, class_id: int | None) -> tuple[object, ...]:
@@ -141,6 +157,11 @@ def node_change(node: NodeRecord) -> Row:
 
 
 def node_record(row: Fields) -> NodeRecord:
-    """The node of a row of `nodes`, with its class' name as `class_type`."""
-    error = PromptError.model_validate(row["error"]) if row["error"] else None
-    return NodeRecord(error=error, class_type=row["class_type"], **{name: row[name] for name in _NODE})
+    """The node of a row of `nodes`, with its class' name as `class_type`. Raises ValidationError for what is none."""
+    fields = {name: row[name] for name in (*_NODE, "class_type")}
+    return _NODE_RECORD.validate_python({**fields, "error": row["error"] or None})
+
+
+def instance_of(row: Fields) -> Instance:
+    """The process of a row of `instances`. Raises ValidationError for what is none."""
+    return Instance.model_validate({name: row[name] for name in ("id", "hostname", "port")})

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from sqlalchemy import (
     Connection,
     Row,
+    RowMapping,
     Select,
     bindparam,
     delete,
@@ -38,6 +41,7 @@ from .record import NodeRecord, PromptRecord
 from .rows import (
     NODE_CHANGES,
     NODE_COLUMNS,
+    instance_of,
     node_change,
     node_record,
     node_row,
@@ -45,6 +49,7 @@ from .rows import (
     output_row,
     prompt_record,
     prompt_row,
+    unread,
 )
 from .search import SEARCH_TABLE, Filter, conditions
 from .store_figures import StoreFigures
@@ -53,8 +58,11 @@ from .tables import classes, environments, instances, nodes, outputs, prompts, s
 from .text import clean, clean_or_none, kept_id, storable
 from .times import milliseconds
 
+Made = TypeVar("Made")
 NAMES_A_QUERY = 500
 MAX_HOSTNAME = 255
+LATEST_MS = 10**15 - 1
+"""No cursor says more. SQLite puts what is no number before all numbers, so a page begins behind it from here."""
 _PAGES = ("page_count", "freelist_count", "page_size")
 
 
@@ -92,6 +100,10 @@ class Position:
     pk: int
 
 
+class UnreadableRecordError(RuntimeError):
+    """A record is in the database, and can't be read."""
+
+
 class Store:
     """Prompts, nodes, outputs, environments and instances in one database.
 
@@ -111,6 +123,8 @@ class Store:
         self.unkept = 0
         """Rows changed since the last upkeep."""
         self._owes_words = False
+        self.on_damaged: Callable[[str, str], None] = lambda _which, _what: None
+        """Told of every row that is read and damaged: which it is, and what is the matter. The others are read."""
 
     def _require_open(self) -> None:
         if not self.database.is_open:
@@ -180,7 +194,8 @@ class Store:
     def events(self) -> list[StreamEvent]:
         """The newest events that were kept, oldest first."""
         with self._reading() as connection:
-            return kept_events.newest(connection)
+            rows = kept_events.newest(connection)
+            return [event for _, event in self._each(rows, kept_events.event_of, "event {number}")]
 
     def reserve_numbers(self, count: int, at_least: int = 1) -> int:
         """Reserve a block of event numbers for this process alone; the first of them. Also lets go of old events."""
@@ -341,44 +356,56 @@ class Store:
         while True:
             with self._reading() as connection:
                 query = select(prompts).where(prompts.c.pk > last).order_by(prompts.c.pk).limit(batch)
-                found = _records(connection, query)
+                rows = connection.execute(query).all()
+                found = self._records(connection, rows)
             for record in found:
-                last = record.pk or last
-                yield record, self.nodes(last)
-            if not found:
+                yield record, self.nodes(record.pk or 0)
+            if not rows:
                 return
+            last = rows[-1].pk
 
     def record(self, prompt_id: str, run_number: int | None = None) -> PromptRecord | None:
-        """A prompt with its outputs: that run, else the newest; null where it is not known."""
+        """A prompt with its outputs: that run, else the newest; null where it is not known.
+
+        Raises UnreadableRecordError.
+        """
         query = select(prompts).where(prompts.c.prompt_id == kept_id(prompt_id))
         if run_number is not None:
             query = query.where(prompts.c.run_number == storable(run_number, 32))
         with self._reading() as connection:
-            found = _records(connection, query.order_by(prompts.c.run_number.desc()).limit(1))
+            rows = connection.execute(query.order_by(prompts.c.run_number.desc()).limit(1)).all()
+            found = self._records(connection, rows)
+        if rows and not found:
+            raise UnreadableRecordError("this prompt's record can't be read; health names it")
         return found[0] if found else None
 
     def page(self, wanted: Filter, limit: int, after: Position | None = None) -> list[PromptRecord]:
-        """At most `limit` prompts, newest first."""
-        query = select(prompts).order_by(prompts.c.sort_ms.desc(), prompts.c.pk.desc()).limit(limit)
-        if after is not None:
-            at, pk = storable(after.sort_ms), storable(after.pk)
-            # The first condition follows from the second; it is what the index is searched by.
-            query = query.where(prompts.c.sort_ms <= at, or_(prompts.c.sort_ms < at, prompts.c.pk < pk))
+        """At most `limit` prompts, newest first; fewer on the last page alone."""
+        found: list[PromptRecord] = []
         with self._reading() as connection:
-            return _records(connection, query.where(*conditions(connection, wanted, self._indexed)))
+            query = select(prompts).where(*conditions(connection, wanted, self._indexed))
+            query = query.order_by(prompts.c.sort_ms.desc(), prompts.c.pk.desc())
+            while room := limit - len(found):
+                rows = connection.execute(_after(query, after).limit(room)).all()
+                found += self._records(connection, rows)
+                if len(rows) < room:
+                    break
+                after = _position(rows[-1].sort_ms, rows[-1].pk)
+        return found
 
     def position(self, pk: int) -> Position | None:
         """Where a prompt stands in the list."""
         with self._reading() as connection:
             row = connection.execute(select(prompts.c.sort_ms).where(prompts.c.pk == pk)).first()
-        return None if row is None else Position(row[0], pk)
+        return None if row is None else _position(row.sort_ms, pk)
 
     def nodes(self, pk: int) -> list[NodeRecord]:
         """A prompt's nodes in the order in which they ran."""
         named = select(nodes, classes.c.name.label("class_type")).outerjoin(classes)
         query = named.where(nodes.c.prompt_pk == pk).order_by(nodes.c.seq)
         with self._reading() as connection:
-            return [node_record(row._mapping) for row in connection.execute(query)]
+            rows = connection.execute(query)
+            return [node for _, node in self._each(rows, node_record, "record {prompt_pk}, node {seq}")]
 
     def samples(self, pk: int) -> bytes | None:
         """A prompt's encoded curve; null where none was kept."""
@@ -395,11 +422,11 @@ class Store:
 
     def instances(self, ids: Iterable[str]) -> dict[str, Instance]:
         """The processes with these ids."""
-        return {row.id: Instance(id=row.id, hostname=row.hostname, port=row.port) for row in self._instances(ids)}
+        return {row.id: made for row, made in self._each(self._instances(ids), instance_of, "process {id}")}
 
     def identities(self, ids: Iterable[str]) -> dict[str, Identity]:
         """What tells whether these processes live; of an unknown one there is none."""
-        return {row.id: Identity(row.machine, row.process) for row in self._instances(ids)}
+        return {row.id: Identity(*map(clean_or_none, (row.machine, row.process))) for row in self._instances(ids)}
 
     def _instances(self, ids: Iterable[str]) -> Sequence[Row[Any]]:
         with self._reading() as connection:
@@ -408,6 +435,7 @@ class Store:
     def last_run_number(self, prompt_id: str) -> int:
         """The highest run number of a prompt id; 0 for none."""
         query = select(func.max(prompts.c.run_number)).where(prompts.c.prompt_id == kept_id(prompt_id))
+        query = query.where(prompts.c.run_number <= 2**31 - 1)  # for SQLite a text is more than any number
         with self._reading() as connection:
             return connection.execute(query).scalar() or 0
 
@@ -422,7 +450,7 @@ class Store:
             prompts.c.queue_number.is_not_distinct_from(queue_number),
         )
         with self._reading() as connection:
-            found = _records(connection, query.order_by(prompts.c.pk).limit(1))
+            found = self._records(connection, connection.execute(query.order_by(prompts.c.pk).limit(1)).all())
         return found[0] if found else None
 
     def unsettled(self) -> list[PromptRecord]:
@@ -432,7 +460,8 @@ class Store:
         unfinished = select(prompts.c.pk).where(prompts.c.status.in_(OPEN_STATUSES))
         query = select(prompts).where(prompts.c.pk.in_(unfinished.union(waiting, undecided)))
         with self._reading() as connection:
-            return _records(connection, query.order_by(prompts.c.sort_ms, prompts.c.pk))
+            rows = connection.execute(query.order_by(prompts.c.sort_ms, prompts.c.pk)).all()
+            return self._records(connection, rows)
 
     def listed(self, subfolder: str, filenames: Iterable[str]) -> set[tuple[str, FileStamp]]:
         """Which versions of these files in this folder earlier records list."""
@@ -459,7 +488,30 @@ class Store:
         )
         query = select(outputs).where(outputs.c.prompt_pk == last.scalar_subquery()).order_by(outputs.c.seq)
         with self._reading() as connection:
-            return [output_file(row._mapping) for row in connection.execute(query)]
+            return [file for _, file in self._each(connection.execute(query), output_file, _OUTPUT)]
+
+    def _records(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[PromptRecord]:
+        """The records of some rows of `prompts`, with their outputs."""
+        found: dict[int, PromptRecord] = {}
+        for row, record in self._each(rows, prompt_record, "record {pk}, prompt {prompt_id}"):
+            found[row.pk] = record
+            if record.damaged:
+                self.on_damaged(f"record {row.pk}, prompt {row.prompt_id}", f"told without {', '.join(record.damaged)}")
+        files = select(outputs).where(outputs.c.prompt_pk.in_(found)).order_by(outputs.c.prompt_pk, outputs.c.seq)
+        if found:
+            for row, file in self._each(connection.execute(files), output_file, _OUTPUT):
+                found[row.prompt_pk].outputs.append(file)
+        return list(found.values())
+
+    def _each(
+        self, rows: Iterable[Row[Any]], make: Callable[[RowMapping], Made], name: str
+    ) -> Iterator[tuple[Row[Any], Made]]:
+        """What is made of each row. One that can't be read is left out, and told by its `name`."""
+        for row in rows:
+            try:
+                yield row, make(row._mapping)
+            except ValidationError as error:
+                self.on_damaged(name.format_map(row._mapping), f"left out for its {', '.join(unread(error))}")
 
     def look(self) -> None:
         """Count anew what `figures` tells."""
@@ -469,6 +521,22 @@ class Store:
         """How many runs are kept."""
         with self._reading() as connection:
             return connection.execute(select(func.count()).select_from(prompts)).scalar() or 0
+
+
+_OUTPUT = "record {prompt_pk}, output {seq}"
+
+
+def _after(query: Select[Any], after: Position | None) -> Select[Any]:
+    if after is None:
+        return query
+    at, pk = storable(after.sort_ms), storable(after.pk)
+    # The first condition follows from the second; it is what the index is searched by.
+    return query.where(prompts.c.sort_ms <= at, or_(prompts.c.sort_ms < at, prompts.c.pk < pk))
+
+
+def _position(sort_ms: object, pk: int) -> Position:
+    at = sort_ms if isinstance(sort_ms, (int, float)) else LATEST_MS
+    return Position(math.floor(max(-(2.0**63), min(at, LATEST_MS))), pk)
 
 
 def _save(connection: Connection, change: Change, numbers: Mapping[str, int]) -> int:
@@ -512,12 +580,3 @@ _UPDATE_NODE = (
 def _node_change(pk: int, node: NodeRecord) -> dict[str, object]:
     changes = {f"new_{name}": value for name, value in node_change(node).items()}
     return {"the_pk": pk, "the_seq": node.seq, **changes}
-
-
-def _records(connection: Connection, query: Select[tuple[object, ...]]) -> list[PromptRecord]:
-    found = {row.pk: prompt_record(row._mapping) for row in connection.execute(query)}
-    files = select(outputs).where(outputs.c.prompt_pk.in_(found)).order_by(outputs.c.prompt_pk, outputs.c.seq)
-    if found:
-        for row in connection.execute(files):
-            found[row.prompt_pk].outputs.append(output_file(row._mapping))
-    return list(found.values())

@@ -10,6 +10,8 @@ from typing import Any
 
 MAX_ID = 200
 """Characters of a prompt's id, as the routes take it."""
+BROKEN = object()
+"""What no model takes: stands for JSON that can't be read."""
 _DIGEST = 16
 _WORDS_AND_DIGITS = re.compile(r"([^0-9]*)([0-9]*)")
 
@@ -73,6 +75,14 @@ def storable(number: int, bits: int = 64) -> int:
     """The number, or the nearest that a database's column of so many bits holds."""
     largest: int = 2 ** (bits - 1) - 1
     return max(-largest - 1, min(largest, number))
+
+
+def json_value(text: str | bytes) -> Any:
+    """What JSON says; `BROKEN` for what is none, so that one broken value of a database costs no other row."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return BROKEN
 
 
 def json_text(value: Any) -> str:

@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 from run_recorder.telemetry.events import MarkerRun
 from run_recorder.telemetry.requests import INPUTS_READY, NOTHING, MarkerPlan, MarkerRequest, plan_of
 
 from .support import marker_node, node, saver
 
 ALL = frozenset("123456789")
+STORED = TypeAdapter(MarkerPlan)
 
 
 def only(inputs: dict[str, Any], accepted: frozenset[str] = ALL, restricted: bool | None = False) -> MarkerRequest:
@@ -79,8 +81,8 @@ def test_a_broken_node_is_passed_over(broken: Any) -> None:
 
 
 def test_a_plan_survives_the_store() -> None:
-    plan = MarkerPlan([MarkerRequest("9", None, INPUTS_READY, NOTHING, True, True, "x.done")], {"1": "a"})
-    assert MarkerPlan.load(plan.dump()) == plan
+    plan = MarkerPlan([MarkerRequest("9", None, INPUTS_READY, NOTHING, True, True, ["x.done"])], {"1": "a"})
+    assert STORED.validate_python(plan.dump()) == plan
     assert not plan
     assert not MarkerPlan()
     assert MarkerPlan([MarkerRequest("9"), MarkerRequest("8", refused=True)])
@@ -96,4 +98,4 @@ def test_what_a_graphs_texts_say_is_known_to_this_process_alone() -> None:
     plan = plan_of({"3": node("PathSave", path="ps", filename="a red fox"), "9": marker_node()}, ALL, False)
     assert "ps/a red fox" in plan.others["3"]
     assert "fox" not in str(plan.dump())
-    assert MarkerPlan.load(plan.dump()).others == {}
+    assert STORED.validate_python(plan.dump()).others == {}
