@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,9 @@ from rich.text import Text
 
 from ..telemetry.printable import escaped_json, printable, printable_lines
 
+for _size in ("COLUMNS", "LINES"):  # rich takes a width of 0 at its word, and ends at digits that int() does not take
+    if not re.fullmatch("[1-9][0-9]{0,4}", os.environ.get(_size, "")):
+        os.environ.pop(_size, None)
 _out = Console(file=None, highlight=False, soft_wrap=True, markup=False, emoji=False)
 _err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 _CLEAR_LINE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))

@@ -117,6 +117,15 @@ def files(folder: Path, count: int, prefix: str = "a") -> None:
         (folder / f"{prefix}_{number:05}_.png").write_bytes(b"x" * number)
 
 
+@pytest.mark.parametrize("size", ["0", "00", "-5", "\N{SUPERSCRIPT TWO}", "abc", "", "9" * 30])
+@pytest.mark.parametrize("name", ["COLUMNS", "LINES"])
+def test_a_size_of_the_terminal_that_is_none_is_not_believed(name: str, size: str, tmp_path: Path) -> None:
+    done = cli("--version", env={name: size})
+    assert (done.returncode, done.stdout.split()[:1]) == (0, ["run-recorder"]), done.stderr
+    failed = cli("mark", str(tmp_path / "no" / "a"), env={name: size})
+    assert (failed.returncode, "is no folder" in failed.stderr) == (2, True)
+
+
 def test_mark_writes_a_marker(tmp_path: Path) -> None:
     files(tmp_path, 3)
     files(tmp_path, 2, "a_b")
