@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -36,6 +37,7 @@ GET_PACKS = "install the node packs that bring them, or mend the workflow"
 GET_MODELS = "put the files into the server's models or input folder, or choose others"
 GET_SAVER = "add a node that saves or shows something, Save Image for one"
 MEND = "mend the workflow in ComfyUI, and export it again in API format"
+ELSEWHERE = "choose another folder"
 NO_OUTPUT = "no node of the graph is an output: the server would refuse it"
 KINDS: tuple[Kind, ...] = ("input", "value")
 MAPPING = ("node classes", "inputs", "models", "mapping", "graph", "keyframes")
@@ -272,12 +274,16 @@ async def _llm(settings: LlmSettings) -> Check:
 
 def _room(output: Path, story: Story | None) -> Check:
     folder = output.absolute()
-    while not folder.exists() and folder != folder.parent:
+    while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
+    if not os.path.isdir(folder):  # noqa: PTH112  unlike Path.is_dir it never raises
+        return Check("disk", "failed", f"{folder} is no folder", ELSEWHERE)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Check("disk", "failed", f"{folder} may not be written", ELSEWHERE)
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        return Check("disk", "failed", f"{folder}: {error.strerror or error}", "choose another folder")
+        return Check("disk", "failed", f"{folder}: {error.strerror or error}", ELSEWHERE)
     frames = sum(scene.expected_frames or 1 for scene in story.scenes) if story is not None else 0
     found = f"{free / GIB:.1f} GiB are free for {frames} frames" if frames else f"{free / GIB:.1f} GiB are free"
     if free < LEAST_ROOM:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -201,3 +202,30 @@ def test_findings_are_written_where_the_contract_says(tmp_path: Path) -> None:
     assert (mapping["Passed"], status["Passed"]) == (False, True)
     log = (tmp_path / "check-preflight.log").read_text()
     assert "models: failed: no a.safetensors -> get it" in log and "server: passed" in log
+
+
+@pytest.mark.parametrize("below", ["", "run"])
+@pytest.mark.parametrize("kind", ["file", "fifo", "link to a file", "dangling link", "looping link"])
+def test_what_is_no_folder_has_no_room(tmp_path: Path, kind: str, below: str) -> None:
+    place = tmp_path / "out"
+    if kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "file":
+        place.write_bytes(b"")
+    else:
+        (tmp_path / "a file").write_bytes(b"")
+        place.symlink_to({"link to a file": "a file", "dangling link": "nothing"}.get(kind, "out"))
+    told = preflight_module._room(place / below, None)
+    assert (told.status, told.found) == ("failed", f"{place} is no folder")
+
+
+def test_a_folder_behind_a_link_has_room(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to("real")
+    assert preflight_module._room(tmp_path / "out" / "run", None).status != "failed"
+
+
+def test_a_folder_that_may_not_be_written_has_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
+    told = preflight_module._room(tmp_path / "out", None)
+    assert (told.status, told.found) == ("failed", f"{tmp_path} may not be written")
