@@ -16,6 +16,8 @@ from .windows_paths import located
 
 MOST_BYTES = 16 * 1024 * 1024
 MOST_SCENES = 1000
+MOST_VALUES = 50 * MOST_SCENES
+"""Of a file in YAML, names of fields and what is ignored with them."""
 MOST_TEXT = 100_000
 """Characters of a text: no model reads more, and a prompt of a megabyte is a file in the wrong place."""
 MOST_FRAMES = 1_000_000
@@ -142,12 +144,30 @@ def parsed(path: Path, text: str) -> object:
             return json.loads(text)
         import yaml
 
-        return yaml.safe_load(text)
+        return yaml.load(text, _bounded(yaml.SafeLoader, path))  # noqa: S506  it is a safe one
+    except StoryError:
+        raise
     except ImportError:
         raise StoryError("unavailable", f"{path}: to read YAML, pip install 'run-recorder[runner]'") from None
     except Exception as error:  # noqa: BLE001  what a parser of YAML raises is no single class
         what = f"no {'JSON' if is_json else 'YAML'}: {' '.join(str(error).split())[:300]}"
         raise StoryError("invalid_story", f"{path} is {what}") from None
+
+
+def _bounded(loader: Any, path: Path) -> Any:
+    """A loader of YAML that ends where there are more values than a story has: each takes it some 30 microseconds."""
+
+    class Bounded(loader):  # type: ignore[misc]
+        left = MOST_VALUES
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            self.left -= 1
+            if self.left < 0:
+                told = f"{path} has more than {MOST_VALUES} values; a story has at most {MOST_SCENES} scenes"
+                raise StoryError("invalid_story", told)
+            return super().compose_node(parent, index)
+
+    return Bounded
 
 
 def seed_of(story: Story, scene: Scene) -> int:
