@@ -88,7 +88,13 @@ def news_of(run: Run, told: Told, mono: float) -> list[StreamEvent]:
     if told.status == "queued" and run.started is not None:
         found.append(StreamEvent("prompt.started", record.prompt_id, record.started_ms or 0, {"status": "running"}))
         told.status = "running"
-    return found + sorted(_node_news(run, told, mono), key=lambda event: event.at_ms)
+    executed = len(told.finished)
+    for event in sorted(_node_news(run, told, mono), key=lambda event: event.at_ms):
+        if event.kind == "node.finished":
+            executed += 1
+            event.data = {**event.data, "executed": executed}
+        found.append(event)
+    return found
 
 
 def _node_news(run: Run, told: Told, mono: float) -> Iterable[StreamEvent]:
@@ -111,8 +117,7 @@ def _node_news(run: Run, told: Told, mono: float) -> Iterable[StreamEvent]:
         if ended:
             told.finished.add(node.seq)
             when = node.started_ms + round((node.duration_seconds or 0) * 1000)
-            how = {"status": _ending(run, key), "executed": run.record.node_executed}
-            yield StreamEvent("node.finished", prompt_id, when, {**about, **how})
+            yield StreamEvent("node.finished", prompt_id, when, {**about, "status": _ending(run, key)})
 
 
 def _ending(run: Run, key: str) -> str:

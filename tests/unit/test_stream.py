@@ -218,6 +218,7 @@ def test_a_run_is_told_once_in_the_order_in_which_it_happened() -> None:
     assert shown(found) == [("node.finished", "1"), ("node.started", "2"), ("node.finished", "2")]
     assert [one.at_ms for one in found] == [ms(3), ms(4), ms(5)]
     assert [one.data.get("status") for one in found] == ["success", None, "success"]
+    assert [one.data.get("executed") for one in found] == [1, None, 2], "by then, though told together"
     assert news_of(run, state, 503.0) == []
 
 
