@@ -32,7 +32,7 @@ _LONG = re.compile(
     r"[A-Za-z0-9_+=-]{40,}(?![\w/\\])"
 )
 
-_START = r"(?:/(?!/)|[A-Za-z]:[\\/]|\\\\|~[\\/]|file://)"
+_START = r"(?:(?!(?<=<)/[A-Za-z][\w:-]{0,40}>)/(?!/)|[A-Za-z]:[\\/]|\\\\|~[\\/]|file://)"
 _QUOTED_PATH = re.compile("|".join(rf"(?<={quote}){_START}[^{quote}\n]*(?={quote})" for quote in "\"'`"))
 _BARE_PATH = re.compile(rf"(?<![\w/.\\~]){_START}[^\s\"'`<>|*?,;()\[\]{{}}]+")
 

@@ -173,3 +173,9 @@ def test_more_ways_in_which_secrets_are_said(text: str) -> None:
 def test_an_option_s_name_and_what_comes_after_a_secret_stay() -> None:
     assert redact("login --password hunter2 failed on host") == f"login --password {KEY} failed on host"
     assert redact("the signature of this function has changed") == "the signature of this function has changed"
+
+
+@pytest.mark.parametrize("text", ["no oil <b>left</b>", "</think>", "<a></a> and </div>"])
+def test_a_closing_tag_is_no_path(text: str) -> None:
+    assert redact(text) == text
+    assert redact(f"{text} in /home/me/x.png") == f"{text} in <path>"
