@@ -42,4 +42,5 @@ def add_routes(table: web.RouteTableDef, host: Host) -> None:
             logger.warning("Run Recorder: %s %s is another package's; ours is left out", route.method, path)
             continue
         table.route(route.method, path)(answering.handler(route))
+    table.get(PREFIX)(panel.to_page)
     table.route("*", PREFIX + "/{tail:.*}")(answering.handler(NOWHERE))

@@ -49,6 +49,11 @@ async def get_page(call: Call) -> web.StreamResponse:
     return await _file(call, PAGE)
 
 
+async def to_page(_request: web.Request) -> web.Response:
+    """The page's address is one with a slash, as what it asks for lies below it."""
+    return web.Response(status=308, headers={"Location": "telemetry/"})
+
+
 async def get_panel_file(call: Call) -> web.StreamResponse:
     """One of the panel's files."""
     return await _file(call, call.path["file"])

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,6 +78,12 @@ def test_the_page_and_its_files_are_served_and_nothing_else(host: Host) -> None:
     assert host.request("GET", "/telemetry/panel/panel.js").headers["Content-Type"].startswith("text/javascript")
     for wrong in ("nothing.js", "..%2F..%2F__init__.py", "%2Fetc%2Fpasswd", "panel.js%00"):
         assert host.request("GET", f"/telemetry/panel/{wrong}").status in (400, 404), wrong
+
+
+def test_the_address_without_its_slash_leads_there(host: Host) -> None:
+    for path in ("/telemetry", "/api/telemetry"):
+        with urllib.request.urlopen(f"http://127.0.0.1:{host.port}{path}", timeout=10) as answer:
+            assert (answer.status, answer.url.endswith(f"{path}/")) == (200, True)
 
 
 def test_a_file_that_is_known_is_not_sent_again(host: Host) -> None:
@@ -212,7 +219,7 @@ def test_a_policy_is_shown_where_a_runner_queued_it(host: Host, page: Any, folde
     page.goto(url(host, f"?prompt={record['prompt_id']}"))
     part = page.get_by_role("region", name="Queue policy")
     part.wait_for()
-    assert "scene-007" in (part.text_content() or "") and "scene_retry_budget" in (part.text_content() or "")
+    assert "scene-007" in (part.text_content() or "") and "scene retry budget" in (part.text_content() or "")
 
 
 def test_the_contracts_figures_are_badges_where_a_runner_queued_it(host: Host, page: Any, folder: str) -> None:
@@ -287,7 +294,7 @@ def test_searching_and_finding_nothing(host: Host, page: Any, folder: str) -> No
     page.get_by_role("searchbox").fill(record["prompt_id"])
     count_becomes(page.locator(".row"), 1)
     page.get_by_role("searchbox").fill("there is nothing like this")
-    page.get_by_text("No prompt is like this.").wait_for()
+    page.get_by_text("No prompt matches.").wait_for()
 
 
 def test_deleting_can_be_undone_and_is_done_after_five_seconds(host: Host, page: Any, folder: str) -> None:
@@ -419,7 +426,8 @@ def test_a_server_that_goes_and_returns(start_host: Any, page: Any) -> None:
     unfinished = host.queue(slow_then_saved("before/b", 60.0))
     page.locator(".row.running").wait_for()
     host.kill()
-    page.get_by_text("The connection is lost").first.wait_for()
+    page.locator(".banner", has_text="The connection is lost").wait_for()
+    page.get_by_role("button", name="not known").wait_for()
     host.restart(same_port=True)
     count_becomes(page.locator(".banner", has_text="connection"), 0, 60)
     page.locator(".row.abandoned").wait_for()
@@ -497,7 +505,7 @@ def test_figures_that_are_not_new_are_greyed_with_their_time(host: Host, page: A
     page.locator(".gauge").first.wait_for()
     page.route(re.compile("/telemetry/gpu"), lambda route: route.abort() if how == "refused" else None)
     page.locator(".gauges.stale").wait_for()
-    assert re.search(r"These are of \d", page.locator(".as-of").inner_text())
+    assert re.search(r"The last ones came at \d", page.locator(".as-of").inner_text())
     assert page.locator(".gauge").count() > 0
     page.unroute(re.compile("/telemetry/gpu"))
     page.locator(".gauges:not(.stale)").wait_for()

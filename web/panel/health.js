@@ -40,6 +40,12 @@ export class Health {
     }
   }
 
+  /** Nobody answers any more. */
+  lost() {
+    this.asked += 1;
+    this.draw("unknown", S.healthUnknown, [h("p", null, S.lost)]);
+  }
+
   /** @param {{ status: string, problems?: { what: string, hint: string, since: string | null, count: number }[] }} told */
   show({ status, problems }) {
     if (status === "ok") return this.draw("ok", S.healthOk, [h("p", null, S.healthOkLong)]);

@@ -65,7 +65,7 @@ export class NowView {
       replace(this.asOf);
     } catch (error) {
       const late = /** @type {any} */ (error)?.name === "TimeoutError";
-      replace(this.asOf, late ? S.noFigures : this.shared.trouble(error), this.told ? ` ${S.asOf} ${this.told.toLocaleTimeString()}.` : null);
+      replace(this.asOf, late || /** @type {any} */ (error)?.status === 0 ? S.noFigures : this.shared.trouble(error), this.told ? ` ${S.asOf} ${this.told.toLocaleTimeString()}.` : null);
     } finally {
       this.asking = false;
     }
@@ -75,7 +75,7 @@ export class NowView {
   draw() {
     const { live } = this.shared;
     if (!live.known) {
-      replace(this.prompt, h("p", { class: "idle" }, live.failure ? this.shared.trouble(live.failure) : live.connection === "lost" ? S.lost : S.loading));
+      replace(this.prompt, h("p", { class: "idle" }, live.connection === "lost" ? S.unknownNow : live.failure ? this.shared.trouble(live.failure) : S.loading));
       replace(this.queue);
       return;
     }

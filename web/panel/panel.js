@@ -124,7 +124,10 @@ export class Panel {
     if (kind !== "connection" && kind !== "failed") return;
     const failed = kind === "failed" && data instanceof ApiError ? data : null;
     if (failed?.status === 401) return; // the token is being asked for
-    if (kind === "failed" || data === "lost") replace(this.banner, failed?.status ? trouble(failed) : S.lost);
+    if (kind === "failed" || data === "lost") {
+      replace(this.banner, failed?.status ? trouble(failed) : S.lost);
+      this.health.lost();
+    }
     else if (data === "open") {
       replace(this.banner);
       this.health.ask();

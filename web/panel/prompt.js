@@ -115,7 +115,7 @@ export class PromptView {
       prompt.status === "abandoned" ? this.abandoned() : null,
       prompt.refused?.length ? this.section(S.refused, this.refused()) : null,
       this.facts(),
-      this.section(S.timeline, this.timeline()),
+      this.nodes.some((node) => node.started_at !== null) ? this.section(S.timeline, this.timeline()) : null,
       this.section(S.nodes, this.table),
       this.section(S.outputs, this.outputs()),
       this.section(S.markers, this.markers()),
@@ -174,7 +174,7 @@ export class PromptView {
   abandoned() {
     const { current_node: node, last_seen_at: seen } = this.prompt;
     return h("div", { class: "failure" },
-      h("p", null, S.processEnded,
+      h("p", null, this.prompt.started_at ? S.processEnded : S.neverBegan,
         node ? h("span", null, `, ${S.inNode} `, this.nodeLink(node.node_id, node.title || node.class_type)) : null,
         node?.max ? `, ${S.inStep} ${node.value ?? 0} ${S.of} ${node.max}` : null, "."),
       seen ? h("p", { class: "muted" }, `${S.lastSeen} ${moment(seen)}`) : null);
@@ -207,8 +207,9 @@ export class PromptView {
     const { drawn, peak, ticks, total } = timeline(this.prompt, this.nodes, this.samples, {
       label: S.timelineOf, selected: this.selected, onNode: (id) => this.select(id),
     });
+    const shown = labels(ticks, total);
     return h("div", { class: "drawn" }, peak ? h("p", { class: "muted" }, `${S.vram}: ${S.peak} ${peak}`) : null, drawn,
-      h("div", { class: "muted axis" }, ticks.map((at) => styled(h("span", { class: at / total > 0.9 ? "last" : null }, at === 0 ? "0" : duration(at)), { left: `${(at / total) * 100}%` }))));
+      h("div", { class: "muted axis" }, shown.map(([at, text]) => styled(h("span", null, text), { left: `${(at / total) * 100}%` }))));
   }
 
   /** @param {string} id */
@@ -346,9 +347,20 @@ export class PromptView {
 
   /** @param {any} batch */
   policy(batch) {
-    const facts = /** @type {[string, any][]} */ (Object.entries(batch.policy ?? {}).map(([name, value]) => [short(name, 60), short(String(value), 60)]));
+    const facts = /** @type {[string, any][]} */ (Object.entries(batch.policy ?? {}).map(([name, value]) => [short(name.replaceAll("_", " "), 60), short(String(value), 60)]));
     return h("div", { class: "card" }, h("p", { class: "muted" }, S.policyOf, ` ${short(batch.run_id ?? "", 60)} ${short(batch.scene_id ?? "", 60)}`), pairs(facts));
   }
+}
+
+/**
+ * What stands under the ticks of an axis: none at its very end, where it has no room, and none that says the same as the last.
+ * @param {number[]} ticks @param {number} total
+ * @returns {[number, string][]}
+ */
+function labels(ticks, total) {
+  /** @type {[number, string][]} */
+  const all = ticks.filter((at) => at / total < 0.88).map((at) => [at, at === 0 ? "0" : duration(at)]);
+  return all.filter(([, text], index) => index === 0 || text !== all[index - 1][1]);
 }
 
 /** @param {[string, any][]} facts */
@@ -418,6 +430,9 @@ export class CompareView {
   }
 }
 
+/** A difference below this is said of no two figures: it is of the clock, not of the work. @type {Map<any, number>} */
+const LEAST = new Map([[duration, 0.05]]);
+
 /**
  * The second of two figures, and how many percent it is above or below the first.
  * @param {number | null} one
@@ -426,7 +441,8 @@ export class CompareView {
  */
 function beside(one, other, told) {
   if (!one || other === null || other === undefined) return told(other);
+  if (Math.abs(other - one) < (LEAST.get(told) ?? 0)) return told(other);
   const percent = Math.round((other / one - 1) * 100);
-  return h("span", null, told(other), " ", h("span", { class: percent > 0 ? "delta taken" : percent < 0 ? "delta freed" : "muted" }, `${percent > 0 ? "+" : ""}${percent} %`));
+  return h("span", null, told(other), " ", h("span", { class: percent > 0 ? "delta taken" : percent < 0 ? "delta freed" : "muted" }, `${percent > 0 ? "+" : percent < 0 ? "\u2212" : ""}${Math.abs(percent)} %`));
 }
 
