@@ -62,7 +62,7 @@ def demo(
             prompt, nodes = _last_prompt(server, begun)
             marker = _marker(base, prompt)
             shown = _Shown(begun, found, prompt, nodes, marker)
-        _show(server, base, shown, as_json=as_json)
+        _show(server, base, shown, as_json=as_json, serves=not once)
         if not once:
             tell("Serving until Ctrl-C.")
             process.wait()
@@ -193,7 +193,7 @@ def _marker(base: Path, prompt: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _show(server: Server, base: Path, shown: _Shown, *, as_json: bool) -> None:
+def _show(server: Server, base: Path, shown: _Shown, *, as_json: bool, serves: bool) -> None:
     prompt, marker = shown.prompt, shown.marker
     links = {
         "record": f"{server.url}/telemetry/prompts/{prompt['prompt_id']}",
@@ -211,5 +211,5 @@ def _show(server: Server, base: Path, shown: _Shown, *, as_json: bool) -> None:
         title = f"{prompt['markers'][0]['path']}: {marker['Status']}, {marker['FrameCount']} files"
         table(title, marker["Files"], columns)
     show_run(shown.begun, shown.found)
-    for name, link in links.items():
+    for name, link in links.items() if serves else ():
         say(f"{name}: {link}")

@@ -23,6 +23,7 @@ WhichRun = Annotated[int | None, typer.Option("--run", min=1, help="The Nth run 
 
 COLUMNS = {
     "prompt_id": "prompt",
+    "name": "name",
     "status": "status",
     "queued_at": "queued (UTC)",
     "duration_seconds": "seconds",
@@ -30,7 +31,7 @@ COLUMNS = {
     "files": "files",
     "markers": "markers",
 }
-NARROW_COLUMNS = {name: COLUMNS[name] for name in ("prompt_id", "status", "queued_at", "files")}
+NARROW_COLUMNS = {name: COLUMNS[name] for name in ("prompt_id", "name", "status")}
 """What fits beside a whole id in 80 columns; an id that is cut could not be given to the other commands."""
 WIDE = 120
 NODE_COLUMNS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,11 +17,12 @@ from ..runner.attempts import Attempt, Outcome, SceneRun, run_scene
 from ..runner.comfy_client import ComfyClient
 from ..runner.keeping import keep_best
 from ..runner.metadata import SCENE_ID, Written, write_checks, write_run
+from ..runner.patching import placeholders_in
 from ..runner.policy import Policy, PolicyError, resolve
 from ..runner.run_folder import RunFolder
 from ..runner.workflow import WorkflowError, read_workflow, unknown_classes
 from ..telemetry.run_contract import plain
-from ..telemetry.text import clean
+from ..telemetry.text import clean, count_of
 from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, fail, print_json
 from .places import place
 from .policy_options import (
@@ -84,6 +86,11 @@ def queue(
         fail("invalid_parameter", str(error))
     except WorkflowError as error:
         fail(error.kind, str(error))
+    if found := placeholders_in(graph):
+        fail(
+            "template",
+            f"{workflow} is a template ({', '.join(found)}): give it to `run`, or put values in their places",
+        )
     output = place("--output", output)
     runs_dir = None if runs_dir is None else place("--runs-dir", runs_dir)
     job = _Job(graph, clean(workflow.stem), output, None, policy, wait_for_done_marker, allow_partial, {}, Outcome())
@@ -146,11 +153,23 @@ def _told(job: _Job, frames: list[str], *, as_json: bool) -> int:
     else:
         for name in frames:
             say(name)
-        for name, value in plain(best.telemetry).items():
+        for name, value in _in_lines(plain(best.telemetry)):
             say(f"{name}: {value}")
+        if job.folder is not None:
+            say(f"run: {job.folder.path}")
+        say(f"succeeded: {count_of(len(frames), 'file')}" if best.success else "failed")
     if best.tracked.error:
         tell(f"run-recorder: {best.tracked.error}")
     return DONE if best.success else FAILED
+
+
+def _in_lines(told: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, object]]:
+    """What is known of a run's telemetry, each figure by its name."""
+    for name, value in told.items():
+        if isinstance(value, Mapping):
+            yield from _in_lines(value, f"{of}{name}.")
+        elif value not in (None, []):
+            yield f"{of}{name}", "; ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _error(attempt: Attempt) -> dict[str, str | None] | None:

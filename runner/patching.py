@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -97,6 +98,14 @@ _FIELDS: dict[str, Callable[[Values], object]] = {
 FIELDS = tuple(_FIELDS)
 """What of a scene a mapping may name."""
 PLACEHOLDERS = tuple(_PLACEHOLDERS)
+
+
+def placeholders_in(graph: Mapping[str, Any]) -> list[str]:
+    """Our placeholders that a graph still has, in their order: a scene is to be put into it."""
+    found = set(PLACEHOLDER.findall(json.dumps(graph)))
+    return [name for name in PLACEHOLDERS if name in found]
+
+
 """What of a scene a template may hold."""
 
 

@@ -22,6 +22,8 @@ from .scene_graph import needs_keyframe, on_no_server
 from .story import Story, read_story, template_story
 from .track import now
 
+OF_THE_GRAPH = ("inputs", "mapping", "graph")
+"""Checks of what a run is made of: going on with it would find the same."""
 GIVEN = "the story is given, so no language model is asked"
 
 
@@ -130,7 +132,10 @@ async def check_servers(run: Run, answer: list[str]) -> list[str]:
     write_preflight(found[good[0] if good else answer[0]], run.folder.path / RESULTS)
     if not good:
         why = "; ".join(_line(url, one) for url in answer for one in failed[url])
-        raise PreparingError("preflight", f"{why}; run-recorder run --resume {run.folder.path} goes on", 1)
+        of_graph = any(one.name in OF_THE_GRAPH for url in answer for one in failed[url])
+        resume = f"run-recorder run --resume {run.folder.path} goes on"
+        hint = "mend it, and begin a new run" if of_graph else resume
+        raise PreparingError("preflight", f"{why}; {hint}", 1)
     run.servers = [url for url in run.plan.Servers if not failed.get(url)]
     return [_line(url, one) for url, checks in found.items() for one in checks if one.status != "passed"]
 

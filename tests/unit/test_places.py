@@ -1,5 +1,6 @@
 """Folders that people name: refused before anything is asked or made where no run's record can hold them."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from run_recorder.cli import main
 from run_recorder.commands.output import CommandError
 from run_recorder.commands.places import place
+from run_recorder.runner.patching import placeholders_in
 
 ODD = ["r\x1b[31m1", "r\n", "\udcff", "a\x7f"]
 
@@ -51,3 +53,19 @@ def test_commands_refuse_it_before_anything_is_made(
     assert main([*command, name, "--comfyui", "http://127.0.0.1:9", "--json"]) == 2
     assert "invalid_parameter" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["graph.json", "story.json"]
+
+
+@pytest.mark.parametrize("name", ["__SCENE_PREFIX__", "__SEED__", "__SCENE_PROMPT__"])
+def test_a_template_is_not_queued(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "graph.json").write_text(json.dumps({"1": {"class_type": "A", "inputs": {"x": f"a {name}"}}}), "utf-8")
+    assert main(["queue", "graph.json", "--comfyui", "http://127.0.0.1:9", "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["type"] == "template" and name in error["message"]
+
+
+def test_placeholders_of_others_and_escaped_ones_are_none_of_ours() -> None:
+    graph = {"1": {"class_type": "A", "inputs": {"x": "__FLOWER__", "y": "\\__SEED__"}}}
+    assert placeholders_in(graph) == []

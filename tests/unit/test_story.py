@@ -166,3 +166,4 @@ def test_a_scenes_seed_is_its_own_or_follows_from_the_story() -> None:
     story = Story.model_validate(GOOD)
     assert seed_of(story, story.scenes[0]) == 7
     assert seed_of(story, story.scenes[1]) == seed_of(story, story.scenes[1]) != 7
+    assert all(0 <= seed_of(template_story("a fox", 3, number), story.scenes[1]) < 2**24 for number in range(50))
