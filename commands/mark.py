@@ -15,6 +15,7 @@ from ..telemetry.grouping import group_of
 from ..telemetry.marker import MarkedFile, MarkerError, MarkerPlace, make_marker, write_marker
 from ..telemetry.prefix import PrefixError, PrefixPath, parse_prefix
 from ..telemetry.temporaries import sweep
+from ..telemetry.text import id_note
 from .output import DONE, FAILED, fail, print_json
 from .terminal import say
 
@@ -38,6 +39,9 @@ def mark(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> int:
     """Write a .done (or .failed) marker for the files of a prefix."""
+    note = id_note(prompt_id) if prompt_id is not None else None
+    if note is not None:
+        fail("invalid_parameter", f"--prompt-id: {note}")
     parent, name = os.path.split(target)  # not as a Path: that would take `out/` and `out/.` for a prefix `out`
     folder, prefix = Path(parent), _checked(name)
     if not folder.is_dir():

@@ -158,6 +158,15 @@ def test_mark_with_a_status_of_failure_writes_failed_and_takes_the_other_away(tm
     assert not (tmp_path / "a.failed").exists()
 
 
+@pytest.mark.parametrize("prompt_id", ["", "x" * 100_000])
+def test_mark_takes_no_id_that_no_record_has(tmp_path: Path, prompt_id: str) -> None:
+    files(tmp_path, 1)
+    done = cli("mark", tmp_path / "a", "--prompt-id", prompt_id)
+    assert (done.returncode, "it is recorded under" in done.stderr) == (2, True)
+    assert not (tmp_path / "a.done").exists()
+    assert cli("mark", tmp_path / "a", "--prompt-id", "x" * 200).returncode == 0
+
+
 def test_mark_says_no_to_what_it_cannot_do(tmp_path: Path) -> None:
     for arguments in (
         (tmp_path / "a", "--status", "finished"),
