@@ -152,8 +152,8 @@ def _once(sentinel: Sentinel, report: Report) -> int:
         sentinel.once()
     except OSError as error:
         fail("not_found", f"a folder can't be listed: {error}")
-    still_open = len(sentinel.open_groups())
-    told = f"{report.marked} marked, {still_open - report.failed} not complete, {report.failed} failed"
+    waiting = len(sentinel.open_groups()) - report.failed + sum(watch.keeper.groups.few for watch in sentinel.watches)
+    told = f"{report.marked} marked, {waiting} not complete, {report.failed} failed"
     tell(f"{told}, {len(report.odd)} can't be marked" if report.odd else told)
     return FAILED if report.failed or report.odd else DONE
 

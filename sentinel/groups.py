@@ -68,6 +68,8 @@ class Groups:
         self.open: dict[Key, Group] = {}
         self.opened = 0
         """How many have ever been opened."""
+        self.few = 0
+        """How many have been forgotten for having too few files."""
         self.tells_closes = True
         """Whether news of closed files come; without them a prompt's record says that what it names is closed."""
         self.root = root
@@ -300,6 +302,7 @@ class Groups:
             self._plan(key, group, at + LOOK_AGAIN_SECONDS)
             return None
         if len(complete.files) < max(1, self.min_frames):
+            self.few += bool(complete.files)
             self.open.pop(key)
             return None
         return complete
