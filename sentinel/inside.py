@@ -146,7 +146,7 @@ def _told(recording: Recording) -> Told:
     def odd(path: Path, why: str | None) -> None:
         if why is not None:
             standing.add(path)
-            hint = "something in the output folder is not what its name says, and its group has no marker"
+            hint = "something in the output folder can't be looked at, or is not what its name says, and has no marker"
             recording.problems.report(ODD, f"{hint}: {printable(path.name)} {printable(why)}")
             return
         standing.discard(path)

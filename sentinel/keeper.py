@@ -6,7 +6,7 @@ Has neither a thread nor a clock of its own: the watch around it says when it is
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from .evidence import Asked, Ended, Key, Named, Running, places_below
 from .groups import Complete, Group, Groups, groups_of
 from .oddities import Oddities
 from .standing import PRODUCER, Standing, is_ours, read, standing
-from .tree import Counts, Folder, counting, list_groups, path_of, walk
+from .tree import Counts, Folder, counting, list_groups, path_of, require_open, walk
 
 LOOK_SHARE = 4.0
 """A folder that takes long to list is listed at most a fifth of the time."""
@@ -68,9 +68,11 @@ class Keeper:
     _prints: dict[Key, int] = field(default_factory=dict)
     """While polling: a digest of each group as the last scan met it."""
     _odd: Oddities = field(init=False)
+    _shut: Oddities = field(init=False)
+    """Folders that can't be read: a path may be one's and a group's as well."""
 
     def __post_init__(self) -> None:
-        self._odd = Oddities(lambda path, why: self.told.odd(path, why))
+        self._odd, self._shut = (Oddities(lambda path, why: self.told.odd(path, why)) for _ in range(2))
 
     def move_to(self, root: Path) -> None:
         """The folder is, or is again, at this path: nothing of before counts."""
@@ -84,6 +86,7 @@ class Keeper:
         self._prints.clear()
         self._looks.clear()
         self._odd.forget()
+        self._shut.forget()
 
     # ------------------------------------------------------------ news of files
 
@@ -195,10 +198,10 @@ class Keeper:
         """Catch up with the disk: what has no right marker is opened, and markers of ours without files go.
 
         With `clock`, the time that the folder would give to a file now (seconds since 1970), files older than the
-        window have settled; else every file is waited for. Raises OSError where the folder can't be listed.
+        window have settled; else every file is waited for. Raises OSError where the root can't be listed.
         """
         seen: set[Key] = set()
-        for folder in walk(self.root, self.counts, recursive=self.recursive, below=below):
+        for folder in self._walk(below):
             for name, files in folder.groups.items():
                 key = Key(folder.path, name)
                 seen.add(key)
@@ -207,6 +210,32 @@ class Keeper:
         if not below:
             self._take_back(seen, at)
         self.told.scanned(why)
+
+    def _walk(self, below: str = "") -> Iterator[Folder]:
+        """Every folder below one. Those that can't be read are told, and taken back when they can."""
+        shut: set[Path] = set()
+
+        def met(path: str, error: OSError) -> None:
+            shut.add(self.root / path)
+            self._shut.met(self.root / path, f"can't be looked into ({error.strerror})")
+
+        yield from walk(self.root, self.counts, met, recursive=self.recursive, below=below)
+        looked = [path for path in self._shut.all() if path.is_relative_to(self.root / below)]
+        self._shut.over(path for path in looked if path not in shut)
+
+    def has_opened(self) -> bool:
+        """Whether a folder that could not be read can be: what came into it nobody has told."""
+        for path in self._shut.all():
+            try:
+                require_open(path)
+                os.listdir(path)  # noqa: PTH208  to its end: a disk may fail on the way
+            except (FileNotFoundError, NotADirectoryError):
+                self._shut.over([path])
+            except OSError:
+                continue
+            else:
+                return True
+        return False
 
     def _take_back(self, seen: Container[Key], at: float) -> None:
         """After a scan of everything: what it did not meet is odd no more."""
@@ -221,7 +250,7 @@ class Keeper:
     def poll(self, at: float, clock: float | None = None) -> None:
         """As a scan, but what the last one has met just so is passed over. Raises OSError as `scan` does."""
         seen: dict[Key, int] = {}
-        for folder in walk(self.root, self.counts, recursive=self.recursive):
+        for folder in self._walk():
             for name, files in folder.groups.items():
                 key = Key(folder.path, name)
                 seen[key] = _digest(files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ class Folder:
     markers: list[str] = field(default_factory=list)
 
 
+Shut = Callable[[str, OSError], None]
+"""Takes a folder that can't be read, as `Folder.path` names it, and why."""
 Counts = Callable[[str], bool]
 """Whether a file of this name is anybody's output."""
 
@@ -45,19 +48,21 @@ def counting(extensions: Collection[str] = EXTENSIONS) -> Counts:
     return counts
 
 
-def walk(root: Path, counts: Counts, *, recursive: bool = True, below: str = "") -> Iterator[Folder]:
+def walk(root: Path, counts: Counts, shut: Shut, *, recursive: bool = True, below: str = "") -> Iterator[Folder]:
     """Every folder below `below`, itself first. Temporaries of dead writers are removed on the way.
 
-    What may not be read is passed over. Raises OSError where the first folder can't be listed.
+    What may not be read is told to `shut`, and passed over. Raises OSError where the root can't be listed.
     """
     waiting = [below]
     while waiting:
         path = waiting.pop()
         try:
             folder, deeper = _list(root, path, counts)
-        except OSError:
-            if path == below:
+        except OSError as error:
+            if not path:
                 raise
+            if not isinstance(error, (FileNotFoundError, NotADirectoryError)):  # it is gone since it was listed
+                shut(path, error)
             continue
         if recursive:
             waiting.extend(deeper)
@@ -67,7 +72,9 @@ def walk(root: Path, counts: Counts, *, recursive: bool = True, below: str = "")
 def _list(root: Path, path: str, counts: Counts) -> tuple[Folder, list[str]]:
     folder, deeper = Folder(path), []
     groups = folder.groups
-    with os.scandir(root / path if path else root) as entries:
+    place = root / path if path else root
+    require_open(place)
+    with os.scandir(place) as entries:
         for entry in entries:
             name = entry.name
             if counts(name):
@@ -84,6 +91,12 @@ def _list(root: Path, path: str, counts: Counts) -> tuple[Folder, list[str]]:
             elif _is_folder(entry):
                 deeper.append(f"{path}/{name}" if path else name)
     return folder, deeper
+
+
+def require_open(folder: Path) -> None:
+    """Raises PermissionError for a folder whose names can be listed, perhaps, but whose files can't be looked at."""
+    if not os.access(folder, os.X_OK) and folder.is_dir():
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def stamp_of(entry: os.DirEntry[str]) -> FileStamp | None:

@@ -231,6 +231,9 @@ class FolderWatch:
             if self._native is not None and not self._native.is_alive:
                 self._say(f"the observer of {self.folder} has died; starting it again")
                 return False
+            if self._native is not None and self.keeper.has_opened():
+                self._say(f"{self.folder} has a folder that can be read again; starting to watch it anew")
+                return False
             if self._new_folders:
                 self._check_watches()
         if self._native is None and at >= self._next_poll:

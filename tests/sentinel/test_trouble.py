@@ -1,18 +1,21 @@
 """What watchdog and the kernel can do to a watch: it goes on."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from run_recorder.sentinel import inside, native
 from run_recorder.sentinel import keeper as keeper_module
-from run_recorder.sentinel import native
 from run_recorder.sentinel import watch as watch_module
 from run_recorder.sentinel.keeper import Told
 from run_recorder.sentinel.service import Sentinel
 from run_recorder.sentinel.watch import Options
+from run_recorder.telemetry.problems import Problems
 
 from .watching import frames, listed, marker, put, until
 
@@ -124,6 +127,32 @@ def test_a_folder_that_may_not_be_read_costs_only_itself(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "scandir", refuse)
     Sentinel([tmp_path], OPTIONS).once()
     assert (marker(tmp_path / "open", "b") is None, marker(tmp_path / "closed", "a")) == (False, None)
+
+
+@pytest.mark.parametrize("polling", [False, True])
+def test_a_folder_is_told_while_it_cant_be_read_and_then_scanned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, polling: bool
+) -> None:
+    put(tmp_path, *frames("sub/a", 2), *frames("gone/a", 2), *frames("sub", 2))  # and a group that is called as it is
+    shut = {"sub", "gone"}
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name not in shut and access(path, mode))
+    monkeypatch.setattr(watch_module, "CHECK_SECONDS", 0.1)
+    problems = Problems()
+    told = inside._told(SimpleNamespace(problems=problems))  # type: ignore[arg-type]
+    sentinel = Sentinel([tmp_path], Options(stable_seconds=0.3, scan_interval=0.1, polling=polling), told=told)
+    sentinel.start()
+    try:
+        until(lambda: marker(tmp_path, "sub"))
+        assert sum("so there is no marker" in record.message for record in caplog.records) == 2
+        (problem,) = problems.all()
+        assert (problem.what, problem.count) == (inside.ODD, 2)
+        assert marker(tmp_path / "sub", "a") is None
+        shutil.rmtree(tmp_path / "gone")
+        shut.clear()
+        until(lambda: marker(tmp_path / "sub", "a") and not problems.all())
+    finally:
+        sentinel.stop()
 
 
 def test_one_group_that_cant_be_written_costs_no_other_and_is_tried_again(

@@ -1,8 +1,10 @@
 """`run-recorder sentinel watch`, as a user runs it: real folders, real processes, real signals."""
 
 import json
+import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import urllib.request
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ..hosts import cli, free_port
+from ..hosts import CLI, cli, free_port
 from .watching import Watcher, frames, listed, marker, put
 
 QUICK = ("--stable-seconds", "0.5", "--scan-interval", "0.2")
@@ -76,6 +78,27 @@ def test_a_group_of_too_few_files_gets_no_marker(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "1 marked, 1 not complete, 0 failed")
     assert marker(tmp_path, "few") is None
     assert marker(tmp_path, "enough")["FrameCount"] == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights of folders are others there")
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+def test_once_names_a_folder_that_may_not_be_read(tmp_path: Path, mode: int) -> None:
+    put(tmp_path, *frames("closed/a", 2), *frames("open/b", 2))
+    without = ["setpriv", *(f"--{which}=-dac_override,-dac_read_search" for which in ("bounding-set", "inh-caps"))]
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("root reads everything, and there is no setpriv")
+    command = [*(without if os.geteuid() == 0 else []), *CLI, "sentinel", "watch", str(tmp_path), "--once"]
+    (tmp_path / "closed").chmod(mode)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    finally:
+        (tmp_path / "closed").chmod(0o755)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        1,
+        "1 marked, 0 not complete, 0 failed, 1 can't be marked",
+    )
+    assert f"{tmp_path / 'closed'} can't be looked into (Permission denied)" in done.stderr
+    assert marker(tmp_path / "open", "b")
 
 
 def test_no_recursive_leaves_folders_below_alone(tmp_path: Path) -> None:
