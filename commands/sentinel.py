@@ -76,10 +76,7 @@ def watch(
         if metrics is not None:
             metrics.watch(sentinel)
             stop_metrics = _serve(metrics, metrics_host, metrics_port or 0)
-        if once:
-            return _once(sentinel, report)
-        tell(f"Watching {', '.join(map(str, folders))} until Ctrl-C.")
-        return _until_stopped(sentinel)
+        return _once(sentinel, report) if once else _until_stopped(sentinel)
     finally:
         sentinel.stop()
         if stop_metrics is not None:
