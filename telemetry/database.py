@@ -237,6 +237,8 @@ def _parsed(url: str | URL) -> URL:
         raise ArgumentError("an SQLite URL names a file by its path; memory and file: URIs are not accepted")
     if parsed != URL.create(parsed.drivername, database=name):
         raise ArgumentError("an SQLite URL names a file and nothing else: no host, no user, and no ?query")
+    if name.startswith("~/"):  # or SQLite would make a folder of that name where the process runs
+        return parsed.set(database=str(Path(name).expanduser()))
     return parsed
 
 

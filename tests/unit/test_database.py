@@ -142,6 +142,13 @@ def test_a_server_is_no_file_and_is_told_nothing_of_pragmas() -> None:
     assert (database.file, database.bytes(), database.set_aside()) == (None, None, None)
 
 
+def test_a_tilde_is_the_user_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert Database("sqlite:///~/in/a.db").file == tmp_path / "in" / "a.db"
+    assert Database("sqlite:///~a.db").file == Path("~a.db"), "a name like any other"
+
+
 # ---------------------------------------------------------------- a database that is broken
 
 
