@@ -18,6 +18,7 @@ MOST_BYTES = 16 * 1024 * 1024
 MOST_SCENES = 1000
 MOST_VALUES = 50 * MOST_SCENES
 """Of a file in YAML, names of fields and what is ignored with them."""
+MOST_DIGITS = 100
 MOST_TEXT = 100_000
 """Characters of a text: no model reads more, and a prompt of a megabyte is a file in the wrong place."""
 MOST_FRAMES = 1_000_000
@@ -167,6 +168,12 @@ def _bounded(loader: Any, path: Path) -> Any:
                 raise StoryError("invalid_story", told)
             return super().compose_node(parent, index)
 
+        def whole_number(self, node: Any) -> Any:
+            if len(node.value) > MOST_DIGITS:  # in hex Python reads more than it can write
+                raise StoryError("invalid_story", f"{path} has a whole number of {len(node.value)} digits")
+            return self.construct_yaml_int(node)
+
+    Bounded.add_constructor("tag:yaml.org,2002:int", Bounded.whole_number)
     return Bounded
 
 

@@ -125,6 +125,7 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
         ("a.yaml", "a: !!timestamp 'abc'", "no YAML"),
         ("a.yaml", "? [{a: b}]\n: c", "no YAML"),
         ("a.yaml", "", "no story"),
+        ("a.yaml", f"scenes:\n- {{id: s, prompt: x, seed: 0x{'f' * 6000}}}", "a whole number of 6002 digits"),
         ("a.yaml", "scenes:\n" + "- {id: s, prompt: x}\n" * 200_000, "more than 50000 values; .* at most 1000 scenes"),
     ],
 )
