@@ -35,7 +35,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 def database_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """The URL of an empty database of this test's own."""
     if backend == "sqlite":
-        return default_url(tmp_path / "private")
+        return str(default_url(tmp_path / "private"))
     return str(request.getfixturevalue("postgresql_url"))
 
 
