@@ -154,6 +154,10 @@ def test_queue(server: HostileServer, tmp_path: Path) -> None:
     nothing_got_out(server, tmp_path, {"graph.json", "queue"})
 
 
+def scenes_of(out: str) -> list[dict[str, Any]]:
+    return list(json.loads(out or "{}").get("Scenes", ()))
+
+
 def test_run_of_two_servers_of_which_one_is_hostile(server: HostileServer, tmp_path: Path) -> None:
     graph, story = tmp_path / "graph.json", tmp_path / "story.json"
     graph.write_text(json.dumps(SCENE), "utf-8")
@@ -165,8 +169,10 @@ def test_run_of_two_servers_of_which_one_is_hostile(server: HostileServer, tmp_p
         arguments += ["--comfyui", server.url(way), "--comfyui", server.url("good"), "--json", *PATIENT]
         cases.append((way, arguments, {}))
     found = drive(cases, FEW_PROCESSES)
-    late = [case for case in cases if found[case[0]]["code"] == 2 and "no ComfyUI answers" in found[case[0]]["out"]]
-    found |= drive(late, 1)  # neither server answered in time, so no run began: asked again with nobody beside
+    late = [case for case in cases if not any(one["Success"] for one in scenes_of(found[case[0]]["out"]))]
+    for case in late:
+        shutil.rmtree(tmp_path / "runs" / case[0], ignore_errors=True)
+    found |= drive(late, 1)  # the good server, too, did not answer in time: asked again with nobody beside
     assert faults(found, (0, 1)) == []
     assert found["good"]["code"] == 0, found["good"]
     for way, one in found.items():
