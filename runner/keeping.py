@@ -10,13 +10,13 @@ import filecmp
 import os
 import shutil
 import stat
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..telemetry.marker import MarkerError, read_marker
 from ..telemetry.prefix import MARKER_SUFFIXES, PrefixError, PrefixPath, confine
 from .attempts import Attempt, Outcome
+from .run_folder import new_folder
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ def _moved(best: Attempt, output: Path) -> Kept:
     kept = Kept(output)
     taken = next((why for path, name in zip(files, names, strict=True) if (why := _taken(path, output, name))), None)
     if taken is not None:
-        kept.folder = _new_folder(output)
+        kept.folder = new_folder(output, "collected-")
         kept.note = f"{taken}; the files are in {kept.folder}"
     marker = Path(best.collected.marker_path).resolve() if best.collected.marker_path else None
     for path, name in zip(files, names, strict=True):
@@ -95,15 +95,3 @@ def _is_the_same(path: Path, there: Path) -> bool:
             return False
         return True
     return filecmp.cmp(path, there, shallow=False)
-
-
-def _new_folder(output: Path) -> Path:
-    stem = f"collected-{time.strftime('%Y%m%d-%H%M%S')}"
-    for number in range(1, 1000):
-        folder = output / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
-    raise FileExistsError(17, "no free name for a folder", str(output / stem))

@@ -38,21 +38,29 @@ class RunFolder:
     def make(cls, runs: Path) -> RunFolder:
         """A new folder named after this second; a second run in it gets a name of its own."""
         runs.mkdir(parents=True, exist_ok=True)
-        base = time.strftime("%Y%m%d-%H%M%S")
-        for number in range(1, 10_000):
-            name = base if number == 1 else f"{base}-{number}"
-            try:
-                (runs / name).mkdir()
-            except FileExistsError:
-                continue
-            return cls(runs, name)
-        raise OSError(f"{runs} has no free name for {base}")
+        return cls(runs, new_folder(runs).name)
 
     @classmethod
     def of(cls, path: Path) -> RunFolder:
         """The folder of a run that was begun before."""
         whole = path.resolve()
         return cls(whole.parent, whole.name)
+
+
+def new_folder(parent: Path, head: str = "") -> Path:
+    """Make a folder named after this second, with `head` before; a second one in it gets a name of its own.
+
+    Raises OSError.
+    """
+    base = f"{head}{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in range(1, 10_000):
+        folder = parent / (base if number == 1 else f"{base}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise OSError(f"{parent} has no free name for {base}")
 
 
 def write_atomically(path: Path, text: str) -> None:
