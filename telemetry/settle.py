@@ -230,15 +230,11 @@ class _Case:
         return {folder: sorted(names, key=len, reverse=True) for folder, names in found.items()}
 
     def _prefixes_of_saved(self) -> list[tuple[PrefixPath, ReportedFile]]:
-        plan, output = self.evidence.plan, self.evidence.output_folder
+        output = self.evidence.output_folder
         files = [one for one in self.evidence.reported if one.type == "output" and inside(output, one) is not None]
         prefixes = prefixes_of(
             ((file.node_id, file.subfolder, file.filename) for file in files),
-            lambda node_id, folder: (
-                self._literals_in(folder)
-                if node_id is None
-                else [*plan.literals_of(node_id), *self._asked.get(folder, ())]
-            ),
+            self._literals_of,
         )
         return [
             (PrefixPath(file.subfolder, prefixes[file.node_id, file.subfolder, file.filename]), file) for file in files
@@ -308,6 +304,12 @@ class _Case:
             unclaimed = (name for name in self.fresh(folder) if name not in claimed)
             self._left[folder] = groups_of(unclaimed, self._literals_in(folder))
         return self._left[folder]
+
+    def _literals_of(self, node_id: str | None, folder: str) -> list[str]:
+        """The prefixes that are known of what a node saved into a folder."""
+        if node_id is None:
+            return self._literals_in(folder)
+        return [*self.evidence.plan.literals_of(node_id), *self._asked.get(folder, ())]
 
     def _literals_in(self, folder: str) -> list[str]:
         """The prefixes that are known of a folder, for files of which nobody said what node saved them."""
