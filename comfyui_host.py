@@ -29,9 +29,16 @@ from typing import Any
 import psutil
 
 from .comfyui_seams import Wrapping
-from .telemetry.contract import CurrentNode, Environment, Seam, Worker
-from .telemetry.environment import gather, nvidia_driver_version
-from .telemetry.events import (
+from .telemetry.gpu.node_memory import Border
+from .telemetry.gpu.sampler import make_sampler
+from .telemetry.gpu.torch_devices import HostDevice
+from .telemetry.models.environment import Environment
+from .telemetry.models.health import Seam, Worker
+from .telemetry.models.prompt import CurrentNode
+from .telemetry.models.text import clean, clean_or_none, id_note, kept_id
+from .telemetry.models.times import Stamp, iso, milliseconds
+from .telemetry.process.environment import gather, nvidia_driver_version
+from .telemetry.record.events import (
     ExpandedNode,
     NodeFinished,
     NodeStarted,
@@ -43,13 +50,8 @@ from .telemetry.events import (
     PromptStarted,
     PromptUnqueued,
 )
-from .telemetry.gpu.node_memory import Border
-from .telemetry.gpu.sampler import make_sampler
-from .telemetry.gpu.torch_devices import HostDevice
-from .telemetry.recording import Host as RecordingHost
-from .telemetry.recording import Recording
-from .telemetry.text import clean, clean_or_none, id_note, kept_id
-from .telemetry.times import Stamp, iso, milliseconds
+from .telemetry.record.recording import Host as RecordingHost
+from .telemetry.record.recording import Recording
 
 COSTS = {
     "on_prompt": "markers that ComfyUI refused are not noted",

@@ -38,7 +38,7 @@ def one(host: Host, number: int, seconds: float) -> tuple[float, float]:
     seen = time.time()
     reader.join()
     told, record = answered[0]
-    from run_recorder.telemetry.times import parse
+    from run_recorder.telemetry.models.times import parse
 
     ended = parse(record["ended_at"]) / 1000
     return (seen - ended) * 1000, (told - ended) * 1000

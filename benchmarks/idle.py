@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from kill_store import GRAPH, now, recording_over
-from run_recorder.telemetry.events import PromptDone, PromptOutcome, PromptQueued, PromptStarted
+from run_recorder.telemetry.record.events import PromptDone, PromptOutcome, PromptQueued, PromptStarted
 
 MOST_A_SECOND = 0.1
 OURS = "run-recorder"

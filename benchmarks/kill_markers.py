@@ -19,10 +19,17 @@ from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
-from run_recorder.telemetry.folder import FileStamp
-from run_recorder.telemetry.marker import MarkedFile, MarkerError, MarkerPlace, make_marker, read_marker, write_marker
-from run_recorder.telemetry.prefix import parse_prefix
-from run_recorder.telemetry.temporaries import is_temporary, sweep
+from run_recorder.telemetry.files.temporaries import is_temporary, sweep
+from run_recorder.telemetry.markers.file import (
+    MarkedFile,
+    MarkerError,
+    MarkerPlace,
+    make_marker,
+    read_marker,
+    write_marker,
+)
+from run_recorder.telemetry.markers.folder import FileStamp
+from run_recorder.telemetry.markers.prefix import parse_prefix
 
 FILES = [MarkedFile(f"a_{number:05}_.png", FileStamp(1000 + number, 10**18 + number, "1")) for number in range(200)]
 

@@ -21,8 +21,10 @@ import threading
 import time
 from pathlib import Path
 
-from run_recorder.telemetry.contract import OPEN_STATUSES, Environment
-from run_recorder.telemetry.events import (
+from run_recorder.telemetry.models.base import OPEN_STATUSES
+from run_recorder.telemetry.models.environment import Environment
+from run_recorder.telemetry.models.times import Stamp
+from run_recorder.telemetry.record.events import (
     NodeFinished,
     NodeStarted,
     PromptCached,
@@ -31,9 +33,8 @@ from run_recorder.telemetry.events import (
     PromptQueued,
     PromptStarted,
 )
-from run_recorder.telemetry.recording import Host, Recording
-from run_recorder.telemetry.search import Filter
-from run_recorder.telemetry.times import Stamp
+from run_recorder.telemetry.record.recording import Host, Recording
+from run_recorder.telemetry.store.search import Filter
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 

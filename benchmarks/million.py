@@ -30,15 +30,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from run_recorder.server_routes.parameters import encode_cursor  # noqa: E402
-from run_recorder.telemetry.contract import Environment  # noqa: E402
-from run_recorder.telemetry.database import Database  # noqa: E402
-from run_recorder.telemetry.folder import FileStamp  # noqa: E402
-from run_recorder.telemetry.outputs import ReportedFile  # noqa: E402
-from run_recorder.telemetry.record import NodeRecord, PromptRecord  # noqa: E402
-from run_recorder.telemetry.recording import Host as RecordingHost  # noqa: E402
-from run_recorder.telemetry.recording import Recording  # noqa: E402
-from run_recorder.telemetry.retention import Retention, prune  # noqa: E402
-from run_recorder.telemetry.store import Change, Position, Store  # noqa: E402
+from run_recorder.telemetry.markers.folder import FileStamp  # noqa: E402
+from run_recorder.telemetry.markers.outputs import ReportedFile  # noqa: E402
+from run_recorder.telemetry.models.environment import Environment  # noqa: E402
+from run_recorder.telemetry.models.record import NodeRecord, PromptRecord  # noqa: E402
+from run_recorder.telemetry.record.recording import Host as RecordingHost  # noqa: E402
+from run_recorder.telemetry.record.recording import Recording  # noqa: E402
+from run_recorder.telemetry.store.database import Database  # noqa: E402
+from run_recorder.telemetry.store.retention import Retention, prune  # noqa: E402
+from run_recorder.telemetry.store.store import Change, Position, Store  # noqa: E402
 
 from tests.hosts import Host  # noqa: E402
 

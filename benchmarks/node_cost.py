@@ -24,9 +24,9 @@ from typing import Any
 from run_recorder import comfyui_host
 from run_recorder.embedded_host import progress
 from run_recorder.embedded_host.graph import DynamicPrompt
-from run_recorder.telemetry.contract import Environment
-from run_recorder.telemetry.cost import RecordCost
-from run_recorder.telemetry.recording import Host as RecordingHost
+from run_recorder.telemetry.models.environment import Environment
+from run_recorder.telemetry.process.cost import RecordCost
+from run_recorder.telemetry.record.recording import Host as RecordingHost
 
 CACHES = bytearray(4 << 20)
 NOTHING = bytes(4 << 20)

@@ -24,9 +24,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from run_recorder.telemetry.database import Database  # noqa: E402
-from run_recorder.telemetry.record import NodeRecord, PromptRecord  # noqa: E402
-from run_recorder.telemetry.store import Change, Store  # noqa: E402
+from run_recorder.telemetry.models.record import NodeRecord, PromptRecord  # noqa: E402
+from run_recorder.telemetry.store.database import Database  # noqa: E402
+from run_recorder.telemetry.store.store import Change, Store  # noqa: E402
 
 from benchmarks.million import CLASSES, build, served  # noqa: E402
 from tests.browser import browsing  # noqa: E402

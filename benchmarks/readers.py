@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from run_recorder.telemetry.times import parse  # noqa: E402
+from run_recorder.telemetry.models.times import parse  # noqa: E402
 
 from tests.graphs import Graph, saved, slow_then_saved  # noqa: E402
 from tests.hosts import Host  # noqa: E402

@@ -35,13 +35,14 @@ from aiohttp import web
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from run_recorder.runner.attempts import Outcome, SceneRun, keep_best, run_scene  # noqa: E402
+from run_recorder.runner.attempts import Outcome, SceneRun, run_scene  # noqa: E402
 from run_recorder.runner.collect import Collector  # noqa: E402
 from run_recorder.runner.comfy_client import ComfyClient, OutputFile  # noqa: E402
+from run_recorder.runner.keeping import keep_best  # noqa: E402
 from run_recorder.runner.metadata import Written, write_checks, write_run  # noqa: E402
 from run_recorder.runner.policy import resolve  # noqa: E402
 from run_recorder.runner.run_folder import RunFolder  # noqa: E402
-from run_recorder.telemetry.times import parse  # noqa: E402
+from run_recorder.telemetry.models.times import parse  # noqa: E402
 
 from tests.graphs import Graph, slow_then_saved  # noqa: E402
 from tests.hosts import Host  # noqa: E402
@@ -65,9 +66,9 @@ async def scene(
     if write:
         write_checks(run, "bench", graph, {})
     await run_scene(client, policy, SceneRun(graph, output, folder), outcome, silent, by_record=by_record)
-    frames = keep_best(outcome, output)
+    kept = keep_best(outcome, output)
     if write:
-        write_run(run, policy, outcome, Written("bench", output, frames))
+        write_run(run, policy, outcome, Written("bench", kept.folder, kept.files))
     assert outcome.best.success, outcome.best.tracked.error
     return outcome, time.time()
 

@@ -25,7 +25,7 @@ from run_recorder.telemetry.gpu.chain import Chain  # noqa: E402
 from run_recorder.telemetry.gpu.sampler import Sampler, sources_of  # noqa: E402
 from run_recorder.telemetry.gpu.settings import NAMES, SamplerSettings  # noqa: E402
 from run_recorder.telemetry.gpu.torch_devices import HostDevice  # noqa: E402
-from run_recorder.telemetry.problems import Problems  # noqa: E402
+from run_recorder.telemetry.process.problems import Problems  # noqa: E402
 
 from tests.fakes import build_nvml, card  # noqa: E402
 

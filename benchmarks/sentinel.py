@@ -164,7 +164,7 @@ def settle(_given: argparse.Namespace) -> bool:
 
 def record(given: argparse.Namespace) -> bool:
     """From a prompt's end to the sentinel's marker: a saver before and after a slow node, and one at the very end."""
-    from run_recorder.telemetry.times import parse
+    from run_recorder.telemetry.models.times import parse
 
     took: dict[str, list[float]] = {"frames all along": [], "frames at the end": []}
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as other:

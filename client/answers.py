@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from ..telemetry.refusals import FaultyNode, fault_sentences, faulty_nodes
-from ..telemetry.text import as_text, clean
+from ..telemetry.models.text import as_text, clean
+from ..telemetry.record.refusals import FaultyNode, fault_sentences, faulty_nodes
 from . import limits
 
 End = Literal["success", "error", "interrupted"]

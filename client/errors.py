@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..telemetry.text import clean
+from ..telemetry.models.text import clean
 
 MOST = 1000
 """Characters of a message: what went wrong may quote a server's own words."""

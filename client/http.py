@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from ..telemetry.deadline import timeout
+from ..telemetry.process.deadline import timeout
 from . import limits
 from .decoding import ACCEPTED, Decoder, EncodingError
 from .errors import ServerError

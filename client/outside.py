@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from ..telemetry.contract import LiveDevice, LiveFigures, System
 from ..telemetry.gpu.live import live_device
 from ..telemetry.gpu.numbers import free_of, size, text, told_by_directml
 from ..telemetry.gpu.nvidia_smi import NvidiaSmi
 from ..telemetry.gpu.reading import Source, SourceUnavailableError
+from ..telemetry.models.gpu import LiveDevice, LiveFigures, System
 from . import blocking
 from .errors import ServerError
 

@@ -11,7 +11,7 @@ import math
 import re
 from typing import Any
 
-from ..telemetry.text import clean
+from ..telemetry.models.text import clean
 from . import limits
 
 _ODD = re.compile(r"\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})")

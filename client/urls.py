@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from ..telemetry.redact import KEY
+from ..telemetry.process.redact import KEY
 
 DEFAULT_URL = "http://127.0.0.1:8188"
 """Where ComfyUI listens unless it is told otherwise."""

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from ..client.errors import ServerError
-from ..telemetry.guarded_files import reason_of
-from ..telemetry.token import TokenError
+from ..telemetry.files.guarded_files import reason_of
+from ..telemetry.process.token import TokenError
 from ..telemetry.version import VERSION
 from . import db, demo, gpu, mark, node, preflight, prompts, queue, run, sentinel, validate
 from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, print_json

@@ -11,17 +11,17 @@ import typer
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from ..telemetry.contract import NodeList
-from ..telemetry.database import FILE_NAME, Database, file_url
-from ..telemetry.database_file import ForeignFileError
-from ..telemetry.hidden_url import without_password
-from ..telemetry.migrations import HEAD, NewerDatabaseError, OlderDatabaseError
-from ..telemetry.postgresql import UnfitDatabaseError
-from ..telemetry.retention import MOST_DAYS, Retention, prune
-from ..telemetry.store import Store
-from ..telemetry.sure_time import DOUBTFUL_MS
-from ..telemetry.times import iso, milliseconds
-from ..telemetry.view import node_of, prompt_of
+from ..telemetry.models.node import NodeList
+from ..telemetry.models.times import iso, milliseconds
+from ..telemetry.models.view import node_of, prompt_of
+from ..telemetry.process.hidden_url import without_password
+from ..telemetry.store.database import FILE_NAME, Database, file_url
+from ..telemetry.store.database_file import ForeignFileError
+from ..telemetry.store.migrations import HEAD, NewerDatabaseError, OlderDatabaseError
+from ..telemetry.store.postgresql import UnfitDatabaseError
+from ..telemetry.store.retention import MOST_DAYS, Retention, prune
+from ..telemetry.store.store import Store
+from ..telemetry.store.sure_time import DOUBTFUL_MS
 from .output import DONE, FAILED, fail, print_json
 from .terminal import print_json_text, say, tell
 

@@ -23,7 +23,8 @@ from ..runner.preparing import Source
 from ..runner.process_guard import listens, started
 from ..runner.run import Run
 from ..runner.validate import Findings
-from ..telemetry.contract import NodeList, Prompt
+from ..telemetry.models.node import NodeList
+from ..telemetry.models.prompt import Prompt
 from .output import DONE, FAILED, CommandError, fail, print_json, table
 from .prompts import print_prompt
 from .run import Asked, going, run_document, show_run, told_errors

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..client.limits import BOUNDS, MOST_TEXT
 from ..client.parsing import UnreadableError, parse
-from ..telemetry.text import clean
+from ..telemetry.models.text import clean
 from .output import DONE, CommandError, status_exit_code
 from .server import MOST_EVENT_ID, Server, Told
 from .terminal import print_document, say, stdout_is_gone, tell

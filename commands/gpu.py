@@ -9,8 +9,8 @@ import typer
 
 from ..client.outside import Outside, Seen
 from ..client.urls import DEFAULT_URL
-from ..telemetry.contract import LiveFigures
-from ..telemetry.token import bearer_of
+from ..telemetry.models.gpu import LiveFigures
+from ..telemetry.process.token import bearer_of
 from .output import CommandError, print_json, table
 from .prompts import AsJson, Comfyui
 from .server import Server

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from ..telemetry.contract import MarkerStatus
-from ..telemetry.folder import files_in
-from ..telemetry.grouping import group_of
-from ..telemetry.marker import MarkedFile, MarkerError, MarkerPlace, make_marker, write_marker
-from ..telemetry.prefix import PrefixError, PrefixPath, parse_prefix
-from ..telemetry.temporaries import sweep
-from ..telemetry.text import id_note
+from ..telemetry.files.temporaries import sweep
+from ..telemetry.markers.file import MarkedFile, MarkerError, MarkerPlace, make_marker, write_marker
+from ..telemetry.markers.folder import files_in
+from ..telemetry.markers.grouping import group_of
+from ..telemetry.markers.prefix import PrefixError, PrefixPath, parse_prefix
+from ..telemetry.models.base import MarkerStatus
+from ..telemetry.models.text import id_note
 from .output import DONE, FAILED, fail, print_json
 from .terminal import say
 

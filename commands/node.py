@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from ..telemetry.guarded_files import read_regular
+from ..telemetry.files.guarded_files import read_regular
 from .output import DONE, FAILED, fail
 from .terminal import say
 
@@ -34,7 +34,7 @@ path = sys.argv[1]
 spec = importlib.util.spec_from_file_location("checked", path + "/__init__.py", submodule_search_locations=[path])
 sys.modules["checked"] = module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
-for name in ("telemetry.recording", "telemetry.metrics", "server_routes", "comfyui_host"):
+for name in ("telemetry.record.recording", "telemetry.live.metrics", "server_routes", "comfyui_host"):
     importlib.import_module("checked." + name)
 """
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from ..client.urls import DEFAULT_URL
-from ..telemetry.contract import NodeList, Prompt, PromptPage
-from ..telemetry.text import count_of
+from ..telemetry.models.node import NodeList
+from ..telemetry.models.prompt import Prompt, PromptPage
+from ..telemetry.models.text import count_of
 from .follow import follow, print_end
 from .output import DONE, FAILED, facts, print_json, status_exit_code, table
 from .server import Server

@@ -21,8 +21,8 @@ from ..runner.patching import placeholders_in
 from ..runner.policy import Policy, PolicyError, resolve
 from ..runner.run_folder import RunFolder
 from ..runner.workflow import WorkflowError, read_workflow, unknown_classes
-from ..telemetry.run_contract import plain
-from ..telemetry.text import clean, count_of
+from ..telemetry.models.run_contract import plain
+from ..telemetry.models.text import clean, count_of
 from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, fail, print_json
 from .places import place
 from .policy_options import (

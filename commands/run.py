@@ -28,9 +28,9 @@ from ..runner.report import REPORT
 from ..runner.story import StoryError
 from ..runner.validate import Findings, UncheckableError
 from ..runner.workflow import WorkflowError, read_workflow
-from ..telemetry.run_contract import Scene
-from ..telemetry.token import VARIABLE as TOKEN
-from ..telemetry.token import TokenError, token_of
+from ..telemetry.models.run_contract import Scene
+from ..telemetry.process.token import VARIABLE as TOKEN
+from ..telemetry.process.token import TokenError, token_of
 from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, fail, print_json, table
 from .places import place
 from .policy_options import (

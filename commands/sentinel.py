@@ -14,8 +14,8 @@ from ..sentinel.keeper import Told
 from ..sentinel.lock import HeldError
 from ..sentinel.service import Sentinel, distinct
 from ..sentinel.watch import Options
-from ..telemetry.contract import DoneMarker
-from ..telemetry.marker import as_document
+from ..telemetry.markers.file import as_document
+from ..telemetry.models.marker import DoneMarker
 from .output import DONE, FAILED, INTERRUPTED, fail
 from .sentinel_install import install, status, uninstall
 from .sentinel_live import LiveLine

@@ -11,7 +11,7 @@ import typer
 
 from ..sentinel.comfyui import HttpComfyUI
 from ..sentinel.watch import Options
-from ..telemetry.prefix import EXTENSIONS, counts_as_output
+from ..telemetry.markers.prefix import EXTENSIONS, counts_as_output
 from .output import fail
 
 Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="The folders to watch.")]

@@ -17,9 +17,10 @@ from ..client.http import Answer
 from ..client.limits import Kind
 from ..client.parsing import EMPTY
 from ..client.urls import checked_url
-from ..telemetry.contract import Model, Prompt
-from ..telemetry.text import clean
-from ..telemetry.token import TokenError, bearer_of
+from ..telemetry.models.base import Model
+from ..telemetry.models.prompt import Prompt
+from ..telemetry.models.text import clean
+from ..telemetry.process.token import TokenError, bearer_of
 from .output import BAD_USE, FAILED, CommandError
 
 LONGEST_POLL_SECONDS = 60.0

@@ -26,7 +26,7 @@ from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
-from ..telemetry.printable import escaped_json, printable, printable_lines
+from ..telemetry.process.printable import escaped_json, printable, printable_lines
 
 for _size in ("COLUMNS", "LINES"):  # rich takes a width of 0 at its word, and ends at digits that int() does not take
     if not re.fullmatch("[1-9][0-9]{0,4}", os.environ.get(_size, "")):

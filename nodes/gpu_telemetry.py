@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..telemetry.contract import LiveDevice, LiveFigures
 from ..telemetry.gpu.live import live_figures
+from ..telemetry.models.gpu import LiveDevice, LiveFigures
 
 if TYPE_CHECKING:
     from ..comfyui_host import Host

@@ -9,9 +9,9 @@ from __future__ import annotations
 from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
-from ..telemetry.events import MarkerRun
-from ..telemetry.prefix import PrefixError, check_prefix
-from ..telemetry.requests import INPUTS_READY, MARKER_CLASS, NOTHING, PROMPT_COMPLETES, WRITE_FAILED
+from ..telemetry.markers.prefix import PrefixError, check_prefix
+from ..telemetry.markers.requests import INPUTS_READY, MARKER_CLASS, NOTHING, PROMPT_COMPLETES, WRITE_FAILED
+from ..telemetry.record.events import MarkerRun
 
 if TYPE_CHECKING:
     from ..comfyui_host import Host

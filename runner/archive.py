@@ -7,10 +7,10 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..telemetry.guarded_files import OddEntryError, open_regular
-from ..telemetry.marker import sync_folder
-from ..telemetry.temporaries import is_temporary, temporary_name
-from ..telemetry.text import clean
+from ..telemetry.files.guarded_files import OddEntryError, open_regular
+from ..telemetry.files.temporaries import is_temporary, temporary_name
+from ..telemetry.markers.file import sync_folder
+from ..telemetry.models.text import clean
 
 CHUNK = 1024 * 1024
 EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -14,10 +14,10 @@ from typing import Any
 from ..client.errors import ServerError
 from ..client.limits import MOST_TEXT
 from ..client.outside import Outside, Seen
-from ..telemetry.refusals import FaultyNode
-from ..telemetry.run_contract import SceneTelemetry
-from ..telemetry.temporaries import temporary_name
-from ..telemetry.text import clean
+from ..telemetry.files.temporaries import temporary_name
+from ..telemetry.models.run_contract import SceneTelemetry
+from ..telemetry.models.text import clean
+from ..telemetry.record.refusals import FaultyNode
 from .collect import Collected, Collector
 from .comfy_client import ComfyClient, RefusedError
 from .disk import output_folder

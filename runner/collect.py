@@ -22,11 +22,9 @@ from ..client import limits
 from ..client.answers import OutputFile
 from ..client.errors import ServerError
 from ..client.parsing import UnreadableError, parse
-from ..telemetry.contract import DoneMarker
-from ..telemetry.folder import stamp_of
-from ..telemetry.grouping import name_at, prefixes_of, stem_of
-from ..telemetry.guarded_files import copy_regular, read_regular, write_whole
-from ..telemetry.marker import (
+from ..telemetry.files.guarded_files import copy_regular, read_regular, write_whole
+from ..telemetry.files.temporaries import temporary_name
+from ..telemetry.markers.file import (
     MarkedFile,
     MarkerError,
     MarkerPlace,
@@ -35,9 +33,11 @@ from ..telemetry.marker import (
     sync_folder,
     write_marker,
 )
-from ..telemetry.prefix import MAX_PREFIX_BYTES, PrefixError, PrefixPath, confine, parse_prefix
-from ..telemetry.temporaries import temporary_name
-from ..telemetry.text import clean
+from ..telemetry.markers.folder import stamp_of
+from ..telemetry.markers.grouping import name_at, prefixes_of, stem_of
+from ..telemetry.markers.prefix import MAX_PREFIX_BYTES, PrefixError, PrefixPath, confine, parse_prefix
+from ..telemetry.models.marker import DoneMarker
+from ..telemetry.models.text import clean
 from .comfy_client import ComfyClient, Stat, seconds_of
 from .disk import sync_files
 from .policy import Policy

@@ -23,9 +23,9 @@ from ..client.answers import History, OutputFile, Posted, Queue, SystemStats, Up
 from ..client.errors import ServerError
 from ..client.http import Answer, Http
 from ..client.limits import Kind, Limits
-from ..telemetry.contract import Prompt
-from ..telemetry.refusals import FaultyNode
-from ..telemetry.token import bearer_of
+from ..telemetry.models.prompt import Prompt
+from ..telemetry.process.token import bearer_of
+from ..telemetry.record.refusals import FaultyNode
 from .web_socket import WebSocket
 
 __all__ = ["ComfyClient", "OutputFile", "Piece", "RefusedError", "ServerError", "Stat"]

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import Literal
 
-from ..telemetry.run_contract import ArtifactMetadata, RunQueueConfig, Scene, SceneTelemetry
-from ..telemetry.times import parse
+from ..telemetry.models.run_contract import ArtifactMetadata, RunQueueConfig, Scene, SceneTelemetry
+from ..telemetry.models.times import parse
 from .summary import BELOW_FLOOR, ENTRIES, Entry, Said, Value, one_line, read_entries, unbounded
 
 CHECKS, VITESTS = ("preflight", "run", "contract"), ("comfyUI", "e2e", "scripts")

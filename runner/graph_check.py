@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..telemetry.prefix import PrefixError, parse_prefix
-from ..telemetry.requests import MARKER_CLASS
+from ..telemetry.markers.prefix import PrefixError, parse_prefix
+from ..telemetry.markers.requests import MARKER_CLASS
 from .declared import Class, Input
 
 Kind = Literal["input", "value"]

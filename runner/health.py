@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 from ..client.errors import ServerError
 from ..client.http import Http
 from ..client.urls import shown_url
-from ..telemetry.run_contract import StoryHealthCheck
+from ..telemetry.models.run_contract import StoryHealthCheck
 from .llm import CHAT, SKIP_HEALTHCHECK, WHOM, LlmSettings
 from .track import now
 

@@ -13,8 +13,8 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..telemetry.marker import MarkerError, read_marker
-from ..telemetry.prefix import MARKER_SUFFIXES, PrefixError, PrefixPath, confine
+from ..telemetry.markers.file import MarkerError, read_marker
+from ..telemetry.markers.prefix import MARKER_SUFFIXES, PrefixError, PrefixPath, confine
 from .attempts import Attempt, Outcome
 from .run_folder import new_folder
 

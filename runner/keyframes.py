@@ -8,7 +8,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..telemetry.guarded_files import OddEntryError, read_regular
+from ..telemetry.files.guarded_files import OddEntryError, read_regular
 from .comfy_client import ComfyClient
 from .pictures import open_picture
 from .story import Scene

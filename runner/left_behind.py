@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from ..client.limits import MIB
 from ..client.parsing import UnreadableError, parse
-from ..telemetry.guarded_files import OddEntryError, kind_of, read_regular
-from ..telemetry.run_contract import Scene
-from ..telemetry.text import clean
+from ..telemetry.files.guarded_files import OddEntryError, kind_of, read_regular
+from ..telemetry.models.run_contract import Scene
+from ..telemetry.models.text import clean
 from .plan import PlanError
 
 MOST_BYTES = 16 * MIB

@@ -14,7 +14,7 @@ from ..client.errors import ServerError
 from ..client.http import Http
 from ..client.limits import Limits
 from ..client.urls import address_of, shown_url
-from ..telemetry.deadline import timeout
+from ..telemetry.process.deadline import timeout
 from .chat import Chat, Said
 from .story import Story, template_story
 from .told_story import TEXTS, AnswerError, is_story_alone, story_in

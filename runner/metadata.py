@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..telemetry.run_contract import (
+from ..telemetry.models.run_contract import (
     ArtifactMetadata,
     HelperSummary,
     OwnLogs,

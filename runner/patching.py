@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..telemetry.requests import MARKER_CLASS
+from ..telemetry.markers.requests import MARKER_CLASS
 from .story import Scene, StoryError, parsed
 
 OUR_NODE = MARKER_CLASS

@@ -11,9 +11,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ..client.limits import MIB
 from ..client.parsing import UnreadableError, parse
 from ..client.urls import checked_url, has_logon
-from ..telemetry.guarded_files import OddEntryError, read_regular
-from ..telemetry.run_contract import StorySummary
-from ..telemetry.text import clean
+from ..telemetry.files.guarded_files import OddEntryError, read_regular
+from ..telemetry.models.run_contract import StorySummary
+from ..telemetry.models.text import clean
 from .policy import Policy, Source
 from .run_folder import to_json, write_atomically
 

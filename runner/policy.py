@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..client.limits import Limits
-from ..telemetry.run_contract import POLICY_DEFAULTS, RunQueueConfig
+from ..telemetry.models.run_contract import POLICY_DEFAULTS, RunQueueConfig
 
 Source = Literal["option", "environment", "fast-iteration", "default"]
 Given = Mapping[str, tuple[str | int | None, Source]]

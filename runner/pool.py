@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
-from ..telemetry.deadline import timeout
+from ..telemetry.process.deadline import timeout
 
 Verdict = Literal["done", "failed", "lost"]
 """Lost: the server has gone, or did not let the scene be begun; another takes it."""

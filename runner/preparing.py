@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..client.errors import ServerError
-from ..telemetry.run_contract import StoryHealthCheck, StorySummary
+from ..telemetry.models.run_contract import StoryHealthCheck, StorySummary
 from .comfy_client import ComfyClient
 from .health import check_health
 from .keyframes import check_keyframe

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from ..telemetry.guarded_files import append_regular, read_regular
+from ..telemetry.files.guarded_files import append_regular, read_regular
 from .run_folder import to_json, write_atomically
 
 STOP_SECONDS = 10.0

@@ -18,8 +18,8 @@ from typing import BinaryIO
 
 from ..client.answers import OutputFile
 from ..client.errors import ServerError
-from ..telemetry.guarded_files import open_regular
-from ..telemetry.marker import remove
+from ..telemetry.files.guarded_files import open_regular
+from ..telemetry.markers.file import remove
 from .comfy_client import ComfyClient, room, seconds_of
 from .disk import is_time_of
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..telemetry.run_contract import ArtifactMetadata, GpuTelemetry, Scene
-from ..telemetry.times import parse
+from ..telemetry.models.run_contract import ArtifactMetadata, GpuTelemetry, Scene
+from ..telemetry.models.times import parse
 from .html import Child, Html, join, link_to, said, tag
 from .pictures import PICTURES
 from .policy import Policy

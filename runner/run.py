@@ -14,8 +14,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..client.errors import ServerError
-from ..telemetry.run_contract import SceneVideo
-from ..telemetry.temporaries import sweep
+from ..telemetry.files.temporaries import sweep
+from ..telemetry.models.run_contract import SceneVideo
 from . import report, video
 from .attempts import SceneRun
 from .comfy_client import ComfyClient

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..telemetry.marker import sync_folder
-from ..telemetry.temporaries import temporary_name
+from ..telemetry.files.temporaries import temporary_name
+from ..telemetry.markers.file import sync_folder
 
 METADATA, SUMMARY, LATEST = "artifact-metadata.json", "run-summary.txt", "latest-run.json"
 RESULTS = "test-results"

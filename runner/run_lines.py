@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..telemetry.run_contract import ArtifactMetadata, Scene, StoryHealthCheck
+from ..telemetry.models.run_contract import ArtifactMetadata, Scene, StoryHealthCheck
 from . import summary
 from .policy import Policy
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..telemetry.temporaries import temporary_name
+from ..telemetry.files.temporaries import temporary_name
 from .comfy_client import ComfyClient
 from .keyframes import make_keyframe, upload_keyframe
 from .patching import KEYFRAME, Mapped, Patched, patch

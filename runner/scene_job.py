@@ -10,8 +10,8 @@ from typing import Any
 
 from ..client.answers import History
 from ..client.errors import ServerError
-from ..telemetry.guarded_files import regular_status
-from ..telemetry.run_contract import Scene, plain
+from ..telemetry.files.guarded_files import regular_status
+from ..telemetry.models.run_contract import Scene, plain
 from .attempts import Attempt, Outcome, SceneRun, run_scene
 from .comfy_client import ComfyClient
 from .left_behind import SceneResult, read_result, read_tries

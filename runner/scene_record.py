@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..telemetry.run_contract import Scene
+from ..telemetry.models.run_contract import Scene
 from .attempts import Attempt, Outcome, prefix_of_try
 from .collect import Collected
 from .policy import Policy

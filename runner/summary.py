@@ -7,8 +7,8 @@ import string
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from ..telemetry.printable import spaced
-from ..telemetry.run_contract import SceneTelemetry
+from ..telemetry.models.run_contract import SceneTelemetry
+from ..telemetry.process.printable import spaced
 
 STAMP = re.compile(r"^\[\d{2}:\d{2}:\d{2}\] ")
 _PATTERNS = {"scene": r"[^\]\[]+", "attempt": r"\d+", "code": r"-?\d+", "count": r"\d{1,18}", "level": "WARNING|ERROR"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..client.outside import Seen
-from ..telemetry.contract import System
-from ..telemetry.run_contract import ExitReason, GpuTelemetry, SceneTelemetry, SystemTelemetry
-from ..telemetry.run_view import NO_DEVICE, gpu_telemetry
+from ..telemetry.models.gpu import System
+from ..telemetry.models.run_contract import ExitReason, GpuTelemetry, SceneTelemetry, SystemTelemetry
+from ..telemetry.models.run_telemetry import NO_DEVICE, gpu_telemetry
 from .collect import Collected
 from .policy import Policy
 from .summary import unbounded

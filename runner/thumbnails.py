@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..telemetry.guarded_files import open_regular
+from ..telemetry.files.guarded_files import open_regular
 from .pictures import open_picture
 
 MOST_BYTES = 256 * 1024 * 1024

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..client.limits import MOST_DEPTH
 from ..client.parsing import depth_of
-from ..telemetry.text import clean
+from ..telemetry.models.text import clean
 from .story import Story, StoryError, story_of
 from .thoughts import without_thoughts
 

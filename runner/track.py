@@ -15,9 +15,9 @@ from ..client import limits
 from ..client.answers import End as SaidEnd
 from ..client.answers import EndData, History, OutputFile, files_of
 from ..client.errors import ServerError
-from ..telemetry.contract import Prompt
-from ..telemetry.text import clean
-from ..telemetry.times import iso, milliseconds, parse
+from ..telemetry.models.prompt import Prompt
+from ..telemetry.models.text import clean
+from ..telemetry.models.times import iso, milliseconds, parse
 from .comfy_client import ComfyClient
 from .policy import Policy
 from .step import Step

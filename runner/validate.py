@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..telemetry.guarded_files import OddEntryError, TooLargeError, read_regular
-from ..telemetry.run_contract import ArtifactMetadata
+from ..telemetry.files.guarded_files import OddEntryError, TooLargeError, read_regular
+from ..telemetry.models.run_contract import ArtifactMetadata
 from .cross_checks import LogsKind, cross_check
 from .summary import Said, read_summary
 

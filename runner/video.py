@@ -8,9 +8,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from ..telemetry.run_contract import Scene, SceneVideo
-from ..telemetry.temporaries import temporary_name
-from ..telemetry.times import iso, milliseconds
+from ..telemetry.files.temporaries import temporary_name
+from ..telemetry.models.run_contract import Scene, SceneVideo
+from ..telemetry.models.times import iso, milliseconds
 
 FRAMES_PER_SECOND = 24
 SECONDS = 600.0

@@ -15,7 +15,7 @@ from ..client import limits
 from ..client.answers import ENDS, MOST_ID, End, EndData, OutputFile, files_of, text_of
 from ..client.http import FAILURES
 from ..client.parsing import UnreadableError, parse
-from ..telemetry.deadline import timeout
+from ..telemetry.process.deadline import timeout
 
 KEPT = 16
 """Prompts whose news are kept; of older ones nobody asks any more."""

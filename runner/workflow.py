@@ -14,7 +14,7 @@ from typing import Any
 
 from ..client.limits import MOST_DEPTH
 from ..client.parsing import depth_of
-from ..telemetry.text import clean
+from ..telemetry.models.text import clean
 from .unwrapping import editor_graph_in, graphs_in, nodes_of
 
 MOST_BYTES = 64 * 1024 * 1024

@@ -11,9 +11,10 @@ from ..client.answers import History
 from ..client.errors import ServerError
 from ..client.limits import Kind, Limits
 from ..client.urls import checked_url
-from ..telemetry.contract import MarkerStatus, Prompt
-from ..telemetry.outputs import reported_files
-from ..telemetry.token import TokenError, bearer_of
+from ..telemetry.markers.outputs import reported_files
+from ..telemetry.models.base import MarkerStatus
+from ..telemetry.models.prompt import Prompt
+from ..telemetry.process.token import TokenError, bearer_of
 from .evidence import FINAL, Answer, Ended, Named, Running, SilentError, literals_of, marked_by, running_of
 
 RECENT = 8

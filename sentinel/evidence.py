@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..telemetry.contract import MarkerStatus
-from ..telemetry.grouping import is_resolved_from
-from ..telemetry.prefix import MAX_PREFIX_BYTES
-from ..telemetry.requests import MARKER_CLASS, other_prefixes
+from ..telemetry.markers.grouping import is_resolved_from
+from ..telemetry.markers.prefix import MAX_PREFIX_BYTES
+from ..telemetry.markers.requests import MARKER_CLASS, other_prefixes
+from ..telemetry.models.base import MarkerStatus
 
 PATIENCE_SECONDS = 5.0
 """How long a reported file that isn't there, or is empty, is waited for; the contract's figure."""

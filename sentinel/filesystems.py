@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from ..telemetry.database import file_system_of, is_on_network
-from ..telemetry.temporaries import temporary_name
+from ..telemetry.files.temporaries import temporary_name
+from ..telemetry.store.database import file_system_of, is_on_network
 
 _PROBE_NS = 1_600_000_001_999_999_999
 """A time of which every coarser file system keeps less."""

@@ -11,9 +11,9 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ..telemetry.contract import MarkerStatus
-from ..telemetry.folder import FileStamp
-from ..telemetry.grouping import group_of, prefixes_of
+from ..telemetry.markers.folder import FileStamp
+from ..telemetry.markers.grouping import group_of, prefixes_of
+from ..telemetry.models.base import MarkerStatus
 from .evidence import PATIENCE_SECONDS, Asked, Ended, Key, Named, Running, Saved, places_below
 
 LOOK_AGAIN_SECONDS = 0.05

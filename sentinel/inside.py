@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..telemetry.printable import logger
-from ..telemetry.settings import WrongSetting
+from ..telemetry.process.printable import logger
+from ..telemetry.process.settings import WrongSetting
 from .evidence import FINAL, Answer, Ended, Named, Running, SilentError, literals_of, marked_by, running_of
 
 if TYPE_CHECKING:
-    from ..telemetry.record import NodeRecord, PromptRecord
-    from ..telemetry.recording import Recording
-    from ..telemetry.writer import Writer
+    from ..telemetry.models.record import NodeRecord, PromptRecord
+    from ..telemetry.record.recording import Recording
+    from ..telemetry.record.writer import Writer
     from .keeper import Told
     from .service import Sentinel
 
@@ -135,7 +135,7 @@ def _sentinel(recording: Recording) -> Sentinel:
 
 
 def _told(recording: Recording) -> Told:
-    from ..telemetry.printable import printable
+    from ..telemetry.process.printable import printable
     from .keeper import Told
 
     def failed(_key: object, why: str) -> None:

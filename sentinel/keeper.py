@@ -10,10 +10,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..telemetry.contract import DoneMarker, MarkerStatus
-from ..telemetry.folder import FileStamp, stamp_of
-from ..telemetry.grouping import group_of, pattern_of
-from ..telemetry.marker import (
+from ..telemetry.markers.file import (
     MarkedFile,
     MarkerError,
     MarkerPlace,
@@ -23,10 +20,14 @@ from ..telemetry.marker import (
     take_away,
     write_temporary,
 )
-from ..telemetry.outputs import names_like
-from ..telemetry.prefix import MARKER_SUFFIXES, PrefixError, PrefixPath, confine
-from ..telemetry.printable import logger
-from ..telemetry.times import iso
+from ..telemetry.markers.folder import FileStamp, stamp_of
+from ..telemetry.markers.grouping import group_of, pattern_of
+from ..telemetry.markers.outputs import names_like
+from ..telemetry.markers.prefix import MARKER_SUFFIXES, PrefixError, PrefixPath, confine
+from ..telemetry.models.base import MarkerStatus
+from ..telemetry.models.marker import DoneMarker
+from ..telemetry.models.times import iso
+from ..telemetry.process.printable import logger
 from .evidence import Asked, Ended, Key, Named, Running, places_below
 from .groups import Complete, Group, Groups, groups_of
 from .oddities import Oddities

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..telemetry.guarded_files import read_regular, regular_status, write_whole
-from ..telemetry.printable import printable
+from ..telemetry.files.guarded_files import read_regular, regular_status, write_whole
+from ..telemetry.process.printable import printable
 
 LOCK_NAME = ".run-recorder-sentinel.lock"
 HOLDER_NAME = ".run-recorder-sentinel.json"

@@ -11,8 +11,8 @@ from prometheus_client import Counter, Histogram, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ..telemetry.contract import DoneMarker
-from ..telemetry.metrics import Registry
+from ..telemetry.live.metrics import Registry
+from ..telemetry.models.marker import DoneMarker
 from .evidence import Key
 from .keeper import Told
 from .service import Sentinel

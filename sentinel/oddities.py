@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..telemetry.printable import logger
+from ..telemetry.process.printable import logger
 
 MOST = 10_000
 """So many are remembered; more are neither told nor taken back."""

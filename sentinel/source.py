@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..telemetry.printable import logger
+from ..telemetry.process.printable import logger
 from .evidence import Answer, Asked, Ended, Running, SilentError
 from .feed import News, now
 

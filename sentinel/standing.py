@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..telemetry.contract import DoneMarker, MarkerProducer
-from ..telemetry.folder import FileStamp
-from ..telemetry.guarded_files import OddEntryError, read_regular
-from ..telemetry.marker import MarkerPlace
-from ..telemetry.marker_size import CUT, MAX_MARKER_BYTES
-from ..telemetry.times import iso
+from ..telemetry.files.guarded_files import OddEntryError, read_regular
+from ..telemetry.markers.file import MarkerPlace
+from ..telemetry.markers.folder import FileStamp
+from ..telemetry.markers.size import CUT, MAX_MARKER_BYTES
+from ..telemetry.models.base import MarkerProducer
+from ..telemetry.models.marker import DoneMarker
+from ..telemetry.models.times import iso
 
 PRODUCER: MarkerProducer = "sentinel"
 File = tuple[int, str]

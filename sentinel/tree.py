@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..telemetry.folder import FileStamp
-from ..telemetry.grouping import group_of
-from ..telemetry.prefix import EXTENSIONS, MARKER_SUFFIXES, extension_of
-from ..telemetry.temporaries import is_orphan, is_temporary
+from ..telemetry.files.temporaries import is_orphan, is_temporary
+from ..telemetry.markers.folder import FileStamp
+from ..telemetry.markers.grouping import group_of
+from ..telemetry.markers.prefix import EXTENSIONS, MARKER_SUFFIXES, extension_of
 from .evidence import Key
 
 FEW = 64

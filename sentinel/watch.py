@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ..telemetry.folder import folder_clock
-from ..telemetry.prefix import EXTENSIONS
-from ..telemetry.printable import logger
+from ..telemetry.markers.folder import folder_clock
+from ..telemetry.markers.prefix import EXTENSIONS
+from ..telemetry.process.printable import logger
 from .feed import Feed, FileNews, News, now
 from .filesystems import tells_of_changes, time_step
 from .groups import Groups

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from ..telemetry.printable import logger
+from ..telemetry.process.printable import logger
 from . import documents, environments, events, gpu, health, metrics, naming, panel, prompts, waiting
 from .answering import Answering
 from .route import PREFIX, AnyParameters, Route

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from ..telemetry.database import StoreClosedError
-from ..telemetry.recording import NotReadyError
-from ..telemetry.store_faults import is_fault_of_data
-from ..telemetry.text import kept_id
-from ..telemetry.token import VARIABLE, TokenError, token_of
+from ..telemetry.models.text import kept_id
+from ..telemetry.process.token import VARIABLE, TokenError, token_of
+from ..telemetry.record.recording import NotReadyError
+from ..telemetry.store.database import StoreClosedError
+from ..telemetry.store.faults import is_fault_of_data
 from ..telemetry.version import VERSION
 from .host_check import HostCheck
 from .route import PREFIX, ApiError, Call, Route, answer, internal, invalid

@@ -11,10 +11,14 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
-from ..telemetry.contract import MODELS, ErrorAnswer
+from ..telemetry.models.errors import ErrorAnswer
+from ..telemetry.models.run_contract import RUN_MODELS
+from ..telemetry.models.schemas import MODELS
 from ..telemetry.version import VERSION
 from .route import JSON, PREFIX, ApiError, Call, Route, answer_bytes, not_found
 
+SCHEMAS: dict[str, type[BaseModel]] = {**MODELS, **RUN_MODELS}
+"""What `/telemetry/schema/{model}` serves, by name: the core's models, and those of a run's record."""
 _REFERENCE = "#/components/schemas/{model}"
 _TEXT = {"type": "string"}
 _SHAPES = {JSON: {"type": "object"}}
@@ -143,9 +147,9 @@ async def get_openapi(call: Call) -> web.StreamResponse:
 
 async def get_schema(call: Call) -> web.StreamResponse:
     """The JSON Schema of one of the models."""
-    model = MODELS.get(call.path["model"])
+    model = SCHEMAS.get(call.path["model"])
     if model is None:
-        raise not_found(f"no model {call.path['model']!r}; there are {', '.join(MODELS)}", "model")
+        raise not_found(f"no model {call.path['model']!r}; there are {', '.join(SCHEMAS)}", "model")
     return answer_bytes(json.dumps(schema(model)).encode("utf-8"))
 
 

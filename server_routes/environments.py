@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from ..telemetry.contract import Environment
+from ..telemetry.models.environment import Environment
 from .answering import elsewhere
 from .route import Call, Route, answer, not_found
 

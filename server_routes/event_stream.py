@@ -9,8 +9,8 @@ from typing import Any
 
 from aiohttp_sse import EventSourceResponse
 
-from ..telemetry.deadline import timeout
-from ..telemetry.stream import Reader, Stream
+from ..telemetry.live.stream import Reader, Stream
+from ..telemetry.process.deadline import timeout
 
 PING_SECONDS = 15.0
 """How often a silent stream says a word, so that proxies keep it."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from ..telemetry.contract import LiveFigures, SampleColumns
-from ..telemetry.figures import samples_of
 from ..telemetry.gpu.live import live_figures
 from ..telemetry.gpu.notes import OFF
+from ..telemetry.models.gpu import LiveFigures, SampleColumns
+from ..telemetry.record.figures import samples_of
 from .answering import elsewhere
 from .parameters import Run
 from .prompts import unknown

@@ -8,8 +8,8 @@ from typing import Literal
 from aiohttp import web
 
 from ..comfyui_host import Host, comfyui_version
-from ..telemetry.contract import Health, SamplerHealth
 from ..telemetry.gpu.sampler import Sampler
+from ..telemetry.models.health import Health, SamplerHealth
 from ..telemetry.version import VERSION
 from .answering import is_authorized
 from .route import Call, Route, answer, answer_bytes

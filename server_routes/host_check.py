@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
-from ..telemetry.problems import Problems
+from ..telemetry.process.problems import Problems
 from .route import ApiError
 
 VARIABLE = "RUN_RECORDER_ALLOWED_HOSTS"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 from pydantic import ValidationError
 
-from ..telemetry.contract import Prompt, PromptName
-from ..telemetry.names_given import AnothersPromptError
+from ..telemetry.models.prompt import Prompt, PromptName
+from ..telemetry.record.names_given import AnothersPromptError
 from .answering import elsewhere
 from .parameters import Run
 from .prompts import unknown

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from ..telemetry.contract import PromptStatus
-from ..telemetry.search import Filter
-from ..telemetry.store import Position
-from ..telemetry.times import parse
+from ..telemetry.models.base import PromptStatus
+from ..telemetry.models.times import parse
+from ..telemetry.store.search import Filter
+from ..telemetry.store.store import Position
 from .route import Parameters
 
 MAX_WAIT_SECONDS = 300

@@ -6,10 +6,12 @@ import json
 
 from aiohttp import web
 
-from ..telemetry.contract import OPEN_STATUSES, NodeList, Prompt, PromptPage
-from ..telemetry.run_contract import SceneTelemetry, plain
-from ..telemetry.run_view import telemetry_of
-from ..telemetry.store import UnreadableRecordError
+from ..telemetry.models.base import OPEN_STATUSES
+from ..telemetry.models.node import NodeList
+from ..telemetry.models.prompt import Prompt, PromptPage
+from ..telemetry.models.run_contract import SceneTelemetry, plain
+from ..telemetry.models.run_telemetry import telemetry_of
+from ..telemetry.store.store import UnreadableRecordError
 from .answering import elsewhere
 from .parameters import Bound, Listing, Run, encode_cursor
 from .route import ApiError, Call, Route, answer, answer_bytes, conflict, not_found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
-from ..telemetry.contract import ErrorAnswer, ErrorBody
+from ..telemetry.models.errors import ErrorAnswer, ErrorBody
 
 if TYPE_CHECKING:
     from ..comfyui_host import Host

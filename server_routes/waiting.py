@@ -7,8 +7,9 @@ import weakref
 
 from aiohttp import web
 
-from ..telemetry.contract import OPEN_STATUSES, Prompt
-from ..telemetry.feed import Waiter
+from ..telemetry.live.feed import Waiter
+from ..telemetry.models.base import OPEN_STATUSES
+from ..telemetry.models.prompt import Prompt
 from .answering import elsewhere
 from .parameters import Wait
 from .prompts import unknown

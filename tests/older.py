@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from run_recorder.telemetry import migrations
+from run_recorder.telemetry.store import migrations
 
 
 @contextmanager

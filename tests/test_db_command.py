@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from run_recorder.cli import main
-from run_recorder.telemetry.database import Database
+from run_recorder.telemetry.store.database import Database
 
 from .hosts import cli
 from .older import older

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from run_recorder.telemetry.settings import NAMES
+from run_recorder.telemetry.process.settings import NAMES
 
 from .hosts import REPO
 
@@ -21,9 +21,10 @@ def page(name: str) -> str:
 
 
 def source() -> str:
-    packages = "client commands nodes sentinel server_routes telemetry telemetry/gpu embedded_host runner".split()
-    folders = ("", *packages)
-    return "\n".join(path.read_text("utf-8") for folder in folders for path in sorted((REPO / folder).glob("*.py")))
+    """The package's own code: what documentation must not fall behind."""
+    packages = [init.parent for init in REPO.glob("*/__init__.py") if init.parent.name not in ("tests", "benchmarks")]
+    paths = [*REPO.glob("*.py"), *(path for package in packages for path in package.rglob("*.py"))]
+    return "\n".join(path.read_text("utf-8") for path in sorted(paths))
 
 
 def routes():
@@ -45,9 +46,9 @@ def test_every_route_is_in_the_readme() -> None:
 
 
 def test_every_model_and_each_of_its_fields_is_in_the_docs() -> None:
-    contract = importlib.import_module("run_recorder.telemetry.contract")
+    documents = importlib.import_module("run_recorder.server_routes.documents")
     text = page("http-api.md") + page("done-marker.md") + page("runner.md")
-    for name, model in contract.MODELS.items():
+    for name, model in documents.SCHEMAS.items():
         assert f"`{name}`" in text, name
         if name == "batch":
             continue  # named as a whole
@@ -81,7 +82,7 @@ def test_every_setting_is_in_the_docs() -> None:
     text = page("cli.md")
     assert not [name for name in sorted(settings) if f"`{name}`" not in text]
     of_comfyui = {name for name in settings if name.startswith("RUN_RECORDER_") and not name.endswith("_")}
-    assert of_comfyui == NAMES, "telemetry/settings.py has every setting"
+    assert of_comfyui == NAMES, "telemetry/process/settings.py has every setting"
 
 
 def test_every_seam_is_in_the_docs() -> None:
@@ -91,10 +92,10 @@ def test_every_seam_is_in_the_docs() -> None:
 
 
 def test_every_metric_and_each_of_its_labels_is_in_the_docs() -> None:
-    core = importlib.import_module("run_recorder.telemetry.metrics")
-    cost = importlib.import_module("run_recorder.telemetry.cost").RecordCost()
-    problems = importlib.import_module("run_recorder.telemetry.problems").Problems()
-    record = importlib.import_module("run_recorder.telemetry.record")
+    core = importlib.import_module("run_recorder.telemetry.live.metrics")
+    cost = importlib.import_module("run_recorder.telemetry.process.cost").RecordCost()
+    problems = importlib.import_module("run_recorder.telemetry.process.problems").Problems()
+    record = importlib.import_module("run_recorder.telemetry.models.record")
     metrics = core.Metrics(list, problems, cost)
     gpu = importlib.import_module("run_recorder.telemetry.gpu.metrics")
     sampler = importlib.import_module("run_recorder.telemetry.gpu.sampler")

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_recorder.telemetry.database import Database
-from run_recorder.telemetry.record import PromptRecord
-from run_recorder.telemetry.store import Change, Store
+from run_recorder.telemetry.models.record import PromptRecord
+from run_recorder.telemetry.store.database import Database
+from run_recorder.telemetry.store.store import Change, Store
 
 from .graphs import saved, slow_then_saved
 from .hosts import Host

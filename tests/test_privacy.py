@@ -73,7 +73,7 @@ def test_what_the_readme_says_of_what_is_kept_is_so(fresh_host: Host) -> None:
 
 
 def test_the_readme_s_time_is_the_default() -> None:
-    from run_recorder.telemetry.retention import DEFAULT_PROMPTS, Retention
+    from run_recorder.telemetry.store.retention import DEFAULT_PROMPTS, Retention
 
     assert f"{DEFAULT_PROMPTS:,} prompts" in SECTION
     for name, field in (("PROMPTS", "prompts"), ("DAYS", "days"), ("BYTES", "bytes")):

@@ -21,8 +21,8 @@ from run_recorder.cli import main
 from run_recorder.client.http import Answer
 from run_recorder.runner import archive, collect
 from run_recorder.runner.comfy_client import ComfyClient
-from run_recorder.telemetry.run_contract import ArtifactMetadata
-from run_recorder.telemetry.times import parse
+from run_recorder.telemetry.models.run_contract import ArtifactMetadata
+from run_recorder.telemetry.models.times import parse
 
 from .graphs import Graph, saved
 from .hosts import CLI, REPO, Host, free_port

@@ -15,7 +15,7 @@ import aiohttp
 import jsonschema
 import pytest
 from aiohttp import web
-from run_recorder.telemetry.run_contract import ArtifactMetadata
+from run_recorder.telemetry.models.run_contract import ArtifactMetadata
 
 from .graphs import Graph, failing, saved, slow_then_saved
 from .hosts import CLI, Host, cli

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ...telemetry.guarded_files import OddEntryError, read_regular, write_whole
+from ...telemetry.files.guarded_files import OddEntryError, read_regular, write_whole
 
 MARK = "Written by `run-recorder sentinel install`; `run-recorder sentinel uninstall` removes it."
 """Stands in every file that an installation writes."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ...telemetry.guarded_files import regular_status
+from ...telemetry.files.guarded_files import regular_status
 from .ours import InstallError, earlier, remove_ours, standing, write_ours
 
 __all__ = ["InstallError", "earlier", "standing"]

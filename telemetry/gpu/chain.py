@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ..redact import redact
+from ..process.redact import redact
 from .merging import Snapshot, merge
 from .patience import HungError, Patience
 from .reading import Source, SourceReading, SourceUnavailableError

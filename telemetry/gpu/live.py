@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..contract import LiveDevice, LiveFigures, System
+from ..models.gpu import LiveDevice, LiveFigures, System
 from .merging import Snapshot
 from .notes import CPU_HAS_NONE, missing_notes
 from .reading import DeviceReading

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from ..problems import Problems
+from ..process.problems import Problems
 from .amd_smi import AmdSmi
 from .chain import Chain
 from .host_memory import HostMemory

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from ..contract import Device, System
+from ..models.gpu import Device, System
 from .merging import Snapshot
 from .node_memory import NodeMemory
 from .notes import NO_END, NOT_READ, OFF, notes_of, throttle_notes

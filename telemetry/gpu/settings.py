@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..settings import WrongSetting
+from ..process.settings import WrongSetting
 
 INTERVAL, SOURCES = "RUN_RECORDER_SAMPLER_INTERVAL_SECONDS", "RUN_RECORDER_GPU_SOURCES"
 DEFAULT_INTERVAL_SECONDS = 0.2

@@ -7,20 +7,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from run_recorder.telemetry.contract import (
-    CurrentNode,
-    Device,
-    Instance,
-    LiveDevice,
-    LiveFigures,
-    NodeList,
-    PromptError,
-    PromptMarker,
-    PromptPage,
-)
-from run_recorder.telemetry.outputs import ReportedFile
-from run_recorder.telemetry.record import NodeRecord, PromptRecord
-from run_recorder.telemetry.view import node_of, prompt_of
+from run_recorder.telemetry.markers.outputs import ReportedFile
+from run_recorder.telemetry.models.gpu import Device, LiveDevice, LiveFigures
+from run_recorder.telemetry.models.marker import PromptMarker
+from run_recorder.telemetry.models.node import NodeList
+from run_recorder.telemetry.models.prompt import CurrentNode, Instance, PromptError, PromptPage
+from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
+from run_recorder.telemetry.models.view import node_of, prompt_of
 
 MARKUP = "[red]X[/red][link=http://evil.example]Y[/link]:smile:"
 NASTY = (

@@ -18,8 +18,8 @@ from run_recorder.sentinel.metrics import SentinelMetrics
 from run_recorder.sentinel.service import Sentinel
 from run_recorder.sentinel.standing import read
 from run_recorder.sentinel.watch import Options
-from run_recorder.telemetry.marker import MAX_MARKER_BYTES
-from run_recorder.telemetry.problems import Problems
+from run_recorder.telemetry.markers.file import MAX_MARKER_BYTES
+from run_recorder.telemetry.process.problems import Problems
 
 from ..hosts import cli
 from ..sentinel.watching import Watcher, frames, listed, marker, put, until

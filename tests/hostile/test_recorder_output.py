@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_recorder.telemetry import marker_size
-from run_recorder.telemetry.contract import MarkerFile
-from run_recorder.telemetry.folder import FileStamp, stamp_of
-from run_recorder.telemetry.hashing import MAX_HASHED_BYTES
-from run_recorder.telemetry.marker import (
+from run_recorder.telemetry.markers import size as marker_size
+from run_recorder.telemetry.markers.file import (
     MAX_MARKER_BYTES,
     MarkedFile,
     MarkerError,
@@ -22,7 +19,10 @@ from run_recorder.telemetry.marker import (
     take_away,
     write_marker,
 )
-from run_recorder.telemetry.marker_size import MAX_NOTES, fitting_files
+from run_recorder.telemetry.markers.folder import FileStamp, stamp_of
+from run_recorder.telemetry.markers.hashing import MAX_HASHED_BYTES
+from run_recorder.telemetry.markers.size import MAX_NOTES, fitting_files
+from run_recorder.telemetry.models.marker import MarkerFile
 
 from ..graphs import saved
 from ..hosts import Host
@@ -183,7 +183,7 @@ def test_a_prompt_ends_whatever_stands_at_its_marker_s_name(
 
 
 def test_a_reported_link_or_pipe_is_no_file_of_the_prompt(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("run_recorder.telemetry.writer.FILE_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("run_recorder.telemetry.record.writer.FILE_PATIENCE_SECONDS", 0.0)
     desk.begin()
     write(desk.output / "shot" / "a_00001_.png")
     a_link(desk.output / "shot" / "a_00002_.png")
@@ -236,7 +236,7 @@ def test_a_prompt_that_starts_after_the_change_is_looked_for_in_the_new_folder(d
 
 
 def _started() -> list:
-    from run_recorder.telemetry.events import PromptStarted
+    from run_recorder.telemetry.record.events import PromptStarted
 
     from ..unit.test_writer import now
 

@@ -15,7 +15,7 @@ from run_recorder.cli import main
 from run_recorder.runner.archive import write_archive
 from run_recorder.runner.policy import resolve
 from run_recorder.runner.report import render
-from run_recorder.telemetry.run_contract import ArtifactMetadata
+from run_recorder.telemetry.models.run_contract import ArtifactMetadata
 
 from ..unit.run_files import METADATA, SCENE, Run
 from .server import HostileServer, png

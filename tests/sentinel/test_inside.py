@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from run_recorder.sentinel import inside
-from run_recorder.telemetry.problems import Problems
+from run_recorder.telemetry.process.problems import Problems
 
 from ..graphs import saved
 from ..hosts import Host, cli

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from run_recorder.telemetry.prefix import EXTENSIONS
+from run_recorder.telemetry.markers.prefix import EXTENSIONS
 
 from ..hosts import cli
 from ..unit.support import tree

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from run_recorder.sentinel.groups import Groups
 from run_recorder.sentinel.keeper import Keeper
-from run_recorder.telemetry.grouping import group_of
+from run_recorder.telemetry.markers.grouping import group_of
 
 WINDOW = 3.0
 POLL = 2.0

@@ -15,7 +15,7 @@ from run_recorder.sentinel import watch as watch_module
 from run_recorder.sentinel.keeper import Told
 from run_recorder.sentinel.service import Sentinel
 from run_recorder.sentinel.watch import Options
-from run_recorder.telemetry.problems import Problems
+from run_recorder.telemetry.process.problems import Problems
 
 from .watching import frames, listed, marker, put, until
 

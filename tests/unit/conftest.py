@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from run_recorder.telemetry.contract import Instance
-from run_recorder.telemetry.database import Database, default_url
-from run_recorder.telemetry.store import Store
+from run_recorder.telemetry.models.prompt import Instance
+from run_recorder.telemetry.store.database import Database, default_url
+from run_recorder.telemetry.store.store import Store
 
 from .desk import Desk
 

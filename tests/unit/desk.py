@@ -4,9 +4,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from run_recorder.telemetry.contract import DoneMarker, Instance
-from run_recorder.telemetry.database import Database, default_url
-from run_recorder.telemetry.events import (
+from run_recorder.telemetry.live.feed import Feed
+from run_recorder.telemetry.markers.file import read_marker
+from run_recorder.telemetry.models.marker import DoneMarker
+from run_recorder.telemetry.models.prompt import Instance
+from run_recorder.telemetry.models.times import Stamp
+from run_recorder.telemetry.process.problems import Problems
+from run_recorder.telemetry.process.redact import redact
+from run_recorder.telemetry.record.events import (
     Event,
     NodeFinished,
     NodeStarted,
@@ -15,16 +20,12 @@ from run_recorder.telemetry.events import (
     PromptQueued,
     PromptStarted,
 )
-from run_recorder.telemetry.feed import Feed
-from run_recorder.telemetry.inbox import Inbox
-from run_recorder.telemetry.marker import read_marker
-from run_recorder.telemetry.problems import Problems
-from run_recorder.telemetry.redact import redact
-from run_recorder.telemetry.set_aside import FOLDER as ASIDE
-from run_recorder.telemetry.set_aside import SetAside
-from run_recorder.telemetry.store import Store
-from run_recorder.telemetry.times import Stamp
-from run_recorder.telemetry.writer import Surroundings, Writer
+from run_recorder.telemetry.record.inbox import Inbox
+from run_recorder.telemetry.record.set_aside import FOLDER as ASIDE
+from run_recorder.telemetry.record.set_aside import SetAside
+from run_recorder.telemetry.record.writer import Surroundings, Writer
+from run_recorder.telemetry.store.database import Database, default_url
+from run_recorder.telemetry.store.store import Store
 
 from .support import image, marker_node, node, saver, write
 

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from run_recorder.telemetry.events import PromptDone, PromptOutcome, PromptQueued, PromptStarted
-from run_recorder.telemetry.marker import MarkerPlace
-from run_recorder.telemetry.prefix import parse_prefix
-from run_recorder.telemetry.requests import MARKER_CLASS
-from run_recorder.telemetry.times import Stamp
+from run_recorder.telemetry.markers.file import MarkerPlace
+from run_recorder.telemetry.markers.prefix import parse_prefix
+from run_recorder.telemetry.markers.requests import MARKER_CLASS
+from run_recorder.telemetry.models.times import Stamp
+from run_recorder.telemetry.record.events import PromptDone, PromptOutcome, PromptQueued, PromptStarted
 
 T0 = 1_700_000_000.0
 """When the tests' clocks begin, on the wall."""

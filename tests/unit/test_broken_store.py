@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from run_recorder.telemetry.contract import Environment
-from run_recorder.telemetry.events import (
+from run_recorder.telemetry.models.environment import Environment
+from run_recorder.telemetry.models.times import Stamp
+from run_recorder.telemetry.record.events import (
     NodeFinished,
     NodeStarted,
     PromptDone,
@@ -15,8 +16,7 @@ from run_recorder.telemetry.events import (
     PromptQueued,
     PromptStarted,
 )
-from run_recorder.telemetry.recording import Host, Recording
-from run_recorder.telemetry.times import Stamp
+from run_recorder.telemetry.record.recording import Host, Recording
 from sqlalchemy.exc import DatabaseError
 
 
@@ -100,9 +100,9 @@ def refusing(*args: object, **kwargs: object) -> None:
 def test_ended_prompts_beyond_the_bound_are_let_go_and_counted_where_the_spool_is_full_too(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("run_recorder.telemetry.writer.MAX_UNSAVED", 3)
-    monkeypatch.setattr("run_recorder.telemetry.writer.STORE_RETRY_SECONDS", 0.05)
-    monkeypatch.setattr("run_recorder.telemetry.spool.MAX_BYTES", 10)
+    monkeypatch.setattr("run_recorder.telemetry.record.writer.MAX_UNSAVED", 3)
+    monkeypatch.setattr("run_recorder.telemetry.record.writer.STORE_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("run_recorder.telemetry.record.spool.MAX_BYTES", 10)
     store = recording.writer.store
     honest = store.save
     monkeypatch.setattr(store, "save", refusing)
@@ -124,7 +124,7 @@ def test_ended_prompts_beyond_the_bound_are_let_go_and_counted_where_the_spool_i
 def test_ends_in_the_spool_are_certain_and_handed_in_in_their_order(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("run_recorder.telemetry.handing_in.MAX_IN_MEMORY", 3)
+    monkeypatch.setattr("run_recorder.telemetry.models.record.handing_in.MAX_IN_MEMORY", 3)
     counted: list[str] = []
     monkeypatch.setattr(recording.writer, "on_ended", lambda record, _nodes: counted.append(record.prompt_id))
     store = recording.writer.store

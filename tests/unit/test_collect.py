@@ -17,7 +17,7 @@ from run_recorder.runner import collect as collect_module
 from run_recorder.runner.collect import Collected, Collector, disbelief
 from run_recorder.runner.comfy_client import ComfyClient, OutputFile, ServerError, refusal
 from run_recorder.runner.policy import resolve
-from run_recorder.telemetry.contract import DoneMarker, MarkerFile
+from run_recorder.telemetry.models.marker import DoneMarker, MarkerFile
 
 NOW = "2026-11-01T10:20:30.000Z"
 

@@ -1,10 +1,17 @@
 """The models say what the contract says, and every one of them is documented."""
 
+import importlib
+import pkgutil
+
 import jsonschema
 import pytest
 from pydantic import ValidationError
-from run_recorder.telemetry import contract
-from run_recorder.telemetry.contract import MODELS, DoneMarker, Model, PromptError
+from run_recorder.server_routes.documents import SCHEMAS
+from run_recorder.telemetry import models
+from run_recorder.telemetry.models.base import Model
+from run_recorder.telemetry.models.marker import DoneMarker
+from run_recorder.telemetry.models.prompt import PromptError
+from run_recorder.telemetry.models.schemas import MODELS
 
 PROMPT_FIELDS = (
     "prompt_id run_number status queued_at started_at ended_at last_seen_at queue_wait_seconds duration_seconds "
@@ -14,12 +21,16 @@ PROMPT_FIELDS = (
 
 
 def every_model() -> list[type[Model]]:
-    return [one for one in vars(contract).values() if isinstance(one, type) and issubclass(one, Model)]
+    modules = [
+        importlib.import_module(f"{models.__name__}.{found.name}") for found in pkgutil.iter_modules(models.__path__)
+    ]
+    every = {one for module in modules for one in vars(module).values()}
+    return [one for one in every if isinstance(one, type) and issubclass(one, Model)]
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(SCHEMAS))
 def test_every_served_model_has_a_valid_schema(name: str) -> None:
-    jsonschema.Draft202012Validator.check_schema(MODELS[name].model_json_schema())
+    jsonschema.Draft202012Validator.check_schema(SCHEMAS[name].model_json_schema())
 
 
 def test_every_model_is_described() -> None:

@@ -11,14 +11,14 @@ import pytest
 from run_recorder.cli import main
 from run_recorder.server_routes.prompts import delete_prompt
 from run_recorder.server_routes.route import Call
-from run_recorder.telemetry.contract import CurrentNode
-from run_recorder.telemetry.outputs import ReportedFile
-from run_recorder.telemetry.record import NodeRecord, PromptRecord
-from run_recorder.telemetry.recording import Recording
-from run_recorder.telemetry.search import Filter
-from run_recorder.telemetry.store import Change, Position, Store, UnreadableRecordError
-from run_recorder.telemetry.stream import StreamEvent
-from run_recorder.telemetry.view import prompt_of
+from run_recorder.telemetry.live.stream import StreamEvent
+from run_recorder.telemetry.markers.outputs import ReportedFile
+from run_recorder.telemetry.models.prompt import CurrentNode
+from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
+from run_recorder.telemetry.models.view import prompt_of
+from run_recorder.telemetry.record.recording import Recording
+from run_recorder.telemetry.store.search import Filter
+from run_recorder.telemetry.store.store import Change, Position, Store, UnreadableRecordError
 from sqlalchemy import text
 
 from .conftest import ON_SQLITE

@@ -13,18 +13,12 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from run_recorder.telemetry import database as database_module
-from run_recorder.telemetry import migrations, tables
-from run_recorder.telemetry.database import (
-    Database,
-    default_url,
-    file_system_of,
-    is_corrupt,
-    is_on_network,
-)
-from run_recorder.telemetry.database_file import leave_note
-from run_recorder.telemetry.migrations import HEAD, REVISIONS, VERSION_TABLE, NewerDatabaseError, current_revision
-from run_recorder.telemetry.search import SEARCH_TABLE
+from run_recorder.telemetry.store import database as database_module
+from run_recorder.telemetry.store import migrations, tables
+from run_recorder.telemetry.store.database import Database, default_url, file_system_of, is_corrupt, is_on_network
+from run_recorder.telemetry.store.database_file import leave_note
+from run_recorder.telemetry.store.migrations import HEAD, REVISIONS, VERSION_TABLE, NewerDatabaseError, current_revision
+from run_recorder.telemetry.store.search import SEARCH_TABLE
 from sqlalchemy.exc import DatabaseError
 
 from ..older import older

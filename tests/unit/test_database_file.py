@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from run_recorder.telemetry import database_file
-from run_recorder.telemetry.database import Database, default_url, is_corrupt
-from run_recorder.telemetry.database_file import ForeignFileError, examine, note_of, set_aside
-from run_recorder.telemetry.instance import InstanceLocks
-from run_recorder.telemetry.migrations import OlderDatabaseError
-from run_recorder.telemetry.recording import digest_key
-from run_recorder.telemetry.store import Store
+from run_recorder.telemetry.record.recording import digest_key
+from run_recorder.telemetry.store import database_file
+from run_recorder.telemetry.store.database import Database, default_url, is_corrupt
+from run_recorder.telemetry.store.database_file import ForeignFileError, examine, note_of, set_aside
+from run_recorder.telemetry.store.instance import InstanceLocks
+from run_recorder.telemetry.store.migrations import OlderDatabaseError
+from run_recorder.telemetry.store.store import Store
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from .support import write

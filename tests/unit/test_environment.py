@@ -4,7 +4,7 @@ import platform
 from pathlib import Path
 
 import pytest
-from run_recorder.telemetry.environment import (
+from run_recorder.telemetry.process.environment import (
     SWITCHES,
     commit_of,
     declared_version,

@@ -4,8 +4,8 @@ import asyncio
 import threading
 
 import pytest
-from run_recorder.telemetry.contract import Instance, NodeCounts, Prompt
-from run_recorder.telemetry.feed import Feed
+from run_recorder.telemetry.live.feed import Feed
+from run_recorder.telemetry.models.prompt import Instance, NodeCounts, Prompt
 
 
 def prompt(prompt_id: str = "p", run_number: int = 1) -> Prompt:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_recorder.telemetry.fingerprint import fingerprints, graph_digest
+from run_recorder.telemetry.record.fingerprint import fingerprints, graph_digest
 
 from .support import node
 

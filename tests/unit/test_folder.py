@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from run_recorder.telemetry.folder import FileStamp, changed, folder_clock, list_folder, stamp_of
+from run_recorder.telemetry.markers.folder import FileStamp, changed, folder_clock, list_folder, stamp_of
 
 from .support import write
 

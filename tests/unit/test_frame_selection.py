@@ -9,7 +9,7 @@ from run_recorder.runner.attempts import Attempt, Outcome
 from run_recorder.runner.policy import resolve
 from run_recorder.runner.scene_job import SceneJob
 from run_recorder.runner.scene_record import SceneAsked
-from run_recorder.telemetry.run_contract import Scene
+from run_recorder.telemetry.models.run_contract import Scene
 
 from .run_files import SCENE
 

@@ -10,10 +10,6 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
-from run_recorder.telemetry import figures as figures_module
-from run_recorder.telemetry.contract import Figures
-from run_recorder.telemetry.events import NodeFinished, NodeStarted
-from run_recorder.telemetry.figures import KEPT, FigureKeeper, columns_of, samples_of
 from run_recorder.telemetry.gpu import sampler as sampler_module
 from run_recorder.telemetry.gpu.chain import Chain
 from run_recorder.telemetry.gpu.live import live_figures
@@ -26,10 +22,14 @@ from run_recorder.telemetry.gpu.sampler import ModelCounts, Sampler, make_sample
 from run_recorder.telemetry.gpu.session import Session
 from run_recorder.telemetry.gpu.settings import NAMES, SamplerSettings
 from run_recorder.telemetry.gpu.torch_devices import HostDevice
-from run_recorder.telemetry.problems import Problems
-from run_recorder.telemetry.recorder import Recorder
-from run_recorder.telemetry.store import Change, Store
-from run_recorder.telemetry.view import UP_TO_THEN, node_of, prompt_of
+from run_recorder.telemetry.models.gpu import Figures
+from run_recorder.telemetry.models.view import UP_TO_THEN, node_of, prompt_of
+from run_recorder.telemetry.process.problems import Problems
+from run_recorder.telemetry.record import figures as figures_module
+from run_recorder.telemetry.record.events import NodeFinished, NodeStarted
+from run_recorder.telemetry.record.figures import KEPT, FigureKeeper, columns_of, samples_of
+from run_recorder.telemetry.record.recorder import Recorder
+from run_recorder.telemetry.store.store import Change, Store
 
 from .support import at, done, node, outcome, queued, started
 

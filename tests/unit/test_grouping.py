@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_recorder.telemetry.grouping import MAX_LITERALS, group_of, groups_of, name_at, pattern_of
+from run_recorder.telemetry.markers.grouping import MAX_LITERALS, group_of, groups_of, name_at, pattern_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "grouping.md"
 ROWS = [

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from run_recorder.telemetry.guarded_files import (
+from run_recorder.telemetry.files.guarded_files import (
     OddEntryError,
     TooLargeError,
     append_regular,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from run_recorder.telemetry import hashing
-from run_recorder.telemetry.folder import FileStamp, stamp_of
-from run_recorder.telemetry.hashing import CHANGED, CUT_SHORT, Hashed, HashedFile, Hashing, HashJob, hash_file
+from run_recorder.telemetry.markers import hashing
+from run_recorder.telemetry.markers.folder import FileStamp, stamp_of
+from run_recorder.telemetry.markers.hashing import CHANGED, CUT_SHORT, Hashed, HashedFile, Hashing, HashJob, hash_file
 
 from .support import write
 

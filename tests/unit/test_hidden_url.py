@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from run_recorder.cli import main
-from run_recorder.telemetry.contract import Environment
-from run_recorder.telemetry.hidden_url import without_password
-from run_recorder.telemetry.recording import Host, Recording
+from run_recorder.telemetry.models.environment import Environment
+from run_recorder.telemetry.process.hidden_url import without_password
+from run_recorder.telemetry.record.recording import Host, Recording
 
 SECRET = "Sesam-0ffne"
 URLS = [

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from run_recorder.telemetry import marker as marker_module
-from run_recorder.telemetry.marker import MarkerError, MarkerPlace, make_marker, write_marker
-from run_recorder.telemetry.prefix import PrefixError, check_prefix, parse_prefix, resolve_tokens
+from run_recorder.telemetry.markers import file as marker_module
+from run_recorder.telemetry.markers.file import MarkerError, MarkerPlace, make_marker, write_marker
+from run_recorder.telemetry.markers.prefix import PrefixError, check_prefix, parse_prefix, resolve_tokens
 
 ATTACKS = [
     "../x",

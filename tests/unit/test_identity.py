@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from run_recorder.telemetry import identity
-from run_recorder.telemetry.identity import Identity, is_alive, machine, root_of, this_process
+from run_recorder.telemetry.process import identity
+from run_recorder.telemetry.process.identity import Identity, is_alive, machine, root_of, this_process
 
 
 def test_this_process_lives() -> None:
@@ -16,7 +16,9 @@ def test_this_process_lives() -> None:
 
 
 def test_another_process_lives_until_it_is_killed_and_not_as_a_zombie_either() -> None:
-    code = "from run_recorder.telemetry.identity import this_process as t; print(t().process, flush=True); input()"
+    code = (
+        "from run_recorder.telemetry.process.identity import this_process as t; print(t().process, flush=True); input()"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     told = process.stdout.readline().strip()

@@ -3,8 +3,8 @@
 import threading
 import time
 
-from run_recorder.telemetry.events import NodeFinished, NodeProgress, NodeStarted
-from run_recorder.telemetry.inbox import Inbox
+from run_recorder.telemetry.record.events import NodeFinished, NodeProgress, NodeStarted
+from run_recorder.telemetry.record.inbox import Inbox
 
 from .support import done, queued, started
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from run_recorder.telemetry.identity import Identity, machine, this_process
-from run_recorder.telemetry.instance import FOLDER, InstanceLocks
+from run_recorder.telemetry.process.identity import Identity, machine, this_process
+from run_recorder.telemetry.store.instance import FOLDER, InstanceLocks
 
 HOLD = (
     "import sys; from pathlib import Path\n"
-    "from run_recorder.telemetry.instance import InstanceLocks\n"
+    "from run_recorder.telemetry.store.instance import InstanceLocks\n"
     "locks = InstanceLocks(Path(sys.argv[1])); print(locks.begin(1).id, flush=True); sys.stdin.read()\n"
 )
 
@@ -74,7 +74,9 @@ ELSEWHERE = Identity("another machine", "another place:1:1")
 @pytest.fixture
 def living() -> Iterator[Identity]:
     """Another process of this machine, that lives."""
-    code = "from run_recorder.telemetry.identity import this_process as t; print(t().process, flush=True); input()"
+    code = (
+        "from run_recorder.telemetry.process.identity import this_process as t; print(t().process, flush=True); input()"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     yield Identity(machine(), process.stdout.readline().strip())

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_recorder.telemetry import listings as listings_module
-from run_recorder.telemetry.listings import MOST_HEADS, PAUSE, Listings
-from run_recorder.telemetry.share import Share
+from run_recorder.telemetry.markers import listings as listings_module
+from run_recorder.telemetry.markers.listings import MOST_HEADS, PAUSE, Listings
+from run_recorder.telemetry.markers.share import Share
 
 from .support import write
 

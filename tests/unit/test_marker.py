@@ -17,10 +17,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_recorder.telemetry import marker as marker_module
-from run_recorder.telemetry.contract import DoneMarker
-from run_recorder.telemetry.folder import FileStamp, stamp_of
-from run_recorder.telemetry.marker import (
+from run_recorder.telemetry.files.temporaries import is_temporary
+from run_recorder.telemetry.markers import file as marker_module
+from run_recorder.telemetry.markers.file import (
     MAX_MARKER_BYTES,
     MarkedFile,
     MarkerError,
@@ -38,9 +37,10 @@ from run_recorder.telemetry.marker import (
     write_marker,
     write_temporary,
 )
-from run_recorder.telemetry.prefix import PrefixError, PrefixPath
-from run_recorder.telemetry.temporaries import is_temporary
-from run_recorder.telemetry.times import iso, parse
+from run_recorder.telemetry.markers.folder import FileStamp, stamp_of
+from run_recorder.telemetry.markers.prefix import PrefixError, PrefixPath
+from run_recorder.telemetry.models.marker import DoneMarker
+from run_recorder.telemetry.models.times import iso, parse
 
 from .support import place, tree, write
 
@@ -730,9 +730,9 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_marker_or_none(output: Pat
     """A process that writes markers as fast as it can is killed, again and again."""
     code = (
         "import sys; from pathlib import Path\n"
-        "from run_recorder.telemetry.marker import *\n"
-        "from run_recorder.telemetry.folder import FileStamp\n"
-        "from run_recorder.telemetry.prefix import parse_prefix\n"
+        "from run_recorder.telemetry.markers.file import *\n"
+        "from run_recorder.telemetry.markers.folder import FileStamp\n"
+        "from run_recorder.telemetry.markers.prefix import parse_prefix\n"
         "where = MarkerPlace.of(Path(sys.argv[1]), parse_prefix('a'))\n"
         "files = [MarkedFile(f'a_{n}', FileStamp(1, 1, '1')) for n in range(3000)]\n"
         "marker = make_marker(where, files, status='success', producer='node', prompt_id='p')\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_recorder.telemetry.events import PromptCached
+from run_recorder.telemetry.record.events import PromptCached
 
 from .desk import Desk
 from .support import image, marker_node, node, saver, tree, write

@@ -6,12 +6,12 @@ import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families as families
-from run_recorder.telemetry.contract import PromptMarker
-from run_recorder.telemetry.cost import RecordCost
-from run_recorder.telemetry.metrics import MAX_CLASSES, MAX_PROBLEMS, NODE_SECONDS, OTHER, PROMPT_SECONDS, Metrics
-from run_recorder.telemetry.problems import Problems
-from run_recorder.telemetry.record import NodeRecord, PromptRecord
-from run_recorder.telemetry.recorder import Recorder, Run
+from run_recorder.telemetry.live.metrics import MAX_CLASSES, MAX_PROBLEMS, NODE_SECONDS, OTHER, PROMPT_SECONDS, Metrics
+from run_recorder.telemetry.models.marker import PromptMarker
+from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
+from run_recorder.telemetry.process.cost import RecordCost
+from run_recorder.telemetry.process.problems import Problems
+from run_recorder.telemetry.record.recorder import Recorder, Run
 
 from .support import at, queued, started
 

@@ -1,10 +1,10 @@
 """What a prompt is called, by the best that is known of it."""
 
 import pytest
-from run_recorder.telemetry.contract import Batch
-from run_recorder.telemetry.naming import called_by_graph, name_of
-from run_recorder.telemetry.outputs import ReportedFile
-from run_recorder.telemetry.record import PromptRecord
+from run_recorder.telemetry.markers.outputs import ReportedFile
+from run_recorder.telemetry.models.naming import called_by_graph, name_of
+from run_recorder.telemetry.models.prompt import Batch
+from run_recorder.telemetry.models.record import PromptRecord
 
 
 def record(**more: object) -> PromptRecord:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from run_recorder.comfyui_host import Host
-from run_recorder.telemetry.contract import Environment
-from run_recorder.telemetry.marker import read_marker
-from run_recorder.telemetry.recording import Host as RecordingHost
-from run_recorder.telemetry.text import id_note, kept_id
+from run_recorder.telemetry.markers.file import read_marker
+from run_recorder.telemetry.models.environment import Environment
+from run_recorder.telemetry.models.text import id_note, kept_id
+from run_recorder.telemetry.record.recording import Host as RecordingHost
 
 from .support import image, marker_node, node, saver
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_recorder.telemetry import outputs as outputs_module
-from run_recorder.telemetry.outputs import MAX_NAME, ReportedFile, inside, look_at, reported_files
+from run_recorder.telemetry.markers import outputs as outputs_module
+from run_recorder.telemetry.markers.outputs import MAX_NAME, ReportedFile, inside, look_at, reported_files
 
 from .support import image, write
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_recorder.telemetry import prefix as prefix_module
-from run_recorder.telemetry.grouping import group_of, is_resolved_from
-from run_recorder.telemetry.prefix import (
+from run_recorder.telemetry.markers import prefix as prefix_module
+from run_recorder.telemetry.markers.grouping import group_of, is_resolved_from
+from run_recorder.telemetry.markers.prefix import (
     MARKER_SUFFIXES,
     PrefixError,
     PrefixPath,

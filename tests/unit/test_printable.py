@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from run_recorder.runner.summary import ERROR, one_line
-from run_recorder.telemetry.printable import STEERING, escaped_json, logger, printable, printable_lines, spaced
+from run_recorder.telemetry.process.printable import STEERING, escaped_json, logger, printable, printable_lines, spaced
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=60)
 

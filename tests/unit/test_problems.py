@@ -5,11 +5,11 @@ import re
 import threading
 
 import pytest
-from run_recorder.telemetry import problems as problems_module
-from run_recorder.telemetry.faults import DEEPEST, fault_of
-from run_recorder.telemetry.problems import Problems
-from run_recorder.telemetry.settings import WrongSetting, misspelt
-from run_recorder.telemetry.times import parse
+from run_recorder.telemetry.models.times import parse
+from run_recorder.telemetry.process import problems as problems_module
+from run_recorder.telemetry.process.faults import DEEPEST, fault_of
+from run_recorder.telemetry.process.problems import Problems
+from run_recorder.telemetry.process.settings import WrongSetting, misspelt
 
 
 def test_a_problem_is_logged_once_and_counted_after_that(caplog: pytest.LogCaptureFixture) -> None:

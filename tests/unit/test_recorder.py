@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_recorder.telemetry.contract import CurrentNode, PromptMarker
-from run_recorder.telemetry.events import (
+from run_recorder.telemetry.markers.requests import INPUTS_READY, NOTHING, MarkerRequest
+from run_recorder.telemetry.models.marker import PromptMarker
+from run_recorder.telemetry.models.prompt import CurrentNode
+from run_recorder.telemetry.record.events import (
     Event,
     ExpandedNode,
     MarkerRun,
@@ -20,7 +22,7 @@ from run_recorder.telemetry.events import (
     PromptUnqueued,
     WorkerDied,
 )
-from run_recorder.telemetry.recorder import (
+from run_recorder.telemetry.record.recorder import (
     DONE_PATIENCE_SECONDS,
     MAX_ID,
     QUEUE_REFUSED,
@@ -38,7 +40,6 @@ from run_recorder.telemetry.recorder import (
     described,
     refresh,
 )
-from run_recorder.telemetry.requests import INPUTS_READY, NOTHING, MarkerRequest
 
 from .support import at, done, marker_node, ms, node, outcome, queued, saver, started
 

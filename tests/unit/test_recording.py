@@ -15,23 +15,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_recorder.telemetry import database as database_module
-from run_recorder.telemetry import recording as recording_module
-from run_recorder.telemetry.contract import Environment, Prompt
-from run_recorder.telemetry.database import Database, default_url
-from run_recorder.telemetry.database_file import leave_note
-from run_recorder.telemetry.events import MarkerRun, NodeStarted, PromptDone, PromptOutcome, PromptQueued, PromptStarted
-from run_recorder.telemetry.instance import FOLDER
-from run_recorder.telemetry.marker import read_marker
-from run_recorder.telemetry.record import PromptRecord
-from run_recorder.telemetry.recorder import STOPPED
-from run_recorder.telemetry.recording import KEY_FILE, Host, NotReadyError, Recording, digest_key, matches
-from run_recorder.telemetry.requests import INPUTS_READY
-from run_recorder.telemetry.retention import KEEP_DAYS, KEEP_PROMPTS
-from run_recorder.telemetry.search import Filter
-from run_recorder.telemetry.store import Change, Store
-from run_recorder.telemetry.times import Stamp
-from run_recorder.telemetry.writer import Writer
+from run_recorder.telemetry.markers.file import read_marker
+from run_recorder.telemetry.markers.requests import INPUTS_READY
+from run_recorder.telemetry.models.environment import Environment
+from run_recorder.telemetry.models.prompt import Prompt
+from run_recorder.telemetry.models.record import PromptRecord
+from run_recorder.telemetry.models.times import Stamp
+from run_recorder.telemetry.record import recording as recording_module
+from run_recorder.telemetry.record.events import (
+    MarkerRun,
+    NodeStarted,
+    PromptDone,
+    PromptOutcome,
+    PromptQueued,
+    PromptStarted,
+)
+from run_recorder.telemetry.record.recorder import STOPPED
+from run_recorder.telemetry.record.recording import KEY_FILE, Host, NotReadyError, Recording, digest_key, matches
+from run_recorder.telemetry.record.writer import Writer
+from run_recorder.telemetry.store import database as database_module
+from run_recorder.telemetry.store.database import Database, default_url
+from run_recorder.telemetry.store.database_file import leave_note
+from run_recorder.telemetry.store.instance import FOLDER
+from run_recorder.telemetry.store.retention import KEEP_DAYS, KEEP_PROMPTS
+from run_recorder.telemetry.store.search import Filter
+from run_recorder.telemetry.store.store import Change, Store
 
 from .support import image, marker_node, node, saver, tree, write
 
@@ -727,10 +735,10 @@ def test_error_texts_are_told_relative_to_comfyui_s_folders(recording: Recording
 KILLED = """
 import sys, time
 from pathlib import Path
-from run_recorder.telemetry.recording import Host, Recording
-from run_recorder.telemetry.contract import Environment
-from run_recorder.telemetry.events import *
-from run_recorder.telemetry.times import Stamp
+from run_recorder.telemetry.record.recording import Host, Recording
+from run_recorder.telemetry.models.environment import Environment
+from run_recorder.telemetry.record.events import *
+from run_recorder.telemetry.models.times import Stamp
 folder = Path(sys.argv[1])
 roots = {name: folder / name for name in ("output", "temp", "input")}
 for root in roots.values():

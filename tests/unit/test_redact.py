@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_recorder.telemetry.redact import KEY, MAX_TEXT, PATH, redact
+from run_recorder.telemetry.process.redact import KEY, MAX_TEXT, PATH, redact
 
 ROOTS = ["/srv/comfy/output", "/srv/comfy", "C:\\Comfy\\output"]
 

@@ -4,10 +4,10 @@ import random
 from typing import Any
 
 import pytest
-from run_recorder.telemetry import refusals as module
-from run_recorder.telemetry.contract import Refusal
-from run_recorder.telemetry.refusals import MAX_NODES, MAX_REASON, MAX_REASONS, faulty_nodes, upstream
-from run_recorder.telemetry.text import natural_key
+from run_recorder.telemetry.models.prompt import Refusal
+from run_recorder.telemetry.models.text import natural_key
+from run_recorder.telemetry.record import refusals as module
+from run_recorder.telemetry.record.refusals import MAX_NODES, MAX_REASON, MAX_REASONS, faulty_nodes, upstream
 
 
 def error(details: str, input_name: str | None = None, message: str = "Value not in list") -> dict[str, Any]:

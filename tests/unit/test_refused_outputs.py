@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_recorder.telemetry.recorder import MAX_EXPLAINED
-from run_recorder.telemetry.refusals import MAX_NODES
-from run_recorder.telemetry.requests import INPUTS_READY, NOTHING, PROMPT_COMPLETES, WRITE_FAILED
+from run_recorder.telemetry.markers.requests import INPUTS_READY, NOTHING, PROMPT_COMPLETES, WRITE_FAILED
+from run_recorder.telemetry.record.recorder import MAX_EXPLAINED
+from run_recorder.telemetry.record.refusals import MAX_NODES
 
 from .desk import Desk
 from .support import image, marker_node, node, saver, tree, write

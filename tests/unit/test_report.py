@@ -13,7 +13,7 @@ from run_recorder.runner.policy import resolve
 from run_recorder.runner.report import render
 from run_recorder.runner.thumbnails import spread, thumbnail
 from run_recorder.runner.validate import Findings
-from run_recorder.telemetry.run_contract import ArtifactMetadata
+from run_recorder.telemetry.models.run_contract import ArtifactMetadata
 
 from ..browser import browsing
 from .run_files import METADATA

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
-from run_recorder.telemetry.events import MarkerRun
-from run_recorder.telemetry.requests import INPUTS_READY, NOTHING, MarkerPlan, MarkerRequest, plan_of
+from run_recorder.telemetry.markers.requests import INPUTS_READY, NOTHING, MarkerPlan, MarkerRequest, plan_of
+from run_recorder.telemetry.record.events import MarkerRun
 
 from .support import marker_node, node, saver
 

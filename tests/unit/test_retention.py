@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from run_recorder.cli import main
-from run_recorder.telemetry.bites import BITE_SECONDS, LARGEST_BITE, next_bite
-from run_recorder.telemetry.outputs import ReportedFile
-from run_recorder.telemetry.record import NodeRecord, PromptRecord
-from run_recorder.telemetry.retention import DEFAULT_PROMPTS, Retention, prune
-from run_recorder.telemetry.store import Change, Store
+from run_recorder.telemetry.markers.outputs import ReportedFile
+from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
+from run_recorder.telemetry.store.bites import BITE_SECONDS, LARGEST_BITE, next_bite
+from run_recorder.telemetry.store.retention import DEFAULT_PROMPTS, Retention, prune
+from run_recorder.telemetry.store.store import Change, Store
 
 from .conftest import ON_SQLITE
 

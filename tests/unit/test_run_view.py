@@ -2,9 +2,11 @@
 
 import jsonschema
 import pytest
-from run_recorder.telemetry.contract import Batch, Device, Instance, NodeCounts, Prompt, PromptMarker
-from run_recorder.telemetry.run_contract import POLICY_DEFAULTS, SceneTelemetry, plain
-from run_recorder.telemetry.run_view import NO_DEVICE, telemetry_of
+from run_recorder.telemetry.models.gpu import Device
+from run_recorder.telemetry.models.marker import PromptMarker
+from run_recorder.telemetry.models.prompt import Batch, Instance, NodeCounts, Prompt
+from run_recorder.telemetry.models.run_contract import POLICY_DEFAULTS, SceneTelemetry, plain
+from run_recorder.telemetry.models.run_telemetry import NO_DEVICE, telemetry_of
 
 MB = 1024 * 1024
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_recorder.telemetry import search as search_module
-from run_recorder.telemetry.database import Database
-from run_recorder.telemetry.outputs import ReportedFile
-from run_recorder.telemetry.record import NodeRecord, PromptRecord
-from run_recorder.telemetry.search import SEARCH_TABLE, Filter
-from run_recorder.telemetry.store import Change, Position, Store
+from run_recorder.telemetry.markers.outputs import ReportedFile
+from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
+from run_recorder.telemetry.store import search as search_module
+from run_recorder.telemetry.store.database import Database
+from run_recorder.telemetry.store.search import SEARCH_TABLE, Filter
+from run_recorder.telemetry.store.store import Change, Position, Store
 
 from ..postgres import fresh_database
 from .conftest import BACKENDS

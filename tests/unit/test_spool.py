@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_recorder.telemetry.contract import Instance, PromptError
-from run_recorder.telemetry.events import MarkerRun, PromptQueued
-from run_recorder.telemetry.identity import Identity
-from run_recorder.telemetry.record import NodeRecord, PromptRecord
-from run_recorder.telemetry.requests import INPUTS_READY
-from run_recorder.telemetry.spool import Kept, Spool, SpoolFullError, left_in, owner_of, read_spool
+from run_recorder.telemetry.markers.requests import INPUTS_READY
+from run_recorder.telemetry.models.prompt import Instance, PromptError
+from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
+from run_recorder.telemetry.process.identity import Identity
+from run_recorder.telemetry.record.events import MarkerRun, PromptQueued
+from run_recorder.telemetry.record.spool import Kept, Spool, SpoolFullError, left_in, owner_of, read_spool
 from sqlalchemy.exc import OperationalError
 
 from .desk import Desk, now
@@ -85,7 +85,7 @@ def test_a_line_that_a_kill_cut_off_costs_only_itself(tmp_path: Path, cut: int) 
 def test_a_spool_that_is_full_says_so_and_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = Spool(tmp_path, str(uuid.uuid4()), Instance(id="me"))
     spool.keep([kept("p")])
-    monkeypatch.setattr("run_recorder.telemetry.spool.MAX_BYTES", 10)
+    monkeypatch.setattr("run_recorder.telemetry.record.spool.MAX_BYTES", 10)
     with pytest.raises(SpoolFullError):
         spool.keep([kept("q")])
     assert [one.record.prompt_id for one in spool.read()] == ["p"]
@@ -349,7 +349,7 @@ def test_health_is_well_again_once_markers_can_be_written(desk: Desk) -> None:
 
 def test_health_is_well_again_once_markers_can_be_decided(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("run_recorder.telemetry.writer.decide", lambda *_: 1 / 0)
+        patch.setattr("run_recorder.telemetry.record.writer.decide", lambda *_: 1 / 0)
         desk.whole("bad")
         for _ in range(3):
             desk.step()

@@ -4,16 +4,18 @@ import sqlite3
 from typing import Any
 
 import pytest
-from run_recorder.telemetry.contract import Batch, CurrentNode, Environment, Instance, PromptError, PromptMarker
-from run_recorder.telemetry.database import Database, StoreClosedError
-from run_recorder.telemetry.folder import FileStamp
-from run_recorder.telemetry.outputs import ReportedFile
-from run_recorder.telemetry.record import NodeRecord, PromptRecord
-from run_recorder.telemetry.requests import MarkerPlan, MarkerRequest
-from run_recorder.telemetry.retention import erase_until
-from run_recorder.telemetry.search import Filter
-from run_recorder.telemetry.store import Change, Position, Store
-from run_recorder.telemetry.stream import StreamEvent
+from run_recorder.telemetry.live.stream import StreamEvent
+from run_recorder.telemetry.markers.folder import FileStamp
+from run_recorder.telemetry.markers.outputs import ReportedFile
+from run_recorder.telemetry.markers.requests import MarkerPlan, MarkerRequest
+from run_recorder.telemetry.models.environment import Environment
+from run_recorder.telemetry.models.marker import PromptMarker
+from run_recorder.telemetry.models.prompt import Batch, CurrentNode, Instance, PromptError
+from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
+from run_recorder.telemetry.store.database import Database, StoreClosedError
+from run_recorder.telemetry.store.retention import erase_until
+from run_recorder.telemetry.store.search import Filter
+from run_recorder.telemetry.store.store import Change, Position, Store
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from .conftest import ON_SQLITE

@@ -4,7 +4,7 @@ import sqlite3
 from typing import Any
 
 import pytest
-from run_recorder.telemetry.store_faults import is_fault_of_data
+from run_recorder.telemetry.store.faults import is_fault_of_data
 from sqlalchemy.exc import DatabaseError as AnyDatabaseError
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError, ProgrammingError, StatementError
 

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from run_recorder.telemetry.store_figures import LOOK_SECONDS, Looks, StoreFigures
+from run_recorder.telemetry.store.figures import LOOK_SECONDS, Looks, StoreFigures
 
 
 def test_nothing_is_known_before_the_first_look() -> None:

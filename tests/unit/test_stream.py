@@ -5,10 +5,10 @@ import json
 from typing import Any
 
 import pytest
-from run_recorder.telemetry import stream as stream_module
-from run_recorder.telemetry.events import NodeFinished, NodeProgress, NodeStarted
-from run_recorder.telemetry.recorder import Recorder, Run
-from run_recorder.telemetry.stream import PROGRESS_SECONDS, Stream, StreamEvent, Told, gap, news_of
+from run_recorder.telemetry.live import stream as stream_module
+from run_recorder.telemetry.live.stream import PROGRESS_SECONDS, Stream, StreamEvent, Told, gap, news_of
+from run_recorder.telemetry.record.events import NodeFinished, NodeProgress, NodeStarted
+from run_recorder.telemetry.record.recorder import Recorder, Run
 
 from .support import T0, at, done, ms, node, outcome, queued, started
 

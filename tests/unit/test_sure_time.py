@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 from run_recorder.cli import main
-from run_recorder.telemetry.record import PromptRecord
-from run_recorder.telemetry.retention import Retention, prune
-from run_recorder.telemetry.store import Change, Store
-from run_recorder.telemetry.sure_time import SureTime
+from run_recorder.telemetry.models.record import PromptRecord
+from run_recorder.telemetry.store.retention import Retention, prune
+from run_recorder.telemetry.store.store import Change, Store
+from run_recorder.telemetry.store.sure_time import SureTime
 
 from .conftest import ON_SQLITE
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from run_recorder.telemetry import temporaries
-from run_recorder.telemetry.temporaries import FOREIGN_AGE_SECONDS, is_orphan, is_temporary, sweep, temporary_name
+from run_recorder.telemetry.files import temporaries
+from run_recorder.telemetry.files.temporaries import FOREIGN_AGE_SECONDS, is_orphan, is_temporary, sweep, temporary_name
 
 from .support import tree, write
 

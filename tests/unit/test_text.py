@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_recorder.telemetry.text import clean, clean_or_none
+from run_recorder.telemetry.models.text import clean, clean_or_none
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_recorder.telemetry.times import Stamp, iso, iso_or_none, milliseconds, parse
+from run_recorder.telemetry.models.times import Stamp, iso, iso_or_none, milliseconds, parse
 
 LAST = 253402214400000
 

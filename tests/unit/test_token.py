@@ -7,7 +7,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 from run_recorder.cli import main
 from run_recorder.server_routes.answering import is_authorized
-from run_recorder.telemetry.token import VARIABLE, TokenError, bearer_of, token_of
+from run_recorder.telemetry.process.token import VARIABLE, TokenError, bearer_of, token_of
 
 ODD = ["line\nbreak", "t\u00f6ken", "nul\0", "half \udcff"]
 

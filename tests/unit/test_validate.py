@@ -10,7 +10,7 @@ import pytest
 from run_recorder.cli import main
 from run_recorder.runner.summary import read_summary
 from run_recorder.runner.validate import Findings, UncheckableError, validate_files, validate_run
-from run_recorder.telemetry.run_contract import ArtifactMetadata, plain
+from run_recorder.telemetry.models.run_contract import ArtifactMetadata, plain
 
 from .run_files import Run
 

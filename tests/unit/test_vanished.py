@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from run_recorder.telemetry.events import PromptDone, PromptStarted
-from run_recorder.telemetry.recorder import VANISHED
-from run_recorder.telemetry.writer import GONE_SECONDS, LOOK_SECONDS
+from run_recorder.telemetry.record.events import PromptDone, PromptStarted
+from run_recorder.telemetry.record.recorder import VANISHED
+from run_recorder.telemetry.record.writer import GONE_SECONDS, LOOK_SECONDS
 
 from .desk import Desk, now
 from .support import image, tree, write

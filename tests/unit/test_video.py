@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from run_recorder.runner import video
-from run_recorder.telemetry.run_contract import Scene
+from run_recorder.telemetry.models.run_contract import Scene
 
 from .run_files import SCENE
 

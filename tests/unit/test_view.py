@@ -3,13 +3,14 @@
 from typing import Any
 
 import pytest
-from run_recorder.telemetry.contract import CurrentNode, Instance, PromptError, PromptMarker
-from run_recorder.telemetry.folder import FileStamp
-from run_recorder.telemetry.outputs import ReportedFile
-from run_recorder.telemetry.record import NodeRecord, PromptRecord
-from run_recorder.telemetry.requests import MarkerPlan
-from run_recorder.telemetry.times import iso
-from run_recorder.telemetry.view import NO_FIGURES, node_of, output_of, prompt_of
+from run_recorder.telemetry.markers.folder import FileStamp
+from run_recorder.telemetry.markers.outputs import ReportedFile
+from run_recorder.telemetry.markers.requests import MarkerPlan
+from run_recorder.telemetry.models.marker import PromptMarker
+from run_recorder.telemetry.models.prompt import CurrentNode, Instance, PromptError
+from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
+from run_recorder.telemetry.models.times import iso
+from run_recorder.telemetry.models.view import NO_FIGURES, node_of, output_of, prompt_of
 
 CURRENT = CurrentNode(node_id="1", class_type="A", title=None)
 

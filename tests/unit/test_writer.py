@@ -14,15 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_recorder.telemetry import folder as folder_module
-from run_recorder.telemetry import hashing as hashing_module
-from run_recorder.telemetry import listings as listings_module
-from run_recorder.telemetry import marker as marker_module
-from run_recorder.telemetry import marking as marking_module
-from run_recorder.telemetry import settle as settle_module
-from run_recorder.telemetry import writer as writer_module
-from run_recorder.telemetry.contract import DoneMarker, Environment, Prompt
-from run_recorder.telemetry.events import (
+from run_recorder.telemetry.files.temporaries import is_temporary
+from run_recorder.telemetry.markers import decide as settle_module
+from run_recorder.telemetry.markers import file as marker_module
+from run_recorder.telemetry.markers import folder as folder_module
+from run_recorder.telemetry.markers import hashing as hashing_module
+from run_recorder.telemetry.markers import listings as listings_module
+from run_recorder.telemetry.markers import marking as marking_module
+from run_recorder.telemetry.markers.file import MarkerPlace
+from run_recorder.telemetry.markers.hashing import CUT_SHORT, Hashed, HashedFile
+from run_recorder.telemetry.markers.listings import PAUSE, Listings
+from run_recorder.telemetry.markers.marking import OVERTAKEN
+from run_recorder.telemetry.markers.requests import INPUTS_READY, NOTHING
+from run_recorder.telemetry.markers.share import Share
+from run_recorder.telemetry.models.environment import Environment
+from run_recorder.telemetry.models.marker import DoneMarker
+from run_recorder.telemetry.models.prompt import Prompt
+from run_recorder.telemetry.models.record import PromptRecord
+from run_recorder.telemetry.models.times import Stamp
+from run_recorder.telemetry.process.identity import Identity
+from run_recorder.telemetry.record import writer as writer_module
+from run_recorder.telemetry.record.events import (
     Event,
     ExpandedNode,
     MarkerRun,
@@ -36,21 +48,11 @@ from run_recorder.telemetry.events import (
     PromptStarted,
     PromptUnqueued,
 )
-from run_recorder.telemetry.hashing import CUT_SHORT, Hashed, HashedFile
-from run_recorder.telemetry.identity import Identity
-from run_recorder.telemetry.listings import PAUSE, Listings
-from run_recorder.telemetry.marker import MarkerPlace
-from run_recorder.telemetry.marking import OVERTAKEN
-from run_recorder.telemetry.record import PromptRecord
-from run_recorder.telemetry.recorder import UNTOLD_END, UNTOLD_OUTPUTS, WORKER_DIED
-from run_recorder.telemetry.requests import INPUTS_READY, NOTHING
-from run_recorder.telemetry.set_aside import FOLDER as ASIDE
-from run_recorder.telemetry.share import Share
-from run_recorder.telemetry.spool import Spool
-from run_recorder.telemetry.store import Change, Store
-from run_recorder.telemetry.temporaries import is_temporary
-from run_recorder.telemetry.times import Stamp
-from run_recorder.telemetry.writer import ANOTHERS, DIED, Outstanding, Writer
+from run_recorder.telemetry.record.recorder import UNTOLD_END, UNTOLD_OUTPUTS, WORKER_DIED
+from run_recorder.telemetry.record.set_aside import FOLDER as ASIDE
+from run_recorder.telemetry.record.spool import Spool
+from run_recorder.telemetry.record.writer import ANOTHERS, DIED, Outstanding, Writer
+from run_recorder.telemetry.store.store import Change, Store
 from sqlalchemy.exc import DatabaseError
 
 from .desk import GRAPH, Desk, now

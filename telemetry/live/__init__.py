@@ -1,0 +1,1 @@
+"""What is told while it happens: long-polls, the stream of events, metrics."""

@@ -1,0 +1,36 @@
+"""The models by the names under which their schemas are served."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from .environment import Environment
+from .errors import ErrorAnswer
+from .gpu import Device, LiveDevice, LiveFigures, SampleColumns, System
+from .health import Health
+from .marker import DoneMarker, PromptMarker
+from .node import Node, NodeList
+from .prompt import Batch, CurrentNode, Instance, Output, Prompt, PromptName, PromptPage
+
+MODELS: dict[str, type[BaseModel]] = {
+    "batch": Batch,
+    "current_node": CurrentNode,
+    "device": Device,
+    "done_marker": DoneMarker,
+    "environment": Environment,
+    "error": ErrorAnswer,
+    "gpu": LiveFigures,
+    "health": Health,
+    "instance": Instance,
+    "marker": PromptMarker,
+    "node": Node,
+    "node_list": NodeList,
+    "output": Output,
+    "prompt": Prompt,
+    "live_device": LiveDevice,
+    "prompt_name": PromptName,
+    "prompt_page": PromptPage,
+    "samples": SampleColumns,
+    "system": System,
+}
+"""Those of the core, by the names under which `/telemetry/schema/{model}` serves them."""

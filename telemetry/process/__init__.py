@@ -1,0 +1,1 @@
+"""What belongs to one process: settings, identity, problems, and what may be said of it."""

@@ -1,0 +1,1 @@
+"""The database: its file or server, tables, questions, age and upkeep."""
