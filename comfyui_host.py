@@ -31,6 +31,7 @@ import psutil
 from .comfyui_seams import Wrapping
 from .telemetry.gpu.node_memory import Border
 from .telemetry.gpu.sampler import make_sampler
+from .telemetry.gpu.session import Session
 from .telemetry.gpu.torch_devices import HostDevice
 from .telemetry.models.environment import Environment
 from .telemetry.models.health import Seam, Worker
@@ -50,7 +51,7 @@ from .telemetry.record.events import (
     PromptStarted,
     PromptUnqueued,
 )
-from .telemetry.record.recording import Host as RecordingHost
+from .telemetry.record.host import HostProcess
 from .telemetry.record.recording import Recording
 
 COSTS = {
@@ -109,7 +110,7 @@ class Host:
     )
     """The names of all hooks; a test makes each of them raise."""
 
-    def __init__(self, recording_host: Callable[[Host], RecordingHost]) -> None:
+    def __init__(self, recording_host: Callable[[Host], HostProcess]) -> None:
         self.recording = Recording(recording_host(self))
         self.inbox = self.recording.inbox
         self.problems = self.recording.problems
@@ -231,7 +232,7 @@ class Host:
             return
         self.inbox.urge(PromptUnqueued(kept_id(item[1]), _now(), item[2], "refused"))
 
-    def held(self) -> frozenset[str] | None:
+    def queued_ids(self) -> frozenset[str] | None:
         """The ids of the prompts that ComfyUI's queue holds or runs; null where it can't be asked. Any thread."""
         queue = _prompt_queue()
         try:
@@ -281,23 +282,23 @@ class Host:
         found = self._queued_event(item) if item is not None else None
         number = item[0] if item is not None else None
         at = _now()
-        self.guarded("gpu", self.on_sampling, prompt_id, at.mono)
-        self.inbox.urge(PromptStarted(prompt_id, at, number, found))
+        session = self.guarded("gpu", self.on_sampling, prompt_id, at.mono)
+        self.inbox.urge(PromptStarted(prompt_id, at, number, found, session))
 
     def _add_metrics(self, registry: Any) -> None:
         from .telemetry.gpu.metrics import GpuMetrics
 
         registry.register(GpuMetrics(self.sampler.now, self.sampler.models))
 
-    def on_sampling(self, prompt_id: str, mono: float) -> None:
+    def on_sampling(self, prompt_id: str, mono: float) -> Session:
         """A prompt starts: read figures from now on, and torch's peaks at the borders of its nodes."""
         self._border = None
         session = self.sampler.begin(prompt_id, mono)
-        self.recording.follow(session)
         if self.sampler.is_on:
             self._border = self.torch.peak_reader(session.nodes.borders)
         if self._border is not None:
             self._border(None, True)
+        return session
 
     def on_sampled(self, mono: float) -> None:
         """The prompt has ended."""
@@ -423,7 +424,7 @@ class Host:
     def note_dead_worker(self) -> None:
         """Say in health that the queue is dead, and what killed it."""
         if self._died_with is None:
-            self._died_with, self._died_in = self.recording.died_in()
+            self._died_with, self._died_in = self.recording.running_node()
         hint = "ComfyUI's worker thread has ended, so its queue is dead: restart ComfyUI"
         self.problems.report("worker died", hint)
 
@@ -889,12 +890,12 @@ def _pci_address(about: Any) -> str | None:
     return f"{getattr(about, 'pci_domain_id', 0):04x}:{bus:02x}:{device:02x}.0"
 
 
-def _recording_host(host: Host) -> RecordingHost:
-    return RecordingHost(
+def _recording_host(host: Host) -> HostProcess:
+    return HostProcess(
         private_folder=private_folder(),
         roots=roots,
         worker_alive=host.check_alive,
-        held=host.held,
+        queued_ids=host.queued_ids,
         waiting=host.waiting,
         in_history=host.in_history,
         is_choice=host.is_choice,

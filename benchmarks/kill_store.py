@@ -73,7 +73,7 @@ def read_on(recording: Recording, tell: int) -> None:
     """Read the list over and over; tell each end that it shows through a pipe."""
     shown: set[str] = set()
     while True:
-        for prompt in recording.page(Filter(), 20, None)[0]:
+        for prompt in recording.reading.page(Filter(), 20, None)[0]:
             if prompt.status not in OPEN_STATUSES and prompt.prompt_id not in shown:
                 shown.add(prompt.prompt_id)
                 os.write(tell, f"ended {prompt.prompt_id} {prompt.status}\n".encode())

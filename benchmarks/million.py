@@ -34,7 +34,7 @@ from run_recorder.telemetry.markers.folder import FileStamp  # noqa: E402
 from run_recorder.telemetry.markers.outputs import ReportedFile  # noqa: E402
 from run_recorder.telemetry.models.environment import Environment  # noqa: E402
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord  # noqa: E402
-from run_recorder.telemetry.record.recording import Host as RecordingHost  # noqa: E402
+from run_recorder.telemetry.record.host import HostProcess  # noqa: E402
 from run_recorder.telemetry.record.recording import Recording  # noqa: E402
 from run_recorder.telemetry.store.database import Database  # noqa: E402
 from run_recorder.telemetry.store.retention import Retention, prune  # noqa: E402
@@ -125,7 +125,7 @@ def opening(path: Path) -> float:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         roots = dict.fromkeys(("output", "temp", "input"), folder)
-        host = RecordingHost(
+        host = HostProcess(
             private_folder=folder,
             roots=lambda: roots,
             worker_alive=lambda: True,

@@ -26,7 +26,7 @@ from run_recorder.embedded_host import progress
 from run_recorder.embedded_host.graph import DynamicPrompt
 from run_recorder.telemetry.models.environment import Environment
 from run_recorder.telemetry.process.cost import RecordCost
-from run_recorder.telemetry.record.recording import Host as RecordingHost
+from run_recorder.telemetry.record.host import HostProcess
 
 CACHES = bytearray(4 << 20)
 NOTHING = bytes(4 << 20)
@@ -48,8 +48,8 @@ class Bare(progress.ProgressHandler):
 def host_of(folder: Path) -> comfyui_host.Host:
     """The border as it is in ComfyUI, but for the recorder's thread, which isn't started."""
 
-    def recording_host(host: comfyui_host.Host) -> RecordingHost:
-        return RecordingHost(folder, dict, lambda: True, lambda *_: False, lambda: None, Environment)
+    def recording_host(host: comfyui_host.Host) -> HostProcess:
+        return HostProcess(folder, dict, lambda: True, lambda *_: False, lambda: None, Environment)
 
     return comfyui_host.Host(recording_host)
 

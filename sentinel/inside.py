@@ -17,7 +17,6 @@ from .evidence import FINAL, Answer, Ended, Named, Running, SilentError, literal
 if TYPE_CHECKING:
     from ..telemetry.models.record import NodeRecord, PromptRecord
     from ..telemetry.record.recording import Recording
-    from ..telemetry.record.writer import Writer
     from .keeper import Told
     from .service import Sentinel
 
@@ -37,22 +36,22 @@ class Recorded:
 
     can_wait = True
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+    def __init__(self, recording: Recording) -> None:
+        self._reading = recording.reading
         self._ended: OrderedDict[tuple[str, int], Ended] = OrderedDict()
         self._news = threading.Condition()
-        self._before, writer.on_ended = writer.on_ended, self._on_ended
+        recording.when_ended(self._on_ended)
 
     def ask(self) -> Answer:
         """What runs, and what has ended lately. Raises SilentError where the store can't be written: no end is sure."""
-        if self._writer.is_failing:
+        if self._reading.is_failing:
             raise SilentError("the recorder's store can't be written")
-        with self._writer.lock:
-            runs = self._writer.recorder.runs
-            begun = [*runs.started, *(run for run in runs.ended if run.started is not None)]
+        begun = self._reading.begun()
         with self._news:
             running = [
-                running_of(run.record.prompt_id, run.graph) for run in begun if _key(run.record) not in self._ended
+                running_of(run.prompt_id, run.graph)
+                for run in begun
+                if (run.prompt_id, run.run_number) not in self._ended
             ]
             return Answer(tuple(running), tuple(self._ended.values()))
 
@@ -66,11 +65,8 @@ class Recorded:
         return next((end for key, end in reversed(self._ended.items()) if key[0] == running.prompt_id), None)
 
     def _on_ended(self, record: PromptRecord, nodes: Sequence[NodeRecord]) -> None:
-        self._before(record, nodes)
         try:
-            with self._writer.lock:
-                of_id = self._writer.recorder.runs.of(record.prompt_id)
-                graph = next((run.graph for run in of_id if run.record.run_number == record.run_number), {})
+            graph = self._reading.graph_of(record.prompt_id, record.run_number)
             ended = _ended_of(record, graph)
         except Exception:  # noqa: BLE001  the recorder's thread goes on, whatever a record holds
             logger.exception("Run Recorder: the sentinel can't be told of a prompt's end")
@@ -131,7 +127,7 @@ def _sentinel(recording: Recording) -> Sentinel:
     from .watch import Options
 
     folder: Path = recording.host.roots()["output"]
-    return Sentinel([folder], Options(), told=_told(recording), comfyui=Recorded(recording.writer))
+    return Sentinel([folder], Options(), told=_told(recording), comfyui=Recorded(recording))
 
 
 def _told(recording: Recording) -> Told:

@@ -58,7 +58,7 @@ class Answering:
             try:
                 response = await self._answer(route, request)
                 if not route.public:
-                    self._host.recording.store_read()
+                    self._host.recording.store_condition.read()
             except ApiError as error:
                 response = answer(error.answer, error.status)
                 response.headers.update(error.headers)
@@ -77,7 +77,7 @@ class Answering:
     def _failed(self, route: Route, error: Exception) -> web.Response:
         """503 where the store can't be read now; 500, with the fault's id, for a fault of ours."""
         if isinstance(error, _AWAY) or (isinstance(error, DBAPIError) and not is_fault_of_data(error)):
-            self._host.recording.store_unread(error)
+            self._host.recording.store_condition.unread(error)
             return answer(ApiError(503, "unavailable", "the store can't be read now").answer, 503)
         what = f"route {route.method} {PREFIX}{route.path}"
         fault = self._host.problems.report(what, "a fault of this package", error, passing=True)

@@ -11,7 +11,7 @@ from .route import Call, Route, answer, not_found
 
 async def environment(call: Call) -> web.StreamResponse:
     """What a prompt ran on."""
-    found = await elsewhere(call.host.recording.environment, call.path["id"])
+    found = await elsewhere(call.host.recording.reading.environment, call.path["id"])
     if found is None:
         raise not_found(f"no environment {call.path['id']!r}", "id")
     return answer(found)

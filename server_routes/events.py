@@ -24,7 +24,7 @@ async def stream_events(call: Call) -> web.StreamResponse:
     except ImportError:
         raise ApiError(503, "unavailable", "events need aiohttp-sse: pip install aiohttp-sse") from None
     after = _last_event_id(call.request)
-    return EventStream(call.host.recording.stream, call.query.prompt_id, after)
+    return EventStream(call.host.recording.reading.stream, call.query.prompt_id, after)
 
 
 def _last_event_id(request: web.Request) -> int | None:

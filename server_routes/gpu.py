@@ -7,7 +7,6 @@ from aiohttp import web
 from ..telemetry.gpu.live import live_figures
 from ..telemetry.gpu.notes import OFF
 from ..telemetry.models.gpu import LiveFigures, SampleColumns
-from ..telemetry.record.figures import samples_of
 from .answering import elsewhere
 from .parameters import Run
 from .prompts import unknown
@@ -25,7 +24,7 @@ async def gpu(call: Call) -> web.StreamResponse:
 async def get_samples(call: Call) -> web.StreamResponse:
     """A prompt's curve, in columns."""
     prompt_id, run = call.path["prompt_id"], call.query.run
-    found = await elsewhere(samples_of, call.host.recording, prompt_id, run)
+    found = await elsewhere(call.host.recording.reading.samples, prompt_id, run)
     if found is None:
         raise unknown(prompt_id, run)
     return answer(found)

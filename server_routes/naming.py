@@ -39,10 +39,10 @@ async def name_prompt(call: Call) -> web.StreamResponse:
     prompt_id, run = call.path["prompt_id"], call.query.run
     recording, name = call.host.recording, await _given(call.request)
     try:
-        known = await elsewhere(recording.name, prompt_id, run, name)
+        known = await elsewhere(recording.reading.name, prompt_id, run, name)
     except AnothersPromptError as error:
         raise conflict(str(error)) from None
-    found = await elsewhere(recording.prompt, prompt_id, run) if known else None
+    found = await elsewhere(recording.reading.prompt, prompt_id, run) if known else None
     if found is None:
         raise unknown(prompt_id, run)
     return answer(found)

@@ -26,13 +26,13 @@ def unknown(prompt_id: str, run: int | None) -> ApiError:
 async def list_prompts(call: Call) -> web.StreamResponse:
     """A page of prompts, newest first."""
     wanted: Listing = call.query
-    items, after = await elsewhere(call.host.recording.page, wanted.filter(), wanted.limit, wanted.cursor)
+    items, after = await elsewhere(call.host.recording.reading.page, wanted.filter(), wanted.limit, wanted.cursor)
     return answer(PromptPage(items=items, next_cursor=encode_cursor(after) if after is not None else None))
 
 
 async def get_prompt(call: Call) -> web.StreamResponse:
     """One prompt."""
-    found = await elsewhere(call.host.recording.prompt, call.path["prompt_id"], call.query.run)
+    found = await elsewhere(call.host.recording.reading.prompt, call.path["prompt_id"], call.query.run)
     if found is None:
         raise unknown(call.path["prompt_id"], call.query.run)
     return answer(found)
@@ -40,7 +40,7 @@ async def get_prompt(call: Call) -> web.StreamResponse:
 
 async def get_nodes(call: Call) -> web.StreamResponse:
     """A prompt's nodes, in the order in which they ran."""
-    found = await elsewhere(call.host.recording.nodes, call.path["prompt_id"], call.query.run)
+    found = await elsewhere(call.host.recording.reading.nodes, call.path["prompt_id"], call.query.run)
     if found is None:
         raise unknown(call.path["prompt_id"], call.query.run)
     return answer(NodeList(items=found))
@@ -48,7 +48,7 @@ async def get_nodes(call: Call) -> web.StreamResponse:
 
 async def get_contract(call: Call) -> web.StreamResponse:
     """A prompt as the run contract's telemetry object; its files were not collected, so of that it says nothing."""
-    found = await elsewhere(call.host.recording.prompt, call.path["prompt_id"], call.query.run)
+    found = await elsewhere(call.host.recording.reading.prompt, call.path["prompt_id"], call.query.run)
     if found is None:
         raise unknown(call.path["prompt_id"], call.query.run)
     return answer_bytes(json.dumps(plain(telemetry_of(found))).encode("utf-8"))
@@ -56,23 +56,23 @@ async def get_contract(call: Call) -> web.StreamResponse:
 
 async def delete_prompt(call: Call) -> web.StreamResponse:
     """Forget a prompt that has ended: all its runs, or one."""
-    recording, prompt_id, run = call.host.recording, call.path["prompt_id"], call.query.run
+    reading, prompt_id, run = call.host.recording.reading, call.path["prompt_id"], call.query.run
     try:
-        known = await elsewhere(recording.prompt, prompt_id, run)
+        known = await elsewhere(reading.prompt, prompt_id, run)
         if known is None:
             raise unknown(prompt_id, run)
         is_open = known.status in OPEN_STATUSES
     except UnreadableRecordError:  # to delete it is the way to be rid of it
         is_open = False
-    if is_open or await elsewhere(recording.is_open_anywhere, prompt_id, run):
+    if is_open or await elsewhere(reading.is_open_anywhere, prompt_id, run):
         raise conflict(f"prompt {prompt_id!r} is queued or running; cancel or interrupt it first")
-    await elsewhere(recording.delete, prompt_id, run)
+    await elsewhere(reading.delete, prompt_id, run)
     return web.Response(status=204)
 
 
 async def delete_prompts(call: Call) -> web.StreamResponse:
     """Forget every ended prompt that was queued before a time."""
-    await elsewhere(call.host.recording.delete_until, call.query.until)
+    await elsewhere(call.host.recording.reading.delete_until, call.query.until)
     return web.Response(status=204)
 
 

@@ -21,13 +21,13 @@ ELSEWHERE_SECONDS = 1.0
 
 async def wait_for_prompt(call: Call) -> web.StreamResponse:
     """The prompt once it has ended and its markers are written (200), or as it is when the time is up (202)."""
-    recording, prompt_id, run = call.host.recording, call.path["prompt_id"], call.query.run
+    reading, prompt_id, run = call.host.recording.reading, call.path["prompt_id"], call.query.run
     loop = asyncio.get_running_loop()
     deadline = loop.time() + call.query.timeout
-    found, waiter = await elsewhere(recording.wait, prompt_id, run, loop)
+    found, waiter = await elsewhere(reading.wait, prompt_id, run, loop)
     while found is not None and waiter is None and found.status in OPEN_STATUSES and loop.time() < deadline:
         await asyncio.sleep(min(ELSEWHERE_SECONDS, max(0.0, deadline - loop.time())))
-        found, waiter = await elsewhere(recording.wait, prompt_id, run, loop)
+        found, waiter = await elsewhere(reading.wait, prompt_id, run, loop)
     if found is None:
         raise unknown(prompt_id, run)
     if waiter is None:
@@ -42,15 +42,15 @@ async def wait_for_prompt(call: Call) -> web.StreamResponse:
         raise
     finally:
         timer.cancel()
-        recording.feed.forget(waiter)
+        reading.forget_waiter(waiter)
     return await _as_it_is(call, found)
 
 
 async def _as_it_is(call: Call, found: Prompt) -> web.StreamResponse:
     """Its end may just have been committed; one that can't be committed is not told as an end."""
-    recording = call.host.recording
-    now = await elsewhere(recording.prompt, found.prompt_id, found.run_number)
-    is_open = await elsewhere(recording.is_open, found.prompt_id, found.run_number)
+    reading = call.host.recording.reading
+    now = await elsewhere(reading.prompt, found.prompt_id, found.run_number)
+    is_open = await elsewhere(reading.is_open, found.prompt_id, found.run_number)
     told = now or found
     return answer(told, 202 if is_open or told.status in OPEN_STATUSES else 200)
 

@@ -96,7 +96,7 @@ def test_every_metric_and_each_of_its_labels_is_in_the_docs() -> None:
     cost = importlib.import_module("run_recorder.telemetry.process.cost").RecordCost()
     problems = importlib.import_module("run_recorder.telemetry.process.problems").Problems()
     record = importlib.import_module("run_recorder.telemetry.models.record")
-    metrics = core.Metrics(list, problems, cost)
+    metrics = core.Metrics(lambda: (0, 0), problems, cost)
     gpu = importlib.import_module("run_recorder.telemetry.gpu.metrics")
     sampler = importlib.import_module("run_recorder.telemetry.gpu.sampler")
     metrics.registry.register(gpu.GpuMetrics(lambda: None, sampler.ModelCounts()))

@@ -5,7 +5,7 @@ Counters begin at 0 with each process, as Prometheus expects. No label ever hold
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -16,7 +16,6 @@ from ..models.base import OPEN_STATUSES, MarkerStatus, PromptStatus
 from ..models.record import NodeRecord, PromptRecord
 from ..process.cost import RecordCost
 from ..process.problems import Problems
-from ..record.recorder import Run
 
 PROMPT_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600)
 """A quick preview takes tenths of a second, a render of a film's scene hours."""
@@ -44,10 +43,10 @@ class Registry(CollectorRegistry):
 class Metrics:
     """Counts what ends, and reads what is open, when it is asked.
 
-    `open_runs` gives the runs that have not ended, without waiting for anyone.
+    `queue_depth` gives how many prompts wait and how many run, without waiting for anyone.
     """
 
-    def __init__(self, open_runs: Callable[[], Sequence[Run]], problems: Problems, cost: RecordCost) -> None:
+    def __init__(self, queue_depth: Callable[[], tuple[int, int]], problems: Problems, cost: RecordCost) -> None:
         self.registry = Registry()
         self._problems = problems
         self._classes: set[str] = set()
@@ -85,7 +84,7 @@ class Metrics:
             ["status"],
             registry=self.registry,
         )
-        self.registry.register(Live(open_runs, problems, cost))
+        self.registry.register(Live(queue_depth, problems, cost))
         for status in FINAL_STATUSES:
             self._prompts.labels(status)
         for status in MARKER_STATUSES:
@@ -142,8 +141,8 @@ class Metrics:
 class Live(Collector):
     """What is known anyway and read when it is asked for: nothing is polled in between."""
 
-    def __init__(self, open_runs: Callable[[], Sequence[Run]], problems: Problems, cost: RecordCost) -> None:
-        self._open_runs = open_runs
+    def __init__(self, queue_depth: Callable[[], tuple[int, int]], problems: Problems, cost: RecordCost) -> None:
+        self._depth = queue_depth
         self._problems = problems
         self._cost = cost
 
@@ -160,9 +159,7 @@ class Live(Collector):
 
     def _queue_depth(self) -> Metric:
         family = GaugeMetricFamily("comfyui_queue_depth", "Prompts that wait, and that run.", labels=["state"])
-        going = [run for run in self._open_runs() if run.final is None]
-        running = sum(run.started is not None for run in going)
-        for state, depth in zip(QUEUE_STATES, (len(going) - running, running), strict=True):
+        for state, depth in zip(QUEUE_STATES, self._depth(), strict=True):
             family.add_metric([state], depth)
         return family
 

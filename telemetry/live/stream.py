@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..models.times import iso
-from ..record.recorder import Run
 
 KEPT_IN_MEMORY = 10_000
 KEPT_IN_STORE = 10_000
@@ -24,9 +23,6 @@ NUMBERS_AT_ONCE = 10_000
 """Numbers are reserved in the store in blocks, so that no other process, and no later one, gives them again."""
 READER_BOUND = 2_000
 """Events that may wait for one reader; one that is slower is cut off, and resumes where it was."""
-PROGRESS_SECONDS = 0.2
-"""At most five progress events a second a node."""
-
 KINDS = (
     "prompt.queued",
     "prompt.started",
@@ -63,70 +59,6 @@ def gap(first: int, last: int, number: int | None = None) -> bytes:
     """
     told = json.dumps({"from": first, "to": last})
     return f"id: {last if number is None else number}\r\nevent: gap\r\ndata: {told}\r\n\r\n".encode()
-
-
-@dataclass(slots=True)
-class Told:
-    """What has been told of one run."""
-
-    status: str | None = None
-    started: set[int] = field(default_factory=set)
-    finished: set[int] = field(default_factory=set)
-    progress: dict[int, tuple[float | None, float]] = field(default_factory=dict)
-
-
-def news_of(run: Run, told: Told, mono: float) -> list[StreamEvent]:
-    """What a run's record says that has not been told of it, in the order in which it happened.
-
-    The end is not among it: that is told when its markers are settled.
-    """
-    record = run.record
-    found: list[StreamEvent] = []
-    if told.status is None:
-        found.append(StreamEvent("prompt.queued", record.prompt_id, record.queued_ms or record.started_ms or 0))
-        told.status = "queued"
-    if told.status == "queued" and run.started is not None:
-        found.append(StreamEvent("prompt.started", record.prompt_id, record.started_ms or 0, {"status": "running"}))
-        told.status = "running"
-    executed = len(told.finished)
-    for event in sorted(_node_news(run, told, mono), key=lambda event: event.at_ms):
-        if event.kind == "node.finished":
-            executed += 1
-            event.data = {**event.data, "executed": executed}
-        found.append(event)
-    return found
-
-
-def _node_news(run: Run, told: Told, mono: float) -> Iterable[StreamEvent]:
-    prompt_id = run.record.prompt_id
-    for key, node in run.nodes.items():
-        if node.started_ms is None or node.seq in told.finished:
-            continue
-        about: dict[str, Any] = {"node_id": node.node_id, "class_type": node.class_type}
-        if node.seq not in told.started:
-            told.started.add(node.seq)
-            yield StreamEvent("node.started", prompt_id, node.started_ms, about)
-        ended = key not in run.unfinished or run.final is not None
-        last, at = told.progress.get(node.seq, (None, 0.0))
-        if node.value is not None and node.value != last and (ended or mono - at >= PROGRESS_SECONDS):
-            told.progress[node.seq] = (node.value, mono)
-            when = node.started_ms + round((node.duration_seconds or mono - run.began[key]) * 1000)
-            yield StreamEvent(
-                "node.progress", prompt_id, when, {**about, "value": node.value, "max": node.progress_max}
-            )
-        if ended:
-            told.finished.add(node.seq)
-            when = node.started_ms + round((node.duration_seconds or 0) * 1000)
-            yield StreamEvent("node.finished", prompt_id, when, {**about, "status": _ending(run, key)})
-
-
-def _ending(run: Run, key: str) -> str:
-    """How a node ended: a prompt that ends takes along what still runs."""
-    if key not in run.unfinished or run.final == "success":
-        return "success"
-    if run.nodes[key].error is not None:
-        return "error"
-    return "abandoned" if run.final == "abandoned" else "interrupted"
 
 
 class Reader:
@@ -269,6 +201,11 @@ class Stream:
         lasting = set(earlier)
         first = next(number for number in range(after + 1, last + 2) if number not in lasting)
         return gap(first, last, kept[0] - 1 if kept else None)
+
+    def kept(self) -> list[StreamEvent]:
+        """The events that a reader could resume after, oldest first."""
+        with self._lock:
+            return list(self._kept)
 
     def prompt_ids(self) -> set[str]:
         """The prompts of which an event is kept."""

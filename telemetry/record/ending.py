@@ -10,7 +10,7 @@ from ..markers.decide import Decision
 from ..markers.marking import Prepared
 from ..models.record import PromptRecord
 from ..store.store import Change
-from .recorder import Run
+from .prompt import OpenPrompt
 from .spool import Kept
 
 _TIMES = ("queued_ms", "started_ms", "ended_ms")
@@ -22,7 +22,7 @@ LAST_MS = 253_402_300_799_999
 class Ending:
     """Everything of an ended run that is committed, and done, together."""
 
-    run: Run
+    run: OpenPrompt
     record: PromptRecord
     """Final; the run's own record stays what readers see until this one is committed."""
     change: Change

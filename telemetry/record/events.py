@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard
 
 from ..models.times import Stamp
+
+if TYPE_CHECKING:
+    from ..gpu.session import Session
 
 Graph = Mapping[str, Any]
 """A prompt in API format: node id to `class_type`, `inputs` and perhaps `_meta`."""
@@ -77,6 +80,8 @@ class PromptStarted:
     number: float | None = None
     found: PromptQueued | None = None
     """The prompt as the queue still holds it, where its being queued may have been missed."""
+    session: Session | None = None
+    """What the sampler reads for it; null where nothing is sampled."""
 
 
 @dataclass(frozen=True, slots=True)

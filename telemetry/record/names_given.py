@@ -10,18 +10,16 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from ..live.stream import StreamEvent
 from ..models.base import OPEN_STATUSES
+from ..models.record import PromptRecord
 from ..models.times import milliseconds
 from ..store.database import StoreClosedError
 from ..store.store import Change
+from .context import Context
+from .saving import Saving
 from .spool import Kept
-
-if TYPE_CHECKING:
-    from ..models.record import PromptRecord
-    from .writer import Writer
 
 SECONDS = 5.0
 """How long a client waits, at most, until its name is committed."""
@@ -46,7 +44,9 @@ class Naming:
 class NamesGiven:
     """Names on their way into the records."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: Context, saving: Saving) -> None:
+        self._context = context
+        self._saving = saving
         self._waiting: deque[Naming] = deque()
 
     def __bool__(self) -> bool:
@@ -56,41 +56,41 @@ class NamesGiven:
         """Any thread; the writer is to be woken after it."""
         self._waiting.append(naming)
 
-    def give(self, writer: Writer) -> None:
+    def give(self) -> None:
         """Give all that wait, on the writer's thread."""
         while self._waiting:
             naming = self._waiting.popleft()
             if not naming.known.set_running_or_notify_cancel():
                 continue
             try:
-                naming.known.set_result(_give(writer, naming))
+                naming.known.set_result(self._give(naming))
             except Exception as error:  # noqa: BLE001  whoever asked is told, and the others get their names
                 naming.known.set_exception(error)
 
-
-def _give(writer: Writer, naming: Naming) -> bool:
-    """Raises StoreClosedError where nothing can keep it now, AnothersPromptError, and what the database raises."""
-    with writer.lock:
-        run = writer.recorder.find(naming.prompt_id, naming.run_number)
-        kept = writer.handing_in.find(naming.prompt_id, naming.run_number) if run is None else None
-    held = run or kept
-    record = held.record if held is not None else writer.store.record(naming.prompt_id, naming.run_number)
-    if record is None:
-        return False
-    if held is None and record.status in OPEN_STATUSES:
-        raise AnothersPromptError("this prompt is open on another server; that one names it")
-    if record.workflow_name:
-        return True
-    with writer.lock:
-        record.workflow_name = naming.name
-        if run is not None:
-            writer.recorder.runs.touch(run)
-    if record.pk is not None and kept is None:
-        if not writer.commit_name(Change(record), _news(record)):
+    def _give(self, naming: Naming) -> bool:
+        """Raises StoreClosedError where nothing can keep it now, AnothersPromptError, and what the database raises."""
+        context = self._context
+        with context.lock:
+            run = context.recorder.find(naming.prompt_id, naming.run_number)
+            kept = context.kept.find(naming.prompt_id, naming.run_number) if run is None else None
+        held = run or kept
+        record = held.record if held is not None else context.store.record(naming.prompt_id, naming.run_number)
+        if record is None:
+            return False
+        if held is None and record.status in OPEN_STATUSES:
+            raise AnothersPromptError("this prompt is open on another server; that one names it")
+        if record.workflow_name:
+            return True
+        with context.lock:
+            record.workflow_name = naming.name
+            if run is not None:
+                context.recorder.runs.touch(run)
+        if record.pk is not None and kept is None:
+            if not self._saving.commit_name(Change(record), _news(record)):
+                raise StoreClosedError(UNWRITTEN)
+        elif not context.kept.keep([kept.kept if kept is not None else Kept(record)]):
             raise StoreClosedError(UNWRITTEN)
-    elif not writer.handing_in.keep([kept.kept if kept is not None else Kept(record)]):
-        raise StoreClosedError(UNWRITTEN)
-    return True
+        return True
 
 
 def _news(record: PromptRecord) -> StreamEvent:

@@ -6,11 +6,14 @@ from typing import Any
 
 from run_recorder.telemetry.live.feed import Feed
 from run_recorder.telemetry.markers.file import read_marker
+from run_recorder.telemetry.models.environment import Environment
 from run_recorder.telemetry.models.marker import DoneMarker
 from run_recorder.telemetry.models.prompt import Instance
 from run_recorder.telemetry.models.times import Stamp
+from run_recorder.telemetry.process.identity import UNKNOWN
 from run_recorder.telemetry.process.problems import Problems
-from run_recorder.telemetry.process.redact import redact
+from run_recorder.telemetry.record.clock import Clock
+from run_recorder.telemetry.record.context import Context
 from run_recorder.telemetry.record.events import (
     Event,
     NodeFinished,
@@ -20,10 +23,11 @@ from run_recorder.telemetry.record.events import (
     PromptQueued,
     PromptStarted,
 )
+from run_recorder.telemetry.record.host import HostProcess
 from run_recorder.telemetry.record.inbox import Inbox
 from run_recorder.telemetry.record.set_aside import FOLDER as ASIDE
 from run_recorder.telemetry.record.set_aside import SetAside
-from run_recorder.telemetry.record.writer import Surroundings, Writer
+from run_recorder.telemetry.record.writer import Writer
 from run_recorder.telemetry.store.database import Database, default_url
 from run_recorder.telemetry.store.store import Store
 
@@ -39,6 +43,12 @@ def now() -> Stamp:
 class Desk:
     """A writer with everything around it, on real files and a real database."""
 
+    mono = staticmethod(time.monotonic)
+    """The clock that the writers of all desks count deadlines by; a test puts another in its place."""
+    wall = staticmethod(time.time)
+    perf = staticmethod(time.perf_counter)
+    """The same for the others."""
+
     def __init__(self, folder: Path, instance_id: str = "me") -> None:
         self.folder = folder
         self.roots = {name: folder / name for name in ("output", "temp", "input")}
@@ -51,23 +61,30 @@ class Desk:
         self.store = Store(self.database)
         self.alive: bool | None = True
         self.port: int | None = 8188
+        self.ahead = 0.0
         self.held: frozenset[str] | None = None
         self.history: dict[str, PromptDone] = {}
-        surroundings = Surroundings(
-            lambda: self.roots,
-            lambda: self.alive,
-            lambda *_: False,
-            lambda: self.port,
-            redact,
-            b"key",
-            lambda: self.held,
-            lambda prompt_id, _number: self.history.get(prompt_id),
+        host = HostProcess(
+            private_folder=folder / "private",
+            roots=lambda: self.roots,
+            worker_alive=lambda: self.alive,
+            is_choice=lambda *_: False,
+            port=lambda: self.port,
+            environment=lambda: Environment(id="e"),
+            queued_ids=lambda: self.held,
+            in_history=lambda prompt_id, _number: self.history.get(prompt_id),
         )
         instance = Instance(id=instance_id, port=8188)
         self.store.add_instance(instance)
-        self.writer = Writer(self.inbox, self.store, self.feed, self.problems, surroundings, instance)
+        clock = Clock(wall=lambda: Desk.wall(), mono=lambda: Desk.mono() + self.ahead, perf=lambda: Desk.perf())
+        self.context = Context(
+            self.inbox, self.store, self.feed, self.problems, host, instance, digest_key=b"key", clock=clock
+        )
+        self.settled = self.context.outstanding.settled
+        self.runs = self.context.recorder.runs
+        self.writer = Writer(self.context)
         self.aside = folder / "private" / ASIDE
-        self.writer.aside = SetAside(self.aside, self.problems)
+        self.writer.set_aside_in(SetAside(self.aside, self.problems))
 
     def step(self, *events: Event) -> None:
         for event in events:
@@ -103,6 +120,15 @@ class Desk:
         self.step(*self.ran("1", "3", prompt_id=prompt_id))
         entries = [image(Path(one).name, str(Path(one).parent))["images"][0] for one in files]
         self.end(prompt_id, outputs={"3": {"images": entries}})
+
+    def adopt_dead(self) -> None:
+        """Take over what the processes before this one left."""
+        for record in self.store.unsettled():
+            self.writer.adopt(record, UNKNOWN)
+
+    def later(self, seconds: float = 2.0) -> None:
+        """Turn the clock on: by so much that a store which failed is tried again."""
+        self.ahead += seconds
 
     def rung(self) -> None:
         """Wait until the writer is rung for, and let it do what there is to do then."""

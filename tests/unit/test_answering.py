@@ -28,7 +28,9 @@ class Asked:
         ready = threading.Event()
         ready.set()
         recording = SimpleNamespace(
-            ready=ready, store_unread=self.unread.append, store_read=lambda: None, problems=self.problems
+            ready=ready,
+            store_condition=SimpleNamespace(unread=self.unread.append, read=lambda: None),
+            problems=self.problems,
         )
         host: Any = SimpleNamespace(problems=self.problems, recording=recording, listens_on_loopback_only=lambda: None)
         self.answering = Answering(host)

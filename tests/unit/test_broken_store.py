@@ -16,7 +16,9 @@ from run_recorder.telemetry.record.events import (
     PromptQueued,
     PromptStarted,
 )
-from run_recorder.telemetry.record.recording import Host, Recording
+from run_recorder.telemetry.record.host import HostProcess
+from run_recorder.telemetry.record.recording import Recording
+from run_recorder.telemetry.record.spool import FOLDER, SUFFIX, read_spool
 from sqlalchemy.exc import DatabaseError
 
 
@@ -29,7 +31,7 @@ def recording(tmp_path: Path) -> Iterator[Recording]:
     roots = {name: tmp_path / name for name in ("output", "temp", "input")}
     for folder in roots.values():
         folder.mkdir()
-    host = Host(
+    host = HostProcess(
         private_folder=tmp_path / "private",
         roots=lambda: roots,
         worker_alive=lambda: True,
@@ -56,14 +58,14 @@ def run(recording: Recording, prompt_id: str, number: int = 0) -> None:
 
 def until_saved(recording: Recording, prompt_id: str) -> None:
     deadline = time.monotonic() + 10
-    while recording.is_open(prompt_id):
+    while recording.reading.is_open(prompt_id):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
 def until_stored(recording: Recording, prompt_id: str, run_number: int = 1) -> None:
     deadline = time.monotonic() + 10
-    while recording.writer.is_failing or recording.writer.store.record(prompt_id, run_number) is None:
+    while recording.reading.is_failing or recording.store.record(prompt_id, run_number) is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -73,7 +75,7 @@ def test_a_store_that_breaks_is_set_aside_and_the_open_prompt_is_kept(
 ) -> None:
     run(recording, "one")
     until_saved(recording, "one")
-    store = recording.writer.store
+    store = recording.store
     honest = store.save
 
     def broken(*args: object, **kwargs: object) -> None:
@@ -83,10 +85,10 @@ def test_a_store_that_breaks_is_set_aside_and_the_open_prompt_is_kept(
     monkeypatch.setattr(store, "save", broken)
     run(recording, "two")
     until_saved(recording, "two")
-    found = recording.prompt("two")
+    found = recording.reading.prompt("two")
     assert found is not None and found.status == "success"
     until_stored(recording, "two")
-    assert recording.prompt("one") is None, "it is in the file that was set aside"
+    assert recording.reading.prompt("one") is None, "it is in the file that was set aside"
     private = recording.host.private_folder
     assert len(list(private.glob("*.corrupt-*"))) >= 1
     assert {problem.what for problem in recording.problems.all()} == {"store corrupt"}
@@ -101,9 +103,9 @@ def test_ended_prompts_beyond_the_bound_are_let_go_and_counted_where_the_spool_i
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("run_recorder.telemetry.record.writer.MAX_UNSAVED", 3)
-    monkeypatch.setattr("run_recorder.telemetry.record.writer.STORE_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("run_recorder.telemetry.record.store_access.STORE_RETRY_SECONDS", 0.05)
     monkeypatch.setattr("run_recorder.telemetry.record.spool.MAX_BYTES", 10)
-    store = recording.writer.store
+    store = recording.store
     honest = store.save
     monkeypatch.setattr(store, "save", refusing)
     for number in range(8):
@@ -116,7 +118,7 @@ def test_ended_prompts_beyond_the_bound_are_let_go_and_counted_where_the_spool_i
     monkeypatch.setattr(store, "save", honest)
     for number in (5, 6, 7):
         until_saved(recording, f"p{number}")
-        kept = recording.prompt(f"p{number}")
+        kept = recording.reading.prompt(f"p{number}")
         assert kept is not None and kept.status == "success"
     assert recording.store_health().dropped == 5
 
@@ -124,10 +126,10 @@ def test_ended_prompts_beyond_the_bound_are_let_go_and_counted_where_the_spool_i
 def test_ends_in_the_spool_are_certain_and_handed_in_in_their_order(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("run_recorder.telemetry.models.record.handing_in.MAX_IN_MEMORY", 3)
+    monkeypatch.setattr("run_recorder.telemetry.record.kept_ends.MAX_IN_MEMORY", 3)
     counted: list[str] = []
-    monkeypatch.setattr(recording.writer, "on_ended", lambda record, _nodes: counted.append(record.prompt_id))
-    store = recording.writer.store
+    recording.when_ended(lambda record, _nodes: counted.append(record.prompt_id))
+    store = recording.store
     honest = store.save
     monkeypatch.setattr(store, "save", refusing)
     for number in range(8):
@@ -135,18 +137,18 @@ def test_ends_in_the_spool_are_certain_and_handed_in_in_their_order(
     for number in range(8):
         until_saved(recording, f"p{number}")
         assert (recording.host.roots()["output"] / "shot" / f"p{number}.done").exists()
-    newest = recording.prompt("p7")
+    newest = recording.reading.prompt("p7")
     assert newest is not None and newest.status == "success" and newest.markers[0].status == "success"
-    assert recording.nodes("p7")
+    assert recording.reading.nodes("p7")
     monkeypatch.setattr(store, "save", honest)
     for number in range(8):
         until_stored(recording, f"p{number}")
         stored = store.record(f"p{number}")
         assert stored is not None and stored.pk is not None and stored.status == "success"
         assert [node.class_type for node in store.nodes(stored.pk)] == ["WriteDoneMarker"]
-    spool = recording.writer.handing_in.spool
+    (spool,) = (recording.host.private_folder / FOLDER).glob(f"*{SUFFIX}")
     deadline = time.monotonic() + 5
-    while spool is None or spool.read():
+    while read_spool(spool):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert store.count() == 8
@@ -160,7 +162,7 @@ def test_run_numbers_are_put_right_when_the_store_could_not_be_asked(
 ) -> None:
     run(recording, "again")
     until_saved(recording, "again")
-    store = recording.writer.store
+    store = recording.store
     honest = store.last_run_number
 
     def locked(_prompt_id: str) -> int:
@@ -171,5 +173,5 @@ def test_run_numbers_are_put_right_when_the_store_could_not_be_asked(
     run(recording, "again")
     until_saved(recording, "again")
     until_stored(recording, "again", 2)
-    newest = recording.prompt("again")
+    newest = recording.reading.prompt("again")
     assert newest is not None and newest.run_number == 2

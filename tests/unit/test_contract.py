@@ -24,7 +24,7 @@ def every_model() -> list[type[Model]]:
     modules = [
         importlib.import_module(f"{models.__name__}.{found.name}") for found in pkgutil.iter_modules(models.__path__)
     ]
-    every = {one for module in modules for one in vars(module).values()}
+    every = [one for module in modules for one in vars(module).values()]
     return [one for one in every if isinstance(one, type) and issubclass(one, Model)]
 
 

@@ -170,9 +170,9 @@ def test_health_names_it_and_recovery_settles_the_others(
     recording.start()
     try:
         assert recording.ready.wait(10)
-        items, after = recording.page(Filter(), 1, None)
+        items, after = recording.reading.page(Filter(), 1, None)
         assert ([one.prompt_id for one in items], after) == (["c"], Position(1002, 3))
-        items, after = recording.page(Filter(), 1, after)
+        items, after = recording.reading.page(Filter(), 1, after)
         assert ([one.prompt_id for one in items], after) == (["b"], None)
         known = problems(recording)
         assert "prompt b: told without current_node" in known["record 2"]
@@ -180,7 +180,7 @@ def test_health_names_it_and_recovery_settles_the_others(
         asked: Any = SimpleNamespace(recording=recording)
         call: Any = Call(asked, asked, {"prompt_id": "a"}, SimpleNamespace(run=None))
         assert asyncio.run(delete_prompt(call)).status == 204, "to delete it is the way to be rid of it"
-        assert not recording.writer.store.known(["a"])
+        assert not recording.store.known(["a"])
     finally:
         recording.stop()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from run_recorder.telemetry.record.recording import digest_key
+from run_recorder.telemetry.record.opening import digest_key
 from run_recorder.telemetry.store import database_file
 from run_recorder.telemetry.store.database import Database, default_url, is_corrupt
 from run_recorder.telemetry.store.database_file import ForeignFileError, examine, note_of, set_aside

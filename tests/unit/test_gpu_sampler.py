@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,11 +25,14 @@ from run_recorder.telemetry.models.gpu import Figures
 from run_recorder.telemetry.models.view import UP_TO_THEN, node_of, prompt_of
 from run_recorder.telemetry.process.problems import Problems
 from run_recorder.telemetry.record import figures as figures_module
-from run_recorder.telemetry.record.events import NodeFinished, NodeStarted
-from run_recorder.telemetry.record.figures import KEPT, FigureKeeper, columns_of, samples_of
+from run_recorder.telemetry.record.acknowledging import Acknowledging
+from run_recorder.telemetry.record.events import NodeFinished, NodeStarted, PromptStarted
+from run_recorder.telemetry.record.figures import columns_of, curve_of, figures_of, final_figures, refresh_figures
+from run_recorder.telemetry.record.reading import Reading
 from run_recorder.telemetry.record.recorder import Recorder
 from run_recorder.telemetry.store.store import Change, Store
 
+from .desk import Desk, now
 from .support import at, done, node, outcome, queued, started
 
 GIB = 1024**3
@@ -312,30 +314,26 @@ def session_of(run: Any, readings: int = 2) -> Session:
 
 def test_an_ended_runs_record_gets_its_figures_and_its_curve(store: Store) -> None:
     recorder, run = running()
-    keeper, session = FigureKeeper(), session_of(run)
-    keeper.follow(session)
-    assert keeper.of(run) is session
+    session = run.session = session_of(run)
     recorder.apply(NodeStarted("p", "1", at(1).mono))
     recorder.apply(NodeFinished("p", "1", at(2).mono))
     session.nodes.borders += [Border("1", True, 10, 10, 10), Border("1", False, 15, 90, 95)]
-    keeper.refresh(run)
+    refresh_figures(run)
     assert (run.nodes["1"].vram_used_peak_bytes, run.nodes["1"].vram_delta_bytes) == (90, 5)
     assert run.record.figures is None
-    live = keeper.figures(run)
+    live = figures_of(run)
     assert live is not None
     assert live.devices[0].utilization_percent_max == 6
-    assert keeper.curve(run) is not None
+    assert curve_of(run) is not None
 
     session.ended = at(3).mono
     session.complete.set()
     recorder.apply(outcome("p", when=at(3)))
     recorder.apply(done("p", when=at(3)))
-    keeper.into_ended(run, run.record)
+    final_figures(run, run.record)
     record = replace(run.record)
     store.save([Change(record, list(run.nodes.values()))])
     store.save([Change(record)])
-    keeper.forget(run)
-    assert keeper.of(run) is None
     kept = store.record("p")
     assert kept is not None
     assert kept.pk is not None
@@ -343,8 +341,8 @@ def test_an_ended_runs_record_gets_its_figures_and_its_curve(store: Store) -> No
     assert prompt_of(kept, {}).telemetry_source == "nvml"
     assert node_of(store.nodes(kept.pk)[0]).vram_used_peak_bytes == 90
     assert columns_of(store.samples(kept.pk)).devices["0"]["utilization_percent"] == [5, 6]
-    assert keeper.curve(run) == run.record.samples
-    assert keeper.figures(run) == run.record.figures
+    assert curve_of(run) == run.record.samples
+    assert figures_of(run) == run.record.figures
     record.status = "success"
     store.save([Change(record)])
     assert store.erase_prompt("p") == 1
@@ -353,29 +351,27 @@ def test_an_ended_runs_record_gets_its_figures_and_its_curve(store: Store) -> No
 
 def test_the_end_waits_for_its_last_reading_but_not_for_long() -> None:
     _, run = running()
-    keeper, session = FigureKeeper(), session_of(run)
-    keeper.follow(session)
+    session = run.session = session_of(run)
     session.ended = at(3).mono
     timer = threading.Timer(0.001, session.complete.set)
     timer.start()
-    keeper.into_ended(run, run.record)
+    final_figures(run, run.record)
     timer.join()
     assert run.record.figures is not None
     assert session.closed
     before = run.record.figures
-    keeper.into_ended(run, run.record)
-    keeper.refresh(run)
+    final_figures(run, run.record)
+    refresh_figures(run)
     assert run.record.figures is before
 
 
 def test_now_and_then_a_running_prompts_figures_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     _, run = running()
-    keeper, session = FigureKeeper(), session_of(run)
-    keeper.follow(session)
-    keeper.refresh(run)
+    session = run.session = session_of(run)
+    refresh_figures(run)
     assert run.record.figures is None
     monkeypatch.setattr(figures_module, "PROVISIONAL_SECONDS", 0.0)
-    keeper.refresh(run)
+    refresh_figures(run)
     assert run.record.figures is not None
     store.save([Change(run.record)])
     kept = store.record("p")
@@ -383,7 +379,7 @@ def test_now_and_then_a_running_prompts_figures_are_kept(store: Store, monkeypat
     assert kept.pk is not None
     first = store.samples(kept.pk)
     session.add(Snapshot([DeviceReading("nvml", "cuda", uuid="GPU-1")], sources=("nvml",), at=at(9).mono), {})
-    keeper.refresh(run)
+    refresh_figures(run)
     store.save([Change(run.record)])
     later = store.samples(kept.pk)
     assert columns_of(later).t_seconds[:-1] == columns_of(first).t_seconds, "the newer one takes its place"
@@ -395,27 +391,16 @@ def test_now_and_then_a_running_prompts_figures_are_kept(store: Store, monkeypat
 
 def test_a_run_without_a_session_has_a_note_and_is_left_as_it_is() -> None:
     recorder, run = running()
-    keeper = FigureKeeper()
-    keeper.refresh(run)
-    keeper.into_ended(run, run.record)
-    keeper.forget(run)
-    assert (run.record.figures, keeper.figures(run), keeper.curve(run)) == (None, None, None)
+    refresh_figures(run)
+    final_figures(run, run.record)
+    assert (run.record.figures, figures_of(run), curve_of(run)) == (None, None, None)
     assert prompt_of(run.record, {}).fallback_notes == [
         "no figures of GPU and memory were sampled while this prompt ran"
     ]
     recorder.apply(queued("q"))
     waiting = recorder.runs[1]
-    assert keeper.of(waiting) is None
-    keeper.forget(waiting)
+    assert (figures_of(waiting), curve_of(waiting)) == (None, None)
     assert columns_of(None).model_dump() == {"t_seconds": [], "readings_per_sample": 1, "devices": {}, "system": {}}
-
-
-def test_sessions_that_nobody_comes_for_are_let_go() -> None:
-    keeper = FigureKeeper()
-    for n in range(KEPT + 5):
-        keeper.follow(Session(f"p{n}", float(n)))
-    assert len(keeper._sessions) == KEPT
-    assert ("p0", 0.0) not in keeper._sessions
 
 
 def test_figures_are_stored_without_what_is_null() -> None:
@@ -423,7 +408,7 @@ def test_figures_are_stored_without_what_is_null() -> None:
     cpu = DeviceReading("torch", "cpu", name="cpu", in_use=True)
     session = Session("p", run.started.mono)
     session.add(Snapshot([cpu], sources=("psutil",), at=run.started.mono), {})
-    told = figures_module.so_far(session)
+    told = figures_module.figures_of_session(session)
     plain = told.model_dump(exclude_none=True)
     assert plain["devices"] == [{"name": "cpu", "type": "cpu", "in_use": True, "source": "torch"}]
     assert Figures.model_validate(plain) == told
@@ -431,33 +416,28 @@ def test_figures_are_stored_without_what_is_null() -> None:
 
 def test_a_clock_that_was_held_down_is_noted_in_the_prompts_record() -> None:
     _, run = running()
-    keeper, session = FigureKeeper(), Session("p", run.started.mono)
+    session = Session("p", run.started.mono)
     card = DeviceReading("nvml", "cuda", 0, uuid="GPU-1", in_use=True, throttled=("its power limit",))
     session.add(Snapshot([card], sources=("nvml",), at=run.started.mono), {})
-    keeper.follow(session)
-    keeper.into_ended(run, run.record)
+    run.session = session
+    final_figures(run, run.record)
     assert run.record.notes == ["cuda:0 was held down by its power limit in 1 of 1 readings"]
 
 
-def test_samples_come_from_the_running_prompt_else_from_the_store(store: Store) -> None:
-    recorder, run = running()
-    keeper = FigureKeeper()
-    keeper.follow(session_of(run, 3))
-    writer: Any = SimpleNamespace(
-        handing_in=SimpleNamespace(find=lambda _id, _run: None),
-        drain=lambda: None,
-        lock=threading.RLock(),
-        recorder=recorder,
-        store=store,
-        figures=keeper,
-    )
-    recording: Any = SimpleNamespace(writer=writer)
-    live = samples_of(recording, "p", None)
+def test_samples_come_from_the_running_prompt_else_from_the_store(desk: Desk) -> None:
+    reading = Reading(desk.context, desk.writer, Acknowledging())
+    begun = now()
+    session = Session("p", begun.mono)
+    for n in range(3):
+        card = DeviceReading("nvml", "cuda", 0, "Card", "GPU-1", in_use=True, utilization_percent=5.0 + n)
+        session.add(Snapshot([card], sources=("nvml",), at=begun.mono + n), {})
+    desk.queue()
+    desk.step(PromptStarted("p", begun, session=session))
+    live = reading.samples("p")
     assert live is not None
     assert live.devices["0"]["utilization_percent"] == [5, 6, 7]
-    assert samples_of(recording, "nobody", None) is None
-    keeper.into_ended(run, run.record)
-    store.save([Change(replace(run.record))])
-    recorder.drop(run)
-    assert samples_of(recording, "p", 1) == live
-    assert samples_of(recording, "p", 2) is None
+    assert reading.samples("nobody") is None
+    desk.end()
+    assert (desk.record().status, len(desk.runs)) == ("success", 0)
+    assert reading.samples("p", 1) == live
+    assert reading.samples("p", 2) is None

@@ -7,7 +7,8 @@ import pytest
 from run_recorder.cli import main
 from run_recorder.telemetry.models.environment import Environment
 from run_recorder.telemetry.process.hidden_url import without_password
-from run_recorder.telemetry.record.recording import Host, Recording
+from run_recorder.telemetry.record.host import HostProcess
+from run_recorder.telemetry.record.recording import Recording
 
 SECRET = "Sesam-0ffne"
 URLS = [
@@ -61,7 +62,7 @@ def test_neither_health_nor_the_log_says_the_password(
     roots = {name: tmp_path / name for name in ("output", "temp", "input")}
     caplog.set_level(logging.DEBUG)
     recording = Recording(
-        Host(
+        HostProcess(
             tmp_path / "private",
             roots=lambda: roots,
             worker_alive=lambda: True,

@@ -98,7 +98,7 @@ def test_a_printf_pattern_is_what_matches_it(desk: Desk, asked: str) -> None:
 
 
 def test_a_pattern_that_nothing_matches_is_a_missing_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.writer._patient = False
+    desk.context.stopping = True
     graph = {"1": node("EmptyImage"), "3": saver("v/AD"), "9": marker_node()}
     desk.begin(graph=graph)
     desk.end(outputs={"3": image("AD_%03d.png", "v")})

@@ -11,19 +11,19 @@ from run_recorder.telemetry.models.marker import PromptMarker
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.process.cost import RecordCost
 from run_recorder.telemetry.process.problems import Problems
-from run_recorder.telemetry.record.recorder import Recorder, Run
+from run_recorder.telemetry.record.recorder import Recorder
 
-from .support import at, queued, started
+from .support import at, done, queued, started
 
 
 class World:
     """Metrics over an empty recorder."""
 
     def __init__(self) -> None:
-        self.runs: list[Run] = []
+        self.recorder = Recorder("i", lambda prompt_id: 0)
         self.problems = Problems()
         self.cost = RecordCost()
-        self.metrics = Metrics(lambda: self.runs, self.problems, self.cost)
+        self.metrics = Metrics(self.recorder.runs.depth, self.problems, self.cost)
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(name, labels)
@@ -134,15 +134,14 @@ def test_a_class_with_any_name_can_be_read_by_a_strict_parser(world: World) -> N
 
 
 def test_the_queue_is_what_is_open_now(world: World) -> None:
-    recorder = Recorder("i", lambda prompt_id: 0)
-    world.runs = recorder.runs
+    recorder = world.recorder
     for prompt_id in ("a", "b", "c"):
         recorder.apply(queued(prompt_id))
     assert world.value("comfyui_queue_depth", state="queued") == 3
     recorder.apply(started("a"))
     assert world.value("comfyui_queue_depth", state="queued") == 2
     assert world.value("comfyui_queue_depth", state="running") == 1
-    recorder.runs[0].final, recorder.runs[0].ended = "success", at(5)
+    recorder.apply(done("a", when=at(5)))
     assert world.value("comfyui_queue_depth", state="running") == 0, "it has ended, though the store doesn't know it"
 
 

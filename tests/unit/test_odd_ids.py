@@ -11,7 +11,7 @@ from run_recorder.comfyui_host import Host
 from run_recorder.telemetry.markers.file import read_marker
 from run_recorder.telemetry.models.environment import Environment
 from run_recorder.telemetry.models.text import id_note, kept_id
-from run_recorder.telemetry.record.recording import Host as RecordingHost
+from run_recorder.telemetry.record.host import HostProcess
 
 from .support import image, marker_node, node, saver
 
@@ -26,8 +26,8 @@ def comfyui(tmp_path: Path, database_url: str) -> Iterator[Host]:
     for root in roots.values():
         root.mkdir(exist_ok=True)
 
-    def recorded(host: Host) -> RecordingHost:
-        return RecordingHost(
+    def recorded(host: Host) -> HostProcess:
+        return HostProcess(
             private_folder=tmp_path / "private",
             roots=lambda: roots,
             worker_alive=lambda: True,
@@ -72,8 +72,8 @@ def runs(host: Host, prompt_id: Any) -> None:
 def test_a_prompt_of_any_id_is_recorded_and_marked(comfyui: Host, prompt_id: str, tmp_path: Path) -> None:
     runs(comfyui, prompt_id)
     kept = kept_id(prompt_id)
-    eventually(lambda: not comfyui.recording.is_open(kept) and comfyui.recording.prompt(kept))
-    found = comfyui.recording.prompt(kept)
+    eventually(lambda: not comfyui.recording.reading.is_open(kept) and comfyui.recording.reading.prompt(kept))
+    found = comfyui.recording.reading.prompt(kept)
     assert found is not None
     assert (found.prompt_id, found.status) == (kept, "success")
     assert [(marker.path, marker.status) for marker in found.markers] == [("shot/a.done", "success")]
@@ -89,9 +89,9 @@ def test_two_long_ids_with_one_beginning_stay_two(comfyui: Host) -> None:
     one, two = "x" * 300 + "1", "x" * 300 + "2"
     for prompt_id in (one, two):
         runs(comfyui, prompt_id)
-        eventually(lambda prompt_id=prompt_id: comfyui.recording.prompt(kept_id(prompt_id)))
+        eventually(lambda prompt_id=prompt_id: comfyui.recording.reading.prompt(kept_id(prompt_id)))
     assert kept_id(one) != kept_id(two)
-    assert [comfyui.recording.prompt(kept_id(one)).run_number for one in (one, two)] == [1, 1]  # type: ignore[union-attr]
+    assert [comfyui.recording.reading.prompt(kept_id(one)).run_number for one in (one, two)] == [1, 1]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("given", [*ODD, "p", "x" * 200, 7])

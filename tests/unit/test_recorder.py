@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from run_recorder.telemetry.markers.requests import INPUTS_READY, NOTHING, MarkerRequest
 from run_recorder.telemetry.models.marker import PromptMarker
 from run_recorder.telemetry.models.prompt import CurrentNode
+from run_recorder.telemetry.models.text import MAX_ID
 from run_recorder.telemetry.record.events import (
     Event,
     ExpandedNode,
@@ -22,9 +23,10 @@ from run_recorder.telemetry.record.events import (
     PromptUnqueued,
     WorkerDied,
 )
+from run_recorder.telemetry.record.node_events import described
+from run_recorder.telemetry.record.prompt import OpenPrompt
 from run_recorder.telemetry.record.recorder import (
     DONE_PATIENCE_SECONDS,
-    MAX_ID,
     QUEUE_REFUSED,
     UNSEEN,
     UNTOLD_CAUSE,
@@ -35,10 +37,6 @@ from run_recorder.telemetry.record.recorder import (
     UNTOLD_START,
     WORKER_DIED,
     Recorder,
-    Run,
-    current_node,
-    described,
-    refresh,
 )
 
 from .support import at, done, marker_node, ms, node, outcome, queued, saver, started
@@ -51,12 +49,12 @@ def recorder() -> Recorder:
     return Recorder("me", lambda _prompt_id: 0)
 
 
-def fed(recorder: Recorder, *events: Event) -> Run:
+def fed(recorder: Recorder, *events: Event) -> OpenPrompt:
     """The run that some events are about, after them; for one run only."""
     for event in events:
         recorder.apply(event)
     (run,) = recorder.runs
-    refresh(run)
+    run.refresh()
     return run
 
 
@@ -76,7 +74,7 @@ def cached(*nodes: str, prompt_id: str = "p") -> PromptCached:
     return PromptCached(prompt_id, frozenset(nodes))
 
 
-def settled(run: Run) -> tuple[str | None, list[str]]:
+def settled(run: OpenPrompt) -> tuple[str | None, list[str]]:
     return run.final, run.record.notes
 
 
@@ -102,7 +100,7 @@ def test_a_queued_prompt_is_known_with_everything_that_the_request_said(recorder
     assert (record.queue_wait_seconds, record.duration_seconds, record.current_node) == (None, None, None)
     assert (record.markers, record.plan, record.notes, record.error) == ([], None, [], None)
     assert (run.dirty, run.urgent, run.final, run.queued, run.started) == (True, True, None, at(0), None)
-    assert not run.wants_marker()
+    assert not run.wants_marker
 
 
 def test_a_started_prompt_is_running_and_knows_how_long_it_waited(recorder: Recorder) -> None:
@@ -365,7 +363,7 @@ def test_texts_and_numbers_are_compared_by_what_they_say(recorder: Recorder) -> 
     recorder.apply(outcome(fresh("prompt"), fresh("error"), node_id=fresh("node-1")))
     assert second.record.plan is not None
     assert len(second.record.plan.requests) == 1
-    assert len(second.ready_markers) == 1
+    assert len(second.markers.ready) == 1
     assert second.nodes["node-1"].value == 1
     assert second.nodes["node-1"].error is second.record.error is not None
     recorder.apply(done(fresh("prompt")))
@@ -418,7 +416,7 @@ def test_a_prompt_that_is_found_in_the_queue_at_its_start_has_its_graph_but_no_t
     assert settled(run) == (None, [UNTOLD_QUEUED])
     assert (run.record.queued_ms, run.queued, run.record.queue_wait_seconds) == (None, None, None)
     assert (run.record.queue_number, run.record.node_total) == (4, 2)
-    assert run.wants_marker()
+    assert run.wants_marker
 
 
 def test_a_prompt_that_was_seen_is_not_taken_from_the_queue_again(recorder: Recorder) -> None:
@@ -715,7 +713,7 @@ def test_odd_ids_are_cleaned_for_the_store_and_nodes_are_found_by_what_the_host_
 
 def test_between_nodes_there_is_no_current_one(recorder: Recorder) -> None:
     run = fed(recorder, queued("p", GRAPH), started())
-    assert current_node(run) is None
+    assert run.current_node() is None
     assert fed(recorder, begin("1"), finish("1")).record.current_node is None
 
 
@@ -897,7 +895,7 @@ def test_a_refused_marker_is_noted_with_its_reason(recorder: Recorder, prefix: s
 def test_a_marker_is_planned_with_the_savers_of_its_graph(recorder: Recorder) -> None:
     graph = {"3": saver("a"), "8": marker_node(filename_prefix="b"), "9": marker_node()}
     run = fed(recorder, queued("p", graph, accepted={"3", "9"}))
-    assert run.wants_marker()
+    assert run.wants_marker
     assert run.record.plan is not None
     assert run.record.plan.savers == {"3": "a"}
     assert [(request.node_id, request.refused) for request in run.record.plan.requests] == [("8", True), ("9", False)]
@@ -922,7 +920,7 @@ def test_a_marker_that_ran_teaches_the_plan_what_was_wired(recorder: Recorder) -
         MarkerRequest("9", "wired", on_failure=NOTHING, hash_files=True, ran=True),
     ]
     assert len(run.record.markers) == 2
-    assert (run.dirty, run.ready_markers) == (True, [])
+    assert (run.dirty, run.markers.ready) == (True, [])
 
 
 def test_a_marker_inside_an_expanded_graph_joins_the_plan(recorder: Recorder) -> None:
@@ -933,7 +931,7 @@ def test_a_marker_inside_an_expanded_graph_joins_the_plan(recorder: Recorder) ->
         MarkerRequest("5.0.0.1", "wired", on_failure=NOTHING, hash_files=True, ran=True)
     ]
     assert [marker.status for marker in run.record.markers] == ["due"]
-    assert run.wants_marker()
+    assert run.wants_marker
 
 
 def test_a_second_marker_inside_an_expanded_graph_joins_too(recorder: Recorder) -> None:
@@ -947,7 +945,7 @@ def test_a_marker_whose_inputs_are_ready_is_left_for_the_writer(recorder: Record
     answer: Future[str] = Future()
     event = ran(when=INPUTS_READY, settled=answer)
     run = fed(recorder, queued("p", {"9": marker_node()}), started(), event)
-    assert run.ready_markers == [event]
+    assert run.markers.ready == [event]
     assert not answer.done()
 
 
@@ -955,7 +953,7 @@ def test_a_marker_that_ran_in_no_running_prompt_is_answered_at_once(recorder: Re
     answer: Future[str] = Future()
     run = fed(recorder, queued("p", {"9": marker_node()}), ran(when=INPUTS_READY, settled=answer), ran())
     assert answer.result(0) == ""
-    assert run.ready_markers == []
+    assert run.markers.ready == []
     other: Future[str] = Future()
     fed(recorder, started(), ran(prompt_id="q", when=INPUTS_READY, settled=other))
     assert other.result(0) == ""
@@ -989,7 +987,7 @@ def test_events_in_any_order_make_records_that_make_sense(events: list[Event]) -
         recorder.apply(event)
         recorder.give_up_waiting(150.0)
     for run in recorder.runs:
-        refresh(run)
+        run.refresh()
         record = run.record
         assert record.node_executed + record.node_cached <= record.node_total or not run.graph
         assert min(record.node_executed, record.node_cached) >= 0

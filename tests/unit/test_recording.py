@@ -21,7 +21,7 @@ from run_recorder.telemetry.models.environment import Environment
 from run_recorder.telemetry.models.prompt import Prompt
 from run_recorder.telemetry.models.record import PromptRecord
 from run_recorder.telemetry.models.times import Stamp
-from run_recorder.telemetry.record import recording as recording_module
+from run_recorder.telemetry.record import acknowledging
 from run_recorder.telemetry.record.events import (
     MarkerRun,
     NodeStarted,
@@ -30,12 +30,18 @@ from run_recorder.telemetry.record.events import (
     PromptQueued,
     PromptStarted,
 )
-from run_recorder.telemetry.record.recorder import STOPPED
-from run_recorder.telemetry.record.recording import KEY_FILE, Host, NotReadyError, Recording, digest_key, matches
+from run_recorder.telemetry.record.host import HostProcess
+from run_recorder.telemetry.record.opening import KEY_FILE, Opening, digest_key
+from run_recorder.telemetry.record.reading import UNCOMMITTED
+from run_recorder.telemetry.record.recorder import STOPPED, Recorder
+from run_recorder.telemetry.record.recording import NotReadyError, Recording
+from run_recorder.telemetry.record.recovery import Recovery
+from run_recorder.telemetry.record.spool import SUFFIX, Spool, read_spool
 from run_recorder.telemetry.record.writer import Writer
 from run_recorder.telemetry.store import database as database_module
 from run_recorder.telemetry.store.database import Database, default_url
 from run_recorder.telemetry.store.database_file import leave_note
+from run_recorder.telemetry.store.figures import Looks
 from run_recorder.telemetry.store.instance import FOLDER
 from run_recorder.telemetry.store.retention import KEEP_DAYS, KEEP_PROMPTS
 from run_recorder.telemetry.store.search import Filter
@@ -50,11 +56,11 @@ def now() -> Stamp:
     return Stamp(time.time(), time.perf_counter())
 
 
-def host(folder: Path, **changes: Any) -> Host:
+def host(folder: Path, **changes: Any) -> HostProcess:
     roots = {name: folder / name for name in ("output", "temp", "input")}
     for root in roots.values():
         root.mkdir(exist_ok=True)
-    made = Host(
+    made = HostProcess(
         private_folder=folder / "private",
         roots=lambda: roots,
         worker_alive=lambda: True,
@@ -117,8 +123,8 @@ def end(recording: Recording, prompt_id: str = "p", outputs: Any = (), status: s
 def whole(recording: Recording, prompt_id: str = "p", graph: dict[str, Any] = GRAPH) -> Prompt:
     begin(recording, prompt_id, graph)
     end(recording, prompt_id)
-    eventually(lambda: not recording.is_open(prompt_id))
-    found = recording.prompt(prompt_id)
+    eventually(lambda: not recording.reading.is_open(prompt_id))
+    found = recording.reading.prompt(prompt_id)
     assert found is not None
     return found
 
@@ -133,13 +139,13 @@ def problems(recording: Recording) -> dict[str, str]:
 def test_before_it_has_started_it_says_so_and_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recording = Recording(host(tmp_path))
     with pytest.raises(NotReadyError):
-        recording.prompt("p")
+        recording.reading.prompt("p")
     with pytest.raises(NotReadyError):
-        _ = recording.stream
+        _ = recording.reading
     recording.ending()
     assert recording.wait_settled(0)
-    assert recording.died_in() == (None, None)
-    monkeypatch.setattr(recording_module, "POST_SECONDS_OPENING", 0.01)
+    assert recording.running_node() == (None, None)
+    monkeypatch.setattr(acknowledging, "POST_SECONDS_OPENING", 0.01)
     assert not recording.make_certain(queue(recording))
     assert recording.marker_path("p", "shot/a") == "shot/a.done"
     health = recording.store_health()
@@ -154,9 +160,9 @@ def test_a_started_recording_has_a_private_folder_with_database_key_and_lock(
     for name in ("run-recorder.sqlite3", KEY_FILE):
         assert stat.S_IMODE((private / name).stat().st_mode) == 0o600
     assert len(list((private / FOLDER).iterdir())) == 1
-    eventually(lambda: recording.environment("env"))
-    assert recording.environment("env") == Environment(id="env", devices=["cpu"])
-    assert recording.environment("other") is None
+    eventually(lambda: recording.reading.environment("env"))
+    assert recording.reading.environment("env") == Environment(id="env", devices=["cpu"])
+    assert recording.reading.environment("other") is None
     health = recording.store_health()
     assert (health.backend, health.prompts, health.dropped) == ("sqlite", 0, 0)
     assert health.bytes
@@ -169,7 +175,7 @@ def test_a_stop_saves_what_has_come_and_gives_the_lock_back(starts: Starts, tmp_
     recording.stop()
     assert list((tmp_path / "private" / FOLDER).iterdir()) == []
     after = starts()
-    found = after.prompt("p")
+    found = after.reading.prompt("p")
     assert found is not None
     assert found.status == "abandoned"
 
@@ -182,7 +188,7 @@ def test_a_clean_stop_settles_its_own_prompts(starts: Starts, tmp_path: Path, lo
     recording = starts()
     begin(recording, "running")
     queue(recording, "queued", number=2)
-    eventually(lambda: recording.writer.store.record("queued"))
+    eventually(lambda: recording.store.record("queued"))
     told, waiter = asyncio.run(waited(recording, "running"))
     assert told is not None
     assert waiter is not None
@@ -201,7 +207,7 @@ def test_a_clean_stop_settles_its_own_prompts(starts: Starts, tmp_path: Path, lo
 
 
 async def waited(recording: Recording, prompt_id: str) -> Any:
-    return recording.wait(prompt_id, None, asyncio.get_running_loop())
+    return recording.reading.wait(prompt_id, None, asyncio.get_running_loop())
 
 
 def test_a_clean_stop_while_the_store_is_away_leaves_the_end_in_the_spool(
@@ -209,12 +215,12 @@ def test_a_clean_stop_while_the_store_is_away_leaves_the_end_in_the_spool(
 ) -> None:
     recording = starts()
     begin(recording)
-    eventually(lambda: recording.writer.store.record("p"))
-    monkeypatch.setattr(recording.writer.store, "save", away)
+    eventually(lambda: recording.store.record("p"))
+    monkeypatch.setattr(recording.store, "save", away)
     recording.stop()
     after = starts()
-    eventually(lambda: not after.is_open_anywhere("p"))
-    found = after.prompt("p")
+    eventually(lambda: not after.reading.is_open_anywhere("p"))
+    found = after.reading.prompt("p")
     assert found is not None
     assert (found.status, found.notes) == ("abandoned", [STOPPED])
 
@@ -232,11 +238,11 @@ def test_a_living_process_without_a_lock_is_not_declared_dead_by_the_next(starts
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     one = starts()
-    assert getattr(one.prompt("p1"), "status", None) == "running"
+    assert getattr(one.reading.prompt("p1"), "status", None) == "running"
     process.kill()
     process.communicate()
     two = starts()
-    assert getattr(two.prompt("p1"), "status", None) == "abandoned", "its lock tells nothing, its number does"
+    assert getattr(two.reading.prompt("p1"), "status", None) == "abandoned", "its lock tells nothing, its number does"
 
 
 def test_the_key_of_digests_is_made_once(tmp_path: Path) -> None:
@@ -273,8 +279,8 @@ def test_a_clock_that_no_record_explains_forgets_nothing_and_is_told(
     recording = starts()
     eventually(lambda: "clock" in problems(recording))
     assert "100 days ahead of the newest record" in problems(recording)["clock"]
-    eventually(lambda: not recording.writer.store.record("140 days"))
-    assert recording.writer.store.record("100 days") and recording.writer.store.record("120 days")
+    eventually(lambda: not recording.store.record("140 days"))
+    assert recording.store.record("100 days") and recording.store.record("120 days")
 
 
 def test_an_environment_that_cannot_be_told_is_a_problem_and_nothing_more(starts: Starts) -> None:
@@ -298,7 +304,7 @@ def test_a_private_folder_that_cannot_be_made_costs_records_but_no_prompt(starts
     recording = starts()
     assert "store" in problems(recording)
     queue(recording)
-    found = recording.prompt("p")
+    found = recording.reading.prompt("p")
     assert found is None or found.status == "queued"
 
 
@@ -314,10 +320,10 @@ def test_a_database_url_of_no_use_is_told_and_the_default_takes_its_place(starts
 def test_an_error_nobody_thought_of_at_the_start_is_told_and_nothing_is_kept_in_memory(
     starts: Starts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_recording: Recording) -> None:
+    def broken(*_given: object) -> None:
         raise RuntimeError("nobody thought of it")
 
-    monkeypatch.setattr(Recording, "_open", broken)
+    monkeypatch.setattr(Opening, "equip", broken)
     recording = starts()
     assert "can't be opened" in problems(recording)["store"]
     queue(recording)
@@ -327,20 +333,20 @@ def test_an_error_nobody_thought_of_at_the_start_is_told_and_nothing_is_kept_in_
     recording.marker_ran(MarkerRun("p", "1", "a", "inputs ready", "nothing", False, waiting))
     assert waiting.result(0) == "", "a node does not wait for who isn't there"
     with pytest.raises(NotReadyError):
-        recording.prompt("p")
+        recording.reading.prompt("p")
 
 
 def test_a_step_that_stumbles_is_told_and_the_next_goes_on(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, broken = recording.writer.step, [True]
+    real, broken = Writer.step, [True]
 
-    def step() -> None:
+    def step(self: Writer) -> None:
         if broken.pop() if broken else False:
             raise RuntimeError("stumbled")
-        real()
+        real(self)
 
-    monkeypatch.setattr(recording.writer, "step", step)
+    monkeypatch.setattr(Writer, "step", step)
     assert whole(recording).status == "success"
     assert "stumbled" in problems(recording)["writer"]
 
@@ -378,31 +384,31 @@ def test_another_programs_file_in_the_database_s_place_is_kept_and_named(starts:
 def test_a_prompt_is_known_from_the_moment_it_is_queued(recording: Recording) -> None:
     for number in range(200):
         queue(recording, f"p{number}", {"1": node("A")})
-        found = recording.prompt(f"p{number}")
+        found = recording.reading.prompt(f"p{number}")
         assert found is not None
         assert found.status == "queued"
-    assert recording.prompt("nobody") is None
-    assert recording.prompt("p1", 2) is None
-    assert recording.nodes("nobody") is None
+    assert recording.reading.prompt("nobody") is None
+    assert recording.reading.prompt("p1", 2) is None
+    assert recording.reading.nodes("nobody") is None
 
 
 def test_a_running_prompt_says_which_node_and_step(recording: Recording) -> None:
     begin(recording)
     recording.inbox.progress("p", "1", 3, 9)
-    found = recording.prompt("p")
+    found = recording.reading.prompt("p")
     assert found is not None
     assert found.current_node is not None
     assert (found.status, found.current_node.node_id, found.current_node.value) == ("running", "1", 3)
-    assert recording.died_in() == ("p", found.current_node)
-    assert [one.node_id for one in recording.nodes("p") or []] == ["1"]
-    assert recording.is_open("p")
-    assert recording.is_open("p", 1)
-    assert not recording.is_open("p", 2)
-    assert not recording.is_open("q")
+    assert recording.running_node() == ("p", found.current_node)
+    assert [one.node_id for one in recording.reading.nodes("p") or []] == ["1"]
+    assert recording.reading.is_open("p")
+    assert recording.reading.is_open("p", 1)
+    assert not recording.reading.is_open("p", 2)
+    assert not recording.reading.is_open("q")
     end(recording)
-    eventually(lambda: not recording.is_open("p"))
-    assert recording.died_in() == (None, None)
-    assert [one.node_id for one in recording.nodes("p") or []] == ["1"]
+    eventually(lambda: not recording.reading.is_open("p"))
+    assert recording.running_node() == (None, None)
+    assert [one.node_id for one in recording.reading.nodes("p") or []] == ["1"]
 
 
 def test_a_whole_prompt_is_told_and_its_marker_stands(recording: Recording, tmp_path: Path) -> None:
@@ -410,8 +416,8 @@ def test_a_whole_prompt_is_told_and_its_marker_stands(recording: Recording, tmp_
     eventually(lambda: not recording.inbox)
     write(tmp_path / "output" / "shot" / "a_00001_.png")
     end(recording, outputs={"3": image("a_00001_.png", "shot")})
-    eventually(lambda: not recording.is_open("p"))
-    found = recording.prompt("p")
+    eventually(lambda: not recording.reading.is_open("p"))
+    found = recording.reading.prompt("p")
     assert found is not None
     assert (found.status, found.markers[0].path, found.outputs[0].filename) == (
         "success",
@@ -425,7 +431,7 @@ def test_a_whole_prompt_is_told_and_its_marker_stands(recording: Recording, tmp_
 async def test_a_wait_is_answered_with_the_end(recording: Recording) -> None:
     loop = asyncio.get_running_loop()
     begin(recording)
-    found, waiter = recording.wait("p", None, loop)
+    found, waiter = recording.reading.wait("p", None, loop)
     assert found is not None
     assert waiter is not None
     recording.ending()
@@ -435,16 +441,16 @@ async def test_a_wait_is_answered_with_the_end(recording: Recording) -> None:
     assert told.status == "success"
     waiter.done()
     assert recording.wait_settled(5)
-    again, nobody = recording.wait("p", None, loop)
-    assert again == recording.prompt("p")
+    again, nobody = recording.reading.wait("p", None, loop)
+    assert again == recording.reading.prompt("p")
     assert nobody is None
-    assert recording.wait("nobody", None, loop) == (None, None)
+    assert recording.reading.wait("nobody", None, loop) == (None, None)
 
 
 def test_a_queued_prompt_is_committed_while_it_is_waited_for(recording: Recording) -> None:
     event = queue(recording)
     assert recording.make_certain(event)
-    record = recording.writer.store.record("p")
+    record = recording.store.record("p")
     assert record is not None
     assert record.status == "queued"
 
@@ -456,19 +462,18 @@ def test_what_is_not_committed_in_time_is_synced_to_the_spool(
     honest = os.fsync
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(descriptor) or honest(descriptor))  # type: ignore[func-returns-value]
     steps: list[int] = []
-    monkeypatch.setattr(recording.writer, "step", lambda: steps.append(1) or time.sleep(0.01))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(Writer, "step", lambda _self: steps.append(1) or time.sleep(0.01))  # type: ignore[func-returns-value]
     recording.inbox.ring()
     eventually(lambda: steps)  # the step that was under way is over
     assert recording.make_certain(queue(recording))
     assert synced
-    spool = recording.writer.handing_in.spool
-    assert spool is not None
-    (kept,) = spool.read()
+    (file,) = (recording.host.private_folder / "spool").glob(f"*{SUFFIX}")
+    (kept,) = read_spool(file)
     assert (kept.record.prompt_id, kept.record.status, kept.ended) == ("p", "queued", False)
     monkeypatch.undo()
     recording.inbox.ring()
-    eventually(lambda: recording.writer.store.record("p"))
-    eventually(lambda: not spool.read())
+    eventually(lambda: recording.store.record("p"))
+    eventually(lambda: not read_spool(file))
 
 
 def test_a_store_that_does_not_answer_holds_nobody_up(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -480,20 +485,28 @@ def test_a_store_that_does_not_answer_holds_nobody_up(recording: Recording, monk
         answer.wait(20)
         return 0
 
-    monkeypatch.setattr(recording.writer.store, "last_run_number", slow)
+    monkeypatch.setattr(recording.store, "last_run_number", slow)
     event = queue(recording)
     assert asked.wait(10)
     begun = time.monotonic()
     assert recording.make_certain(event), "in the spool"
     recording.marker_path("p", "a%year%")
-    assert recording.prompt("p") is not None
+    assert recording.reading.prompt("p") is not None
     assert time.monotonic() - begun < 5
     answer.set()
-    eventually(lambda: recording.writer.store.record("p"))
+    eventually(lambda: recording.store.record("p"))
 
 
-def test_no_garbage_collection_waits_for_a_store_that_fails(recording: Recording) -> None:
-    recording.writer._troubled = True
+def full_disk(*_given: object, **_named: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_no_garbage_collection_waits_for_a_store_that_fails(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording.store, "save", full_disk)
+    queue(recording)
+    eventually(lambda: recording.reading.is_failing)
     recording.ending()
     begun = time.monotonic()
     assert not recording.wait_settled(10)
@@ -506,62 +519,59 @@ def test_what_waits_in_memory_is_in_the_list_beside_what_is_stored(
     for number in range(3):
         whole(recording, f"old{number}")
 
-    def full(*_given: Any, **_named: Any) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr(recording.writer.store, "save", full)
+        patch.setattr(recording.store, "save", full_disk)
         queue(recording, "new")
-        eventually(lambda: recording.writer.is_failing)
-        items, after = recording.page(Filter(), 2, None)
+        eventually(lambda: recording.reading.is_failing)
+        items, after = recording.reading.page(Filter(), 2, None)
         assert [one.prompt_id for one in items] == ["new", "old2"]
-        assert [one.prompt_id for one in recording.page(Filter(), 9, after)[0]] == ["old1", "old0"]
+        assert [one.prompt_id for one in recording.reading.page(Filter(), 9, after)[0]] == ["old1", "old0"]
 
 
 def test_an_erased_prompt_s_events_are_told_to_nobody(recording: Recording) -> None:
     for name in ("gone", "stays"):
         whole(recording, name)
-    assert recording.stream.prompt_ids() == {"gone", "stays"}
-    recording.delete("gone")
-    assert recording.stream.prompt_ids() == {"stays"}
-    assert {event.prompt_id for event in recording.writer.store.events()} == {"stays"}
+    assert recording.reading.stream.prompt_ids() == {"gone", "stays"}
+    recording.reading.delete("gone")
+    assert recording.reading.stream.prompt_ids() == {"stays"}
+    assert {event.prompt_id for event in recording.store.events()} == {"stays"}
 
 
 @pytest.mark.parametrize("how", ["by id", "by time"])
 def test_what_is_erased_leaves_the_search_index_without_being_asked(recording: Recording, how: str) -> None:
     whole(recording)
     if how == "by id":
-        assert recording.delete("p") == 1
+        assert recording.reading.delete("p") == 1
     else:
-        assert recording.delete_until(round(time.time() * 1000) + 1000) == 1
-    eventually(lambda: not recording.writer.store.owes_words)
+        assert recording.reading.delete_until(round(time.time() * 1000) + 1000) == 1
+    eventually(lambda: not recording.store.owes_words)
 
 
 def test_pages_lists_and_deletes(recording: Recording) -> None:
     for number in range(5):
         whole(recording, f"p{number}", {"1": node("A" if number % 2 else "B")})
     queue(recording, "open")
-    items, after = recording.page(Filter(), 4, None)
+    items, after = recording.reading.page(Filter(), 4, None)
     assert [one.prompt_id for one in items] == ["open", "p4", "p3", "p2"]
     assert items[0].status == "queued"
-    rest, last = recording.page(Filter(), 4, after)
+    rest, last = recording.reading.page(Filter(), 4, after)
     assert [one.prompt_id for one in rest] == ["p1", "p0"]
     assert last is None
-    assert [one.prompt_id for one in recording.page(Filter(class_type="A"), 9, None)[0]] == ["p3", "p1"]
-    assert recording.delete("p4") == 1
-    assert recording.delete("p4") == 0
-    assert recording.delete("open") == 0
-    assert recording.delete_until(round(time.time() * 1000) + 1000) == 4
-    assert [one.prompt_id for one in recording.page(Filter(), 9, None)[0]] == ["open"]
-    assert recording.page(Filter(q="nobody"), 9, None) == ([], None)
+    assert [one.prompt_id for one in recording.reading.page(Filter(class_type="A"), 9, None)[0]] == ["p3", "p1"]
+    assert recording.reading.delete("p4") == 1
+    assert recording.reading.delete("p4") == 0
+    assert recording.reading.delete("open") == 0
+    assert recording.reading.delete_until(round(time.time() * 1000) + 1000) == 4
+    assert [one.prompt_id for one in recording.reading.page(Filter(), 9, None)[0]] == ["open"]
+    assert recording.reading.page(Filter(q="nobody"), 9, None) == ([], None)
 
 
 def test_a_running_prompt_in_a_page_is_as_new_as_one_asked_for(recording: Recording) -> None:
     begin(recording)
-    recording.flush()
+    recording.reading.flush()
     recording.inbox.progress("p", "1", 7, 9)
-    recording.writer.drain()
-    ((one,), _) = recording.page(Filter(), 9, None)
+    recording.reading.prompt("p")  # takes in what has come
+    ((one,), _) = recording.reading.page(Filter(), 9, None)
     assert one.current_node is not None
     assert one.current_node.value == 7
 
@@ -582,13 +592,17 @@ def test_a_running_prompt_in_a_page_is_as_new_as_one_asked_for(recording: Record
         ({"output": "a.png"}, False),
     ],
 )
-def test_what_is_in_memory_is_asked_as_the_store_is(recording: Recording, wanted: dict[str, Any], found: bool) -> None:
-    queue(recording, "prompt-x")
-    recording.writer.drain()
-    recording.flush()
-    (run,) = recording.writer.recorder.runs
-    assert matches(Filter(**wanted), run) is found
-    assert bool(recording.writer.store.page(Filter(**wanted), 9)) is found
+def test_what_is_in_memory_is_asked_as_the_store_is(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any], found: bool
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(recording.store, "save", full_disk)
+        queue(recording, "prompt-x")
+        eventually(lambda: recording.reading.is_failing)
+        assert recording.store.count() == 0
+        assert bool(recording.reading.page(Filter(**wanted), 9, None)[0]) is found
+    eventually(lambda: recording.store.count())
+    assert bool(recording.store.page(Filter(**wanted), 9)) is found
 
 
 # ---------------------------------------------------------------- without a store
@@ -596,22 +610,22 @@ def test_what_is_in_memory_is_asked_as_the_store_is(recording: Recording, wanted
 
 def test_while_the_store_is_closed_what_is_in_memory_is_served(recording: Recording) -> None:
     queue(recording)
-    recording.flush()
-    recording.writer.store.database.is_open = False
+    recording.reading.flush()
+    recording.store.database.is_open = False
     try:
-        items, after = recording.page(Filter(), 9, None)
+        items, after = recording.reading.page(Filter(), 9, None)
         assert ([one.prompt_id for one in items], after) == (["p"], None)
-        assert recording.page(Filter(statuses=("error",)), 9, None) == ([], None)
+        assert recording.reading.page(Filter(statuses=("error",)), 9, None) == ([], None)
         eventually(lambda: recording.store_health().prompts is None and "store read" in problems(recording))
     finally:
-        recording.writer.store.database.is_open = True
+        recording.store.database.is_open = True
 
 
 def test_health_is_told_from_memory_while_the_store_and_the_writer_hang(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue(recording)
-    recording.flush()
+    recording.reading.flush()
     release, asked, held = threading.Event(), threading.Event(), threading.Event()
 
     def hangs() -> int:
@@ -619,18 +633,18 @@ def test_health_is_told_from_memory_while_the_store_and_the_writer_hang(
         release.wait(30)
         return 7
 
-    def hold() -> None:
-        with recording.writer.lock:
-            held.set()
-            release.wait(30)
+    def hold(*_given: object) -> None:
+        held.set()
+        release.wait(30)
 
-    monkeypatch.setattr(recording.writer.store, "count", hangs)
-    holder = threading.Thread(target=hold)
+    monkeypatch.setattr(Recorder, "find", hold)  # asked under the lock
+    monkeypatch.setattr(recording.store, "count", hangs)
+    holder = threading.Thread(target=recording.reading.prompt, args=("p",))
     holder.start()
     held.wait(5)
     told = [recording.store_health() for _ in range(20)]
     assert {(one.prompts, one.backend) for one in told} == {(1, "sqlite")} and told[0].bytes
-    assert recording.died_in() == (None, None)
+    assert recording.running_node() == (None, None)
     assert asked.wait(5)
     looking = [thread for thread in threading.enumerate() if thread.name == "run-recorder-look"]
     assert len(looking) == 1, "one look at a time"
@@ -646,14 +660,14 @@ def test_health_counts_what_is_saved_and_erased_without_asking(
     def never() -> int:
         raise AssertionError("asked")
 
-    monkeypatch.setattr(recording._looks, "ask", lambda look: None)
-    monkeypatch.setattr(recording.writer.store, "count", never)
+    monkeypatch.setattr(Looks, "ask", lambda _self, look: None)
+    monkeypatch.setattr(recording.store, "count", never)
     for number in range(3):
         whole(recording, f"p{number}")
     assert recording.store_health().prompts == 3
-    recording.delete("p1")
+    recording.reading.delete("p1")
     assert recording.store_health().prompts == 2
-    recording.delete_until(2**45)
+    recording.reading.delete_until(2**45)
     assert recording.store_health().prompts == 0
 
 
@@ -661,22 +675,19 @@ def test_an_end_that_neither_store_nor_spool_takes_is_told_with_a_note(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin(recording)
-    recording.flush()
+    recording.reading.flush()
 
-    def full(*_given: object, **_named: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(recording.writer.store, "save", full)
-    monkeypatch.setattr(recording.writer.handing_in.spool, "keep", full)
+    monkeypatch.setattr(recording.store, "save", full_disk)
+    monkeypatch.setattr(Spool, "keep", full_disk)
     end(recording)
     eventually(lambda: "store" in problems(recording))
-    found = recording.prompt("p")
+    found = recording.reading.prompt("p")
     assert found is not None
-    assert (found.status, recording_module.UNCOMMITTED in found.notes) == ("success", True)
+    assert (found.status, UNCOMMITTED in found.notes) == ("success", True)
     assert not recording.make_certain(queue(recording, "q"))
     monkeypatch.undo()
-    eventually(lambda: not recording.is_open("p"))
-    assert recording_module.UNCOMMITTED not in (recording.prompt("p") or found).notes
+    eventually(lambda: not recording.reading.is_open("p"))
+    assert UNCOMMITTED not in (recording.reading.prompt("p") or found).notes
 
 
 # ---------------------------------------------------------------- what the node asks
@@ -717,14 +728,14 @@ def test_a_node_that_waits_is_answered_at_once_and_one_that_does_not_wakes_nobod
     assert tree(tmp_path / "output") == ["a.done"]
     recording.marker_ran(MarkerRun("p", "9", "a", "prompt completes", "nothing", False))
     end(recording)
-    eventually(lambda: not recording.is_open("p"))
+    eventually(lambda: not recording.reading.is_open("p"))
 
 
 def test_error_texts_are_told_relative_to_comfyui_s_folders(recording: Recording, tmp_path: Path) -> None:
     begin(recording)
     message = f"{tmp_path}/output/shot/a.png and {tmp_path}/elsewhere"
     recording.inbox.append(PromptOutcome("p", now(), "error", "1", "A", "E", message))
-    found = recording.prompt("p")
+    found = recording.reading.prompt("p")
     assert found is not None
     assert found.error is not None
     assert found.error.message == "shot/a.png and <path>"
@@ -735,7 +746,8 @@ def test_error_texts_are_told_relative_to_comfyui_s_folders(recording: Recording
 KILLED = """
 import sys, time
 from pathlib import Path
-from run_recorder.telemetry.record.recording import Host, Recording
+from run_recorder.telemetry.record.host import HostProcess
+from run_recorder.telemetry.record.recording import Recording
 from run_recorder.telemetry.models.environment import Environment
 from run_recorder.telemetry.record.events import *
 from run_recorder.telemetry.models.times import Stamp
@@ -744,7 +756,7 @@ roots = {name: folder / name for name in ("output", "temp", "input")}
 for root in roots.values():
     root.mkdir(exist_ok=True)
 now = lambda: Stamp(time.time(), time.perf_counter())
-recording = Recording(Host(folder / "private", lambda: roots, lambda: True, lambda *_: False, lambda: 1,
+recording = Recording(HostProcess(folder / "private", lambda: roots, lambda: True, lambda *_: False, lambda: 1,
                            lambda: Environment(id="e")))
 recording.start(); recording.ready.wait(10)
 graph = {"1": {"class_type": "Slow", "inputs": {}}, "9": {"class_type": "WriteDoneMarker", "inputs": {}},
@@ -753,7 +765,7 @@ for number in (1, 2):
     recording.inbox.urge(PromptQueued(f"p{number}", now(), number, graph, frozenset(graph), False))
 recording.inbox.urge(PromptStarted("p1", now()))
 recording.inbox.append(NodeStarted("p1", "1", time.perf_counter()))
-time.sleep(0.5); recording.flush()
+time.sleep(0.5); recording.reading.flush()
 print("ready", flush=True); sys.stdin.read()
 """
 
@@ -765,11 +777,11 @@ def test_what_a_killed_process_left_is_abandoned_before_anything_is_answered(sta
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     other = starts()
-    assert [getattr(other.prompt(name), "status", None) for name in ("p1", "p2")] == ["running", "queued"]
+    assert [getattr(other.reading.prompt(name), "status", None) for name in ("p1", "p2")] == ["running", "queued"]
     process.kill()
     process.communicate()
     after = starts()
-    one, two = after.prompt("p1"), after.prompt("p2")
+    one, two = after.reading.prompt("p1"), after.reading.prompt("p2")
     assert one is not None
     assert two is not None
     assert (one.status, two.status) == ("abandoned", "abandoned")
@@ -789,17 +801,17 @@ def test_one_record_that_cannot_be_settled_keeps_no_other_from_it(
     for name in ("bad", "good"):
         store.save([Change(PromptRecord(name, 1, dead))])
     database.close()
-    real = Writer.settle_dead
+    real = Recovery.settle_one
 
-    def settle(self: Writer, record: Any) -> None:
+    def settle(self: Recovery, record: Any) -> bool:
         if record.prompt_id == "bad":
             raise ValueError("odd")
-        real(self, record)
+        return real(self, record)
 
-    monkeypatch.setattr(Writer, "settle_dead", settle)
+    monkeypatch.setattr(Recovery, "settle_one", settle)
     recording = starts()
     assert "recovery" in problems(recording)
-    good = recording.prompt("good")
+    good = recording.reading.prompt("good")
     assert good is not None
     assert good.status == "abandoned"
 
@@ -813,10 +825,10 @@ def test_where_no_lock_can_be_held_the_process_records_all_the_same(starts: Star
 
 
 def test_an_id_of_which_a_run_is_open_on_another_server_is_not_erased(recording: Recording) -> None:
-    store = recording.writer.store
+    store = recording.store
     store.save([Change(PromptRecord("twice", 1, "another server", status="running", queued_ms=1))])
     store.save([Change(PromptRecord("twice", 2, "me", status="success", queued_ms=2))])
-    assert not recording.is_open("twice")
-    assert recording.is_open_anywhere("twice")
-    assert recording.is_open_anywhere("twice", 1)
-    assert not recording.is_open_anywhere("twice", 2)
+    assert not recording.reading.is_open("twice")
+    assert recording.reading.is_open_anywhere("twice")
+    assert recording.reading.is_open_anywhere("twice", 1)
+    assert not recording.reading.is_open_anywhere("twice", 2)

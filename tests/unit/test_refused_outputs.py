@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from run_recorder.telemetry.markers.requests import INPUTS_READY, NOTHING, PROMPT_COMPLETES, WRITE_FAILED
-from run_recorder.telemetry.record.recorder import MAX_EXPLAINED
+from run_recorder.telemetry.record.queueing import MAX_EXPLAINED
 from run_recorder.telemetry.record.refusals import MAX_NODES
 
 from .desk import Desk
@@ -168,7 +168,7 @@ def test_what_was_refused_outlives_a_restart(desk: Desk, tmp_path: Path) -> None
     begin(desk, graph_of(OTHERS["another"]))
     desk.database.close()
     after = Desk(tmp_path, "me-again")
-    after.writer.dead = after.store.unsettled()
+    after.adopt_dead()
     after.writer.step()
     record = after.record()
     assert (record.status, [one.node_id for one in record.refused]) == ("abandoned", ["6"])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_recorder.telemetry.markers.marking import Marking
 from run_recorder.telemetry.markers.requests import INPUTS_READY
 from run_recorder.telemetry.models.prompt import Instance, PromptError
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
@@ -29,8 +30,8 @@ def away(*_given: object, **_named: object) -> Any:
 
 def unlisted(desk: Desk) -> None:
     """As if the folder had been listed only after the first node had run: the store must be asked."""
-    (run,) = desk.writer.recorder.runs
-    evidence = desk.writer._attending[run].evidence
+    (run,) = desk.runs
+    evidence = run.markers.evidence
     assert evidence is not None
     evidence.started_listings.clear()
     evidence.queued_listings.clear()
@@ -39,8 +40,8 @@ def unlisted(desk: Desk) -> None:
 
 def spool_of(desk: Desk, name: str = "one") -> Spool:
     """Let a desk keep what its store can't take."""
-    spool = Spool(desk.folder / "spool", str(uuid.uuid5(uuid.NAMESPACE_OID, name)), desk.writer.instance)
-    desk.writer.handing_in.spool = spool
+    spool = Spool(desk.folder / "spool", str(uuid.uuid5(uuid.NAMESPACE_OID, name)), desk.context.instance)
+    desk.writer.keep_spool(spool)
     return spool
 
 
@@ -170,11 +171,11 @@ def test_a_marker_is_written_and_told_while_the_store_is_away(desk: Desk, monkey
     monkeypatch.setattr(desk.store, "save", away)
     desk.end(outputs={"3": {"images": [{"filename": "a_00001_.png", "subfolder": "shot", "type": "output"}]}})
     assert desk.names() == ["a_00001_.png"]
-    assert not desk.writer.recorder.runs
+    assert not desk.runs
     assert desk.record().status != "success"
     assert spool.read()[0].record.status == "success"
     monkeypatch.undo()
-    desk.writer._failing_until = desk.writer._silent_until = 0.001
+    desk.later()
     desk.step()
     assert (desk.record().status, desk.record().pending) == ("success", [])
     assert spool.read() == []
@@ -196,12 +197,12 @@ def test_a_store_that_refuses_at_the_end_again_and_again_costs_no_marker(
     unlisted(desk)
     desk.end()
     for _ in range(5):
-        desk.writer._failing_until = desk.writer._silent_until = 0.001
+        desk.later()
         desk.step()
     assert not (desk.output / "shot" / "a.done").exists()
     assert "markers" not in desk.hints()
     monkeypatch.undo()
-    desk.writer._failing_until = desk.writer._silent_until = 0.001
+    desk.later()
     desk.step()
     assert desk.names() == ["a_00001_.png"]
     assert not desk.hints()
@@ -243,8 +244,8 @@ def queue_into_spool(desk: Desk, prompt_id: str, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patch:
         patch.setattr(desk.store, "save", away)
         desk.step(event)
-        (run,) = desk.writer.recorder.runs.of(prompt_id)
-        assert desk.writer.handing_in.keep([Kept(run.record)])
+        (run,) = desk.runs.of(prompt_id)
+        assert desk.context.kept.keep([Kept(run.record)])
 
 
 def test_a_prompt_that_was_only_in_the_spool_is_abandoned_by_the_next_process(
@@ -254,7 +255,7 @@ def test_a_prompt_that_was_only_in_the_spool_is_abandoned_by_the_next_process(
     queue_into_spool(desk, "p", monkeypatch)
     assert desk.record("p") is None
     later = Desk(tmp_path, "later")
-    later.writer.handing_in.inherit(spool.file)
+    later.writer.inherit(spool.file)
     later.step()
     later.step()
     found = later.record("p")
@@ -272,12 +273,12 @@ def test_an_end_that_was_only_in_the_spool_is_handed_in_with_its_marker_s_rename
     write(desk.output / "shot" / "a_00001_.png")
     desk.step(*desk.ran("1", "3"))
     monkeypatch.setattr(desk.store, "save", away)
-    monkeypatch.setattr(desk.writer._marking, "place", lambda _record, _prepared: True)  # killed before the rename
+    monkeypatch.setattr(Marking, "place", lambda _self, _record, _prepared: True)  # killed before the rename
     desk.end(outputs={"3": {"images": [{"filename": "a_00001_.png", "subfolder": "shot", "type": "output"}]}})
     assert not (desk.output / "shot" / "a.done").exists()
     monkeypatch.undo()
     later = Desk(tmp_path, "later")
-    later.writer.handing_in.inherit(spool.file)
+    later.writer.inherit(spool.file)
     later.step()
     later.step()
     found = later.record("p")
@@ -293,12 +294,12 @@ def test_what_the_store_has_already_is_not_handed_in_twice(
     spool = spool_of(desk)
     queue_into_spool(desk, "p", monkeypatch)
     left = spool.file.read_bytes()
-    desk.writer._failing_until = 0.0
+    desk.later()
     desk.step()
     assert desk.record("p").status == "queued"
     spool.file.write_bytes(left)  # killed between the commit and the emptying
     later = Desk(tmp_path, "later")
-    later.writer.handing_in.inherit(spool.file)
+    later.writer.inherit(spool.file)
     later.step()
     assert later.store.count() == 1
 
@@ -307,12 +308,12 @@ def test_a_spool_waits_while_the_store_is_away(desk: Desk, monkeypatch: pytest.M
     spool = spool_of(desk)
     queue_into_spool(desk, "p", monkeypatch)
     later = Desk(tmp_path, "later")
-    later.writer.handing_in.inherit(spool.file)
+    later.writer.inherit(spool.file)
     monkeypatch.setattr(later.store, "find_run", away)
     later.step()
     assert spool.file.exists()
     monkeypatch.undo()
-    later.writer._failing_until = 0.001
+    later.later()
     later.step()
     later.step()
     assert later.record("p").status == "abandoned"
@@ -331,7 +332,7 @@ def test_health_is_well_again_after_each_time_that_the_store_is_back(
             patch.setattr(desk.store, "save", away)
             desk.whole(f"p{number}")
             assert set(desk.hints()) == {"store"}
-        desk.writer._failing_until = desk.writer._silent_until = 0.001
+        desk.later()
         desk.step()
         assert desk.hints() == {}
 
@@ -349,7 +350,7 @@ def test_health_is_well_again_once_markers_can_be_written(desk: Desk) -> None:
 
 def test_health_is_well_again_once_markers_can_be_decided(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("run_recorder.telemetry.record.writer.decide", lambda *_: 1 / 0)
+        patch.setattr("run_recorder.telemetry.record.settling.decide", lambda *_: 1 / 0)
         desk.whole("bad")
         for _ in range(3):
             desk.step()

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from run_recorder.telemetry.live import stream as stream_module
-from run_recorder.telemetry.live.stream import PROGRESS_SECONDS, Stream, StreamEvent, Told, gap, news_of
+from run_recorder.telemetry.live.stream import Stream, StreamEvent, gap
 from run_recorder.telemetry.record.events import NodeFinished, NodeProgress, NodeStarted
-from run_recorder.telemetry.record.recorder import Recorder, Run
+from run_recorder.telemetry.record.news import PROGRESS_SECONDS, news_of
+from run_recorder.telemetry.record.prompt import OpenPrompt, ToldEvents
+from run_recorder.telemetry.record.recorder import Recorder
 
 from .support import T0, at, done, ms, node, outcome, queued, started
 
@@ -186,7 +188,7 @@ def test_numbers_are_used_only_as_far_as_they_are_reserved() -> None:
 # ---------------------------------------------------------------- what is news
 
 
-def followed(*events: Any) -> tuple[Run, Recorder]:
+def followed(*events: Any) -> tuple[OpenPrompt, Recorder]:
     recorder = Recorder("me", lambda _prompt_id: 0)
     for one in events:
         recorder.apply(one)
@@ -200,13 +202,13 @@ def shown(found: list[StreamEvent]) -> list[tuple[str, Any]]:
 def test_a_run_is_told_once_in_the_order_in_which_it_happened() -> None:
     graph = {"1": node("A"), "2": node("B")}
     run, recorder = followed(queued("p", graph), started(), NodeStarted("p", "1", at(2).mono))
-    state = Told()
-    assert shown(news_of(run, state, 500.0)) == [
+    run.told = ToldEvents()
+    assert shown(news_of(run, 500.0)) == [
         ("prompt.queued", None),
         ("prompt.started", None),
         ("node.started", "1"),
     ]
-    assert news_of(run, state, 501.0) == []
+    assert news_of(run, 501.0) == []
     for one in (
         NodeFinished("p", "1", at(3).mono),
         NodeStarted("p", "2", at(4).mono),
@@ -214,17 +216,17 @@ def test_a_run_is_told_once_in_the_order_in_which_it_happened() -> None:
         outcome(when=at(6)),
     ):
         recorder.apply(one)
-    found = news_of(run, state, 502.0)
+    found = news_of(run, 502.0)
     assert shown(found) == [("node.finished", "1"), ("node.started", "2"), ("node.finished", "2")]
     assert [one.at_ms for one in found] == [ms(3), ms(4), ms(5)]
     assert [one.data.get("status") for one in found] == ["success", None, "success"]
     assert [one.data.get("executed") for one in found] == [1, None, 2], "by then, though told together"
-    assert news_of(run, state, 503.0) == []
+    assert news_of(run, 503.0) == []
 
 
 def test_a_queued_run_is_told_when_it_was_queued_and_started() -> None:
     run, _ = followed(queued(), started(when=at(1)))
-    assert [(one.at_ms, dict(one.data)) for one in news_of(run, Told(), 0.0)] == [
+    assert [(one.at_ms, dict(one.data)) for one in news_of(run, 0.0)] == [
         (ms(0), {}),
         (ms(1), {"status": "running"}),
     ]
@@ -237,37 +239,37 @@ def test_a_queued_run_is_told_when_it_was_queued_and_started() -> None:
 def test_nodes_that_a_prompt_s_end_takes_along_finish_with_it(status: str, of_cause: str, of_other: str) -> None:
     events = (NodeStarted("p", "1", at(2).mono), NodeStarted("p", "2", at(3).mono))
     run, recorder = followed(queued("p", {"1": node("A"), "2": node("B")}), started(), *events)
-    state = Told()
-    news_of(run, state, 500.0)
+    run.told = ToldEvents()
+    news_of(run, 500.0)
     recorder.apply(outcome(status=status, when=at(6), node_id="1" if status == "error" else None))
-    assert news_of(run, state, 501.0) == []
+    assert news_of(run, 501.0) == []
     recorder.apply(done(succeeded=False))
-    found = news_of(run, state, 502.0)
+    found = news_of(run, 502.0)
     assert [(one.kind, one.data["node_id"], one.data["status"], one.at_ms) for one in found] == [
         ("node.finished", "1", of_cause, ms(6)),
         ("node.finished", "2", of_other, ms(6)),
     ]
-    assert news_of(run, state, 503.0) == []
+    assert news_of(run, 503.0) == []
 
 
 def test_a_cached_node_is_no_news() -> None:
     run, _ = followed(queued("p", {"1": node("A")}), started(), NodeFinished("p", "1", at(2).mono))
-    assert shown(news_of(run, Told(), 0.0)) == [("prompt.queued", None), ("prompt.started", None)]
+    assert shown(news_of(run, 0.0)) == [("prompt.queued", None), ("prompt.started", None)]
 
 
 def test_progress_is_told_at_most_five_times_a_second_and_the_last_step_always() -> None:
     run, recorder = followed(queued("p", {"1": node("A")}), started(), NodeStarted("p", "1", at(2).mono))
-    state = Told()
-    news_of(run, state, 0.0)
+    run.told = ToldEvents()
+    news_of(run, 0.0)
     seen = []
     for step in range(1, 101):
         recorder.apply(NodeProgress("p", "1", step, 100))
-        seen += news_of(run, state, 1000.0 + step * 0.02)
+        seen += news_of(run, 1000.0 + step * 0.02)
     assert 9 <= len(seen) <= 11
     assert 2 / PROGRESS_SECONDS == 10
     recorder.apply(NodeProgress("p", "1", 100, 100))
     recorder.apply(NodeFinished("p", "1", at(4).mono))
-    last = news_of(run, state, 1002.001)
+    last = news_of(run, 1002.001)
     assert shown(last)[-1] == ("node.finished", "1")
     values = [one.data["value"] for one in [*seen, *last] if one.kind == "node.progress"]
     assert values == sorted(values)
@@ -297,10 +299,10 @@ async def test_a_resume_where_nothing_new_was_told_sends_nothing_again() -> None
 def test_a_node_with_an_odd_id_is_told_as_any_other(odd: str) -> None:
     run, recorder = followed(queued("p", {odd: node("A")}), started(), NodeStarted("p", odd, at(2).mono))
     recorder.apply(NodeProgress("p", odd, 3, 9))
-    state = Told()
-    kinds = [one.kind for one in news_of(run, state, 1000.0)]
+    run.told = ToldEvents()
+    kinds = [one.kind for one in news_of(run, 1000.0)]
     assert kinds == ["prompt.queued", "prompt.started", "node.started", "node.progress"]
     recorder.apply(NodeFinished("p", odd, at(3).mono))
-    found = news_of(run, state, 1001.0)
+    found = news_of(run, 1001.0)
     assert [one.kind for one in found] == ["node.finished"]
     found[0].encode()

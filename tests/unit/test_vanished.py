@@ -1,13 +1,12 @@
 """Queued prompts that ComfyUI's queue does not have any more, and of whose leaving nothing told."""
 
 import itertools
-import time
 from collections.abc import Callable
 
 import pytest
 from run_recorder.telemetry.record.events import PromptDone, PromptStarted
 from run_recorder.telemetry.record.recorder import VANISHED
-from run_recorder.telemetry.record.writer import GONE_SECONDS, LOOK_SECONDS
+from run_recorder.telemetry.record.watching import GONE_SECONDS, LOOK_SECONDS
 
 from .desk import Desk, now
 from .support import image, tree, write
@@ -16,7 +15,7 @@ from .support import image, tree, write
 @pytest.fixture
 def turn(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     clock = [10_000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(Desk, "mono", staticmethod(lambda: clock[0]))
 
     def by(seconds: float) -> None:
         clock[0] += seconds

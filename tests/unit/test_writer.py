@@ -1,6 +1,7 @@
 """The writer, step by step: what it saves, which markers it writes, whom it answers, and what it does when it can't."""
 
 import asyncio
+import gc
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import sqlite3
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -23,8 +25,8 @@ from run_recorder.telemetry.markers import listings as listings_module
 from run_recorder.telemetry.markers import marking as marking_module
 from run_recorder.telemetry.markers.file import MarkerPlace
 from run_recorder.telemetry.markers.hashing import CUT_SHORT, Hashed, HashedFile
-from run_recorder.telemetry.markers.listings import PAUSE, Listings
-from run_recorder.telemetry.markers.marking import OVERTAKEN
+from run_recorder.telemetry.markers.listings import PAUSE
+from run_recorder.telemetry.markers.marking import OVERTAKEN, Marking
 from run_recorder.telemetry.markers.requests import INPUTS_READY, NOTHING
 from run_recorder.telemetry.markers.share import Share
 from run_recorder.telemetry.models.environment import Environment
@@ -33,7 +35,7 @@ from run_recorder.telemetry.models.prompt import Prompt
 from run_recorder.telemetry.models.record import PromptRecord
 from run_recorder.telemetry.models.times import Stamp
 from run_recorder.telemetry.process.identity import Identity
-from run_recorder.telemetry.record import writer as writer_module
+from run_recorder.telemetry.record import committing, gathering, hash_waits, settling, starting
 from run_recorder.telemetry.record.events import (
     Event,
     ExpandedNode,
@@ -48,10 +50,16 @@ from run_recorder.telemetry.record.events import (
     PromptStarted,
     PromptUnqueued,
 )
+from run_recorder.telemetry.record.finishing import Finishing
+from run_recorder.telemetry.record.outstanding import Outstanding
 from run_recorder.telemetry.record.recorder import UNTOLD_END, UNTOLD_OUTPUTS, WORKER_DIED
+from run_recorder.telemetry.record.recovery import ANOTHERS, DIED
 from run_recorder.telemetry.record.set_aside import FOLDER as ASIDE
+from run_recorder.telemetry.record.settling import FILE_PATIENCE_SECONDS
 from run_recorder.telemetry.record.spool import Spool
-from run_recorder.telemetry.record.writer import ANOTHERS, DIED, Outstanding, Writer
+from run_recorder.telemetry.record.starting import Starting
+from run_recorder.telemetry.record.store_access import STORE_RETRY_SECONDS
+from run_recorder.telemetry.record.writer import QUEUED_INTERVAL_SECONDS
 from run_recorder.telemetry.store.store import Change, Store
 from sqlalchemy.exc import DatabaseError
 
@@ -64,10 +72,10 @@ MALFORMED = DatabaseError("a statement", {}, sqlite3.DatabaseError("database dis
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Missing files and a failing store are waited for 50 ms; call it to let that time pass."""
-    monkeypatch.setattr(writer_module, "FILE_PATIENCE_SECONDS", 0.05)
-    monkeypatch.setattr(writer_module, "STORE_RETRY_SECONDS", 0.05)
-    return lambda: time.sleep(0.06)
+    """Call it to turn the clock on so far that missing files and a failing store have been waited for."""
+    ahead = [0.0]
+    monkeypatch.setattr(Desk, "mono", staticmethod(lambda: time.monotonic() + ahead[0]))
+    return lambda: ahead.__setitem__(0, ahead[0] + FILE_PATIENCE_SECONDS + 1)
 
 
 def failing(patch: pytest.MonkeyPatch, store: Store, name: str = "save", error: Exception = FULL) -> Callable[[], None]:
@@ -89,7 +97,7 @@ def failing(patch: pytest.MonkeyPatch, store: Store, name: str = "save", error: 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["committed", "not committed"])
 def test_what_a_reader_takes_in_during_a_commit_is_saved_by_the_next_one(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, fails: bool
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None], fails: bool
 ) -> None:
     desk.begin()
     save = desk.store.save
@@ -98,14 +106,14 @@ def test_what_a_reader_takes_in_during_a_commit_is_saved_by_the_next_one(
         if not fails:
             save(*args, **more)
         desk.inbox.append(NodeFinished("p", "1", now().mono))
-        desk.writer.drain()
+        desk.context.take_in()
         if fails:
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(desk.store, "save", save_meanwhile)
     desk.step(NodeStarted("p", "1", now().mono))
     monkeypatch.setattr(desk.store, "save", save)
-    monkeypatch.setattr(desk.writer, "_failing_until", 0.0)
+    patient()
     desk.step()
     assert [node.duration_seconds is not None for node in desk.store.nodes(desk.record().pk)] == [True]
     desk.end()
@@ -145,8 +153,7 @@ def test_each_step_of_a_prompt_is_in_the_store_and_its_end_is_committed_with_its
     assert [(file.Name, file.Bytes, file.NodeId) for file in marker.Files] == [("a_00001_.png", 5, "3")]
     assert marker.Notes == []
     assert marker.Timestamp == record.markers[0].written_at
-    assert not desk.writer.recorder.runs
-    assert desk.writer._attending == {}
+    assert not desk.runs
     assert desk.writer.timeout() is None
     assert desk.problems.all() == []
 
@@ -184,7 +191,7 @@ def test_a_cancelled_prompt_writes_and_removes_nothing(desk: Desk) -> None:
 
 def test_the_environment_of_the_start_is_recorded(desk: Desk) -> None:
     desk.begin()
-    desk.writer.environment = Environment(id="e")
+    desk.writer.runs_on(Environment(id="e"))
     desk.end()
     assert desk.record().environment_id == "e"
     desk.whole("q")
@@ -194,12 +201,12 @@ def test_the_environment_of_the_start_is_recorded(desk: Desk) -> None:
 def test_what_belongs_to_no_prompt_is_written_later_where_the_disk_is_full(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
 ) -> None:
-    desk.writer.instance.port, desk.port = None, 8189
+    desk.context.instance.port, desk.port = None, 8189
     mend = [failing(monkeypatch, desk.store, name) for name in ("add_environment", "set_port")]
-    desk.writer.environment = Environment(id="e")
+    desk.writer.runs_on(Environment(id="e"))
     desk.step()
     assert "store" in desk.hints()
-    assert desk.writer.timeout() == writer_module.STORE_RETRY_SECONDS, "it is tried again though no prompt runs"
+    assert desk.writer.timeout() == STORE_RETRY_SECONDS, "it is tried again though no prompt runs"
     for each in mend:
         each()
     patient()
@@ -211,7 +218,7 @@ def test_what_belongs_to_no_prompt_is_written_later_where_the_disk_is_full(
 
 
 def test_a_port_that_is_known_late_is_learnt_once(desk: Desk) -> None:
-    desk.writer.instance.port, desk.port = None, None
+    desk.context.instance.port, desk.port = None, None
     desk.step()
     assert desk.store.instances(["me"])["me"].port == 8188
     desk.port = 9000
@@ -240,7 +247,7 @@ def test_a_graph_that_has_no_fingerprint_is_recorded_without(desk: Desk, monkeyp
     def broken(_graph: Any, _is_choice: Any) -> tuple[str, str]:
         raise ValueError("odd")
 
-    monkeypatch.setattr(writer_module, "fingerprints", broken)
+    monkeypatch.setattr(gathering, "fingerprints", broken)
     desk.whole()
     assert (desk.record().status, desk.record().workflow_fingerprint) == ("success", None)
     assert "fingerprint" in desk.hints()
@@ -452,16 +459,16 @@ def test_a_marker_is_taken_back_once_the_store_can_be_written_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
 ) -> None:
     (desk.output / "shot" / "a.done").mkdir(parents=True)
-    real, again = desk.writer._marking.place, []
+    real, again = Marking.place, []
 
     def place_and_break(*given: Any) -> bool:
         again.append(failing(monkeypatch, desk.store))
         return real(*given)
 
-    monkeypatch.setattr(desk.writer._marking, "place", place_and_break)
+    monkeypatch.setattr(Marking, "place", place_and_break)
     desk.whole()
     assert [one.status for one in desk.record().markers] == ["success"], "the store can't be told yet"
-    assert desk.writer.timeout() == writer_module.STORE_RETRY_SECONDS
+    assert desk.writer.timeout() == STORE_RETRY_SECONDS
     assert desk.record().pending, "the next process still has to look"
     again[0]()
     patient()
@@ -475,16 +482,16 @@ def test_a_correction_that_the_store_does_not_take_is_told_and_holds_nothing_up(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (desk.output / "shot" / "a.done").mkdir(parents=True)
-    real = desk.writer._marking.place
+    real = Marking.place
 
     def place_and_break(*given: Any) -> bool:
         failing(monkeypatch, desk.store, error=ValueError("odd"))
         return real(*given)
 
-    monkeypatch.setattr(desk.writer._marking, "place", place_and_break)
+    monkeypatch.setattr(Marking, "place", place_and_break)
     desk.whole()
     assert "correction" in desk.hints()
-    assert not desk.writer.recorder.runs
+    assert not desk.runs
 
 
 @pytest.mark.parametrize("error", [FULL, ValueError("odd")])
@@ -516,13 +523,13 @@ def test_a_prompt_whose_files_cannot_be_looked_at_ends_without_markers(
     def broken(*_given: object) -> None:
         raise ValueError("odd")
 
-    monkeypatch.setattr(writer_module, "decide", broken)
+    monkeypatch.setattr(settling, "decide", broken)
     desk.whole()
     for _ in range(20):
         desk.step()
     assert (desk.record().status, [one.status for one in desk.record().markers]) == ("success", ["not written"])
     assert "markers" in desk.hints()
-    assert not desk.writer.recorder.runs
+    assert not desk.runs
 
 
 def test_a_saver_with_a_bad_prefix_costs_no_other_its_marker(desk: Desk) -> None:
@@ -585,7 +592,6 @@ def test_a_reported_file_that_never_comes_is_a_note(
 def test_a_file_that_is_still_being_written_is_waited_for(
     desk: Desk, patient: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "FILE_PATIENCE_SECONDS", 5.0)
     monkeypatch.setattr(settle_module, "QUIET_SECONDS", 0.15)
     desk.begin()
     desk.step(*desk.ran("1", "3"))
@@ -692,8 +698,8 @@ def test_stale_markers_of_a_prefix_that_only_the_saver_knows_go_with_its_first_f
     for name in ("64_a.done", "64_a.failed", "32_a.done"):
         write(desk.output / name)
     desk.begin(graph={"3": saver("%width%_a"), "9": marker_node()})
-    (run,) = desk.writer.recorder.runs
-    desk.writer._of(run).looks = Share(0.0)
+    (run,) = desk.runs
+    run.markers.looks = Share(0.0)
     desk.step(*desk.ran("1"))
     assert len(tree(desk.output)) == 3
     write(desk.output / "64_a_00001_.png")
@@ -754,8 +760,8 @@ def test_a_running_prompt_says_once_a_second_that_it_lives(
 ) -> None:
     mono, wall = time.monotonic(), time.time()
     clock = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: mono + clock[0])
-    monkeypatch.setattr(time, "time", lambda: wall + clock[0])
+    monkeypatch.setattr(Desk, "mono", staticmethod(lambda: mono + clock[0]))
+    monkeypatch.setattr(Desk, "wall", staticmethod(lambda: wall + clock[0]))
     desk.begin()
     desk.step(NodeStarted("p", "1", now().mono))
     before = desk.record().seen_ms
@@ -922,22 +928,24 @@ def test_prompts_that_wait_share_one_listing_of_their_folder(desk: Desk, monkeyp
     for number in range(30):
         write(desk.output / "shot" / f"a_{number:05}_.png")
     clock = [0.0]
-    desk.writer._listings = Listings(clock=lambda: clock.__setitem__(0, clock[0] + 1.0) or clock[0])
+    monkeypatch.setattr(Desk, "perf", staticmethod(lambda: clock.__setitem__(0, clock[0] + 1.0) or clock[0]))
     scanned = scans(monkeypatch)
     for number in range(100):
         desk.queue(f"p{number}")
     assert 1 <= len(scanned) <= 20
-    held = {id(one.folders["shot"].latest) for one in desk.writer._attending.values() if one.folders}
-    assert len(held) == 1
+    (held,) = {run.markers.folders["shot"] for run in desk.runs if run.markers.folders}
+    listed = weakref.ref(held)
+    del held
     for number in range(100):
         desk.step(PromptUnqueued(f"p{number}", now(), GRAPH))
-    assert not list(desk.writer._listings._folders.items())
+    gc.collect()
+    assert listed() is None, "nobody waits for it any more"
 
 
 def test_a_folder_is_listed_after_the_commit_that_a_post_waits_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     monkeypatch.setattr(listings_module, "files_in", lambda *_given: done.append("listed") or iter(()))
-    desk.writer.on_saved = lambda: done.append("saved")
+    desk.writer.when_saved(lambda: done.append("saved"))
     desk.queue()
     assert done == ["saved", "listed"]
     assert desk.record().output_root is not None
@@ -961,9 +969,9 @@ def test_folders_of_time_tokens_are_looked_at_within_a_share_of_the_time(
 ) -> None:
     graph = {"1": node("EmptyImage"), "3": saver("shot/%second%_a"), "9": marker_node()}
     desk.begin(graph=graph)
-    (run,) = desk.writer.recorder.runs
+    (run,) = desk.runs
     clock = [1000.0]
-    desk.writer._of(run).looks = Share(PAUSE, clock=lambda: clock[0])
+    run.markers.looks = Share(PAUSE, clock=lambda: clock[0])
     looked: list[float] = []
 
     def newly_seen(_evidence: Any) -> list[Any]:
@@ -971,7 +979,7 @@ def test_folders_of_time_tokens_are_looked_at_within_a_share_of_the_time(
         clock[0] += 0.5
         return []
 
-    monkeypatch.setattr(writer_module, "newly_seen", newly_seen)
+    monkeypatch.setattr(starting, "newly_seen", newly_seen)
     for number in range(50):
         clock[0] += 0.2
         desk.step(NodeStarted("p", f"n{number}", now().mono))
@@ -1001,7 +1009,7 @@ def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 def test_no_other_record_waits_while_files_are_read_for_their_hashes(desk: Desk, held_up: threading.Event) -> None:
     desk.whole(graph=HASHED)
     assert (tree(desk.output), desk.record().status) == (["shot/a_00001_.png"], "running")
-    assert desk.writer.settled.is_set() and desk.writer.timeout() == writer_module.QUEUED_INTERVAL_SECONDS
+    assert desk.settled.is_set() and desk.writer.timeout() == QUEUED_INTERVAL_SECONDS
     other = {"1": node("EmptyImage"), "3": saver("b"), "9": marker_node()}
     desk.whole("other", files=("b_00001_.png",), graph=other)
     assert (desk.record("other").status, desk.names("b.done")) == ("success", ["b_00001_.png"])
@@ -1035,7 +1043,7 @@ def test_a_newer_prompt_of_the_same_prefix_keeps_its_place(desk: Desk, held_up: 
 def test_the_end_of_the_process_waits_for_hashes_only_so_long(
     desk: Desk, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "HASH_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(hash_waits, "HASH_PATIENCE_SECONDS", 0.0)
     desk.whole(graph=HASHED)
     desk.writer.stop()
     (file,) = desk.marker().Files
@@ -1051,7 +1059,7 @@ def test_a_node_that_waits_is_answered_once_its_files_are_read(desk: Desk, held_
     desk.step(MarkerRun("p", "9", "shot/a", INPUTS_READY, "write .failed", True, answer))
     assert not answer.done()
     desk.end(outputs={"3": image("a_00001_.png", "shot")})
-    assert (desk.record().status, desk.writer.settled.is_set()) == ("running", True)
+    assert (desk.record().status, desk.settled.is_set()) == ("running", True)
     held_up.set()
     desk.rung()
     desk.step()
@@ -1078,14 +1086,13 @@ def test_files_that_a_dead_process_left_are_read_beside_the_other_records(
     desk.begin(graph=HASHED)
     write(desk.output / "shot" / "a_00001_.png")
     after = next_desk()
-    assert (after.record().status, len(after.writer.dead)) == ("running", 1)
+    assert (after.record().status, after.writer.is_recovering) == ("running", True)
     after.whole("other")
     assert after.record("other").status == "success"
     held_up.set()
     after.rung()
-    assert (after.record().status, after.writer.dead) == ("abandoned", [])
+    assert (after.record().status, after.writer.is_recovering) == ("abandoned", False)
     assert [file.filename for file in after.record().outputs] == ["a_00001_.png"]
-    assert after.writer._attending == {}
 
 
 # ---------------------------------------------------------------- inputs ready
@@ -1181,7 +1188,7 @@ def test_a_store_that_fails_costs_nothing_once_it_recovers(
     assert desk.writer.is_failing
     assert desk.record() is None
     assert tree(desk.output) == ["shot/a_00001_.png"]
-    assert desk.writer.timeout() == 0.05
+    assert desk.writer.timeout() == STORE_RETRY_SECONDS
     desk.step()
     patient()
     desk.step()
@@ -1192,7 +1199,7 @@ def test_a_store_that_fails_costs_nothing_once_it_recovers(
     assert (desk.record().status, desk.names()) == ("success", ["a_00001_.png"])
     assert not desk.writer.is_failing
     assert desk.problems.all() == []
-    assert not desk.writer.recorder.runs
+    assert not desk.runs
 
 
 def test_a_marker_speaks_only_of_what_is_committed(
@@ -1217,7 +1224,7 @@ def test_a_pending_marker_that_could_not_be_noted_is_noted_later(
     recover = failing(monkeypatch, desk.store, "clear_pending")
     desk.whole()
     assert desk.record().pending
-    assert desk.writer.timeout() == 0.05
+    assert desk.writer.timeout() == STORE_RETRY_SECONDS
     recover()
     patient()
     desk.step()
@@ -1243,7 +1250,7 @@ def test_a_record_that_no_database_takes_costs_no_other_and_is_set_aside_when_it
     assert kept.stat().st_mode & 0o777 == 0o600
     assert json.loads(kept.read_text())["prompt"]["prompt_id"] == "odd"
     assert kept.name in desk.hints()["record set aside"]
-    assert (desk.writer.dropped, desk.writer.is_failing) == (0, False)
+    assert (desk.context.dropped, desk.writer.is_failing) == (0, False)
 
 
 def test_an_end_that_no_database_takes_is_kept_in_a_file_and_its_marker_stands(desk: Desk) -> None:
@@ -1253,7 +1260,7 @@ def test_an_end_that_no_database_takes_is_kept_in_a_file_and_its_marker_stands(d
     desk.step(PromptOutcome("p", Stamp(1e30, now().mono), "success"))
     desk.step(PromptDone("p", now(), {"3": image("a_00001_.png", "shot")}, True))
     desk.step()
-    assert not desk.writer.recorder.runs
+    assert not desk.runs
     assert desk.names() == ["a_00001_.png"]
     (kept,) = desk.aside.iterdir()
     told = json.loads(kept.read_text())
@@ -1262,7 +1269,7 @@ def test_an_end_that_no_database_takes_is_kept_in_a_file_and_its_marker_stands(d
     record = desk.record()
     assert (record.status, record.outputs, record.pending) == ("success", [], [])
     assert [kind for _, kind, _ in heard(desk)][-2:] == ["marker.written", "prompt.finished"]
-    assert desk.writer.dropped == 0
+    assert desk.context.dropped == 0
 
 
 def test_an_end_that_can_be_kept_nowhere_has_no_marker_and_is_counted_as_lost(
@@ -1275,7 +1282,7 @@ def test_an_end_that_can_be_kept_nowhere_has_no_marker_and_is_counted_as_lost(
     write(desk.aside)
     desk.end(outputs={"3": image("a_00001_.png", "shot")})
     assert tree(desk.output) == ["shot/a_00001_.png"]
-    assert (desk.writer.dropped, "record lost" in desk.hints(), len(desk.writer.recorder.runs)) == (1, True, 0)
+    assert (desk.context.dropped, "record lost" in desk.hints(), len(desk.runs)) == (1, True, 0)
 
 
 def refusing(prompt_id: str, error: type[Exception] = ValueError) -> Callable[..., None]:
@@ -1293,7 +1300,7 @@ def test_a_fault_over_one_record_holds_up_no_other(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     """Whatever the error: others are saved and settled at once, and that one is tried again by itself."""
-    desk.writer.handing_in.spool = Spool(desk.folder / "spool", str(uuid.uuid4()), desk.writer.instance)
+    desk.writer.keep_spool(Spool(desk.folder / "spool", str(uuid.uuid4()), desk.context.instance))
     real = desk.store.save
     bad = refusing("bad", error)
 
@@ -1303,7 +1310,7 @@ def test_a_fault_over_one_record_holds_up_no_other(
 
     monkeypatch.setattr(desk.store, "save", save)
     clock = [1000.0]
-    monkeypatch.setattr(writer_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(Desk, "mono", staticmethod(lambda: clock[0]))
     desk.queue("bad")
     for number in range(5):
         desk.whole(f"good{number}")
@@ -1320,16 +1327,16 @@ def test_a_fault_over_one_record_holds_up_no_other(
         clock[0] += 70
         desk.step()
     assert len(list(desk.aside.iterdir())) == 1
-    assert desk.writer.handing_in.is_waiting is False
+    assert desk.context.kept.is_waiting is False
     assert set(desk.hints()) == {"record set aside"}
-    assert desk.writer.dropped == 0
+    assert desk.context.dropped == 0
 
 
 def test_a_record_that_is_taken_at_last_is_as_it_ought_to_be(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.writer.handing_in.spool = Spool(desk.folder / "spool", str(uuid.uuid4()), desk.writer.instance)
+    desk.writer.keep_spool(Spool(desk.folder / "spool", str(uuid.uuid4()), desk.context.instance))
     real = desk.store.save
     clock = [1000.0]
-    monkeypatch.setattr(writer_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(Desk, "mono", staticmethod(lambda: clock[0]))
     with monkeypatch.context() as patch:
         patch.setattr(desk.store, "save", refusing("p", KeyError))
         desk.whole()
@@ -1346,14 +1353,14 @@ def test_a_record_that_is_taken_at_last_is_as_it_ought_to_be(desk: Desk, monkeyp
 def test_a_fault_of_ours_over_one_prompt_keeps_no_other_from_its_end(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Writer._ending_of
+    real = Finishing.ending_of
 
-    def ending_of(self: Writer, run: Any, *rest: Any) -> Any:
+    def ending_of(self: Finishing, run: Any, *rest: Any) -> Any:
         if run.record.prompt_id == "bad":
             raise ZeroDivisionError
         return real(self, run, *rest)
 
-    monkeypatch.setattr(Writer, "_ending_of", ending_of)
+    monkeypatch.setattr(Finishing, "ending_of", ending_of)
     for name in ("bad", "q"):
         desk.queue(name)
     desk.step(PromptUnqueued("bad", now(), GRAPH), PromptUnqueued("q", now(), GRAPH))
@@ -1362,7 +1369,7 @@ def test_a_fault_of_ours_over_one_prompt_keeps_no_other_from_its_end(
     for _ in range(5):
         desk.end("bad")
     assert (desk.record("bad").status, desk.record("bad").run_number) == ("success", 2)
-    assert not desk.writer.recorder.runs
+    assert not desk.runs
     assert len(list(desk.aside.iterdir())) == 2
 
 
@@ -1378,13 +1385,13 @@ async def test_an_id_that_another_server_on_this_database_takes_first_gets_the_n
 ) -> None:
     desk.queue("p")
     desk.inbox.append(PromptQueued("q", now(), 2, dict(GRAPH), frozenset(GRAPH), False))
-    desk.writer.drain()
+    desk.context.take_in()
     waiter = desk.feed.wait_for(("q", 1), asyncio.get_running_loop())
     desk.store.save([Change(PromptRecord("q", 1, "the other"))])
     desk.step()
     assert not desk.writer.is_failing
     assert [desk.record("q", number).instance_id for number in (1, 2)] == ["the other", "me"]
-    assert desk.writer.recorder.find("q", 2) is not None
+    assert desk.context.recorder.find("q", 2) is not None
     desk.step(PromptStarted("q", now(), 2), *desk.ran("1", "3", prompt_id="q"))
     desk.end("q")
     told = Prompt.model_validate_json(await asyncio.wait_for(waiter.answer, 5))
@@ -1399,12 +1406,12 @@ def test_several_runs_of_an_id_that_the_store_could_not_be_asked_about_are_numbe
     mend = [failing(monkeypatch, desk.store, name) for name in ("last_run_number", "save")]
     desk.queue("p")
     desk.queue("p")
-    assert [run.record.run_number for run in desk.writer.recorder.runs] == [1, 2]
+    assert [run.record.run_number for run in desk.runs] == [1, 2]
     for each in mend:
         each()
     patient()
     desk.step()
-    assert [run.record.run_number for run in desk.writer.recorder.runs] == [2, 3]
+    assert [run.record.run_number for run in desk.runs] == [2, 3]
     assert [desk.record("p", number).status for number in (1, 2, 3)] == ["success", "queued", "queued"]
 
 
@@ -1428,34 +1435,35 @@ async def test_a_waiter_is_answered_when_marker_and_record_are_there(desk: Desk)
     desk.begin()
     write(desk.output / "shot" / "a_00001_.png")
     waiter = desk.feed.wait_for(("p", 1), asyncio.get_running_loop())
-    desk.writer.settled.clear()
+    desk.settled.clear()
     desk.end(outputs={"3": image("a_00001_.png", "shot")})
     told = Prompt.model_validate_json(await asyncio.wait_for(waiter.answer, 5))
     assert (told.status, told.markers[0].path) == ("success", "shot/a.done")
     assert desk.marker().Status == "success"
-    assert not desk.writer.settled.is_set()
+    assert not desk.settled.is_set()
     waiter.done()
-    assert desk.writer.settled.is_set()
+    assert desk.settled.is_set()
 
 
 def test_with_nobody_waiting_the_end_is_settled_at_once(desk: Desk) -> None:
     desk.begin()
-    desk.writer.settled.clear()
+    desk.settled.clear()
     desk.end()
-    assert desk.writer.settled.is_set()
+    assert desk.settled.is_set()
 
 
 def test_a_prompt_that_waits_for_a_file_holds_no_garbage_collection_up(desk: Desk) -> None:
     desk.begin()
-    desk.writer.settled.clear()
+    desk.settled.clear()
     desk.end(outputs={"3": image("a_00001_.png", "shot")})
     assert desk.record().status == "running"
-    assert desk.writer.settled.is_set()
+    assert desk.settled.is_set()
 
 
 def test_an_event_is_set_only_when_the_writer_is_idle_and_all_are_answered() -> None:
-    event = threading.Event()
-    outstanding = Outstanding(event)
+    outstanding = Outstanding()
+    event = outstanding.settled
+    event.clear()
     outstanding.writer_is(idle=False)
     outstanding.add()
     outstanding.done()
@@ -1468,8 +1476,9 @@ def test_an_event_is_set_only_when_the_writer_is_idle_and_all_are_answered() -> 
 
 
 def test_an_idle_writer_does_not_settle_an_end_that_is_still_to_come() -> None:
-    event = threading.Event()
-    outstanding = Outstanding(event)
+    outstanding = Outstanding()
+    event = outstanding.settled
+    event.clear()
     outstanding.expect_end()
     outstanding.writer_is(idle=True)
     assert not event.is_set(), "nothing was in its inbox yet"
@@ -1485,11 +1494,11 @@ def test_an_idle_writer_does_not_settle_an_end_that_is_still_to_come() -> None:
 
 def test_a_step_between_the_announcement_of_an_end_and_the_end_settles_nothing(desk: Desk) -> None:
     desk.begin()
-    desk.writer.end_comes()
+    desk.context.outstanding.expect_end()
     desk.step()
-    assert not desk.writer.settled.is_set()
+    assert not desk.settled.is_set()
     desk.end()
-    assert desk.writer.settled.wait(5)
+    assert desk.settled.wait(5)
 
 
 # ---------------------------------------------------------------- what a dead process left
@@ -1504,7 +1513,7 @@ def next_desk(tmp_path: Path, desk: Desk) -> Iterator[Callable[[], Desk]]:
         desk.database.close()
         after = Desk(tmp_path, f"after{len(made)}")
         made.append(after)
-        after.writer.dead = after.store.unsettled()
+        after.adopt_dead()
         after.writer.step()
         return after
 
@@ -1528,7 +1537,6 @@ def test_a_prompt_that_was_running_becomes_abandoned_with_its_node_and_failed(
     assert after.names("shot/a.failed") == ["a_00001_.png"]
     assert (record.plan, record.pending) == (None, [])
     assert after.store.unsettled() == []
-    assert after.writer._attending == {}
 
 
 def test_a_prompt_that_was_queued_becomes_abandoned_and_writes_and_removes_nothing(
@@ -1557,7 +1565,7 @@ def test_a_prompt_of_another_output_folder_is_abandoned_and_no_marker_here_is_to
     after = Desk(tmp_path, "after")
     other = moved(after)
     write(other / "shot" / "a.done", b"a marker of this folder")
-    after.writer.dead = after.store.unsettled()
+    after.adopt_dead()
     after.writer.step()
     record = after.record()
     assert (record.status, record.notes) == ("abandoned", [DIED, ANOTHERS])
@@ -1566,8 +1574,8 @@ def test_a_prompt_of_another_output_folder_is_abandoned_and_no_marker_here_is_to
     after.database.close()
     home = Desk(tmp_path, "home")
     ended: list[PromptRecord] = []
-    home.writer.on_ended = lambda record, _nodes: ended.append(record)
-    home.writer.dead = home.store.unsettled()
+    home.context.on_ended.append(lambda record, _nodes: ended.append(record))
+    home.adopt_dead()
     home.writer.step()
     assert home.marker("shot/a.failed").Status == "abandoned"
     assert [(one.path, one.status) for one in home.record().markers] == [("shot/a.failed", "abandoned")]
@@ -1583,13 +1591,13 @@ def test_a_committed_marker_of_another_output_folder_waits_for_a_process_that_ha
     desk.database.close()
     after = Desk(tmp_path, "after")
     other = moved(after)
-    after.writer.dead = after.store.unsettled()
+    after.adopt_dead()
     after.writer.step()
     assert tree(other) == []
     assert after.record().pending
     after.database.close()
     home = Desk(tmp_path, "home")
-    home.writer.dead = home.store.unsettled()
+    home.adopt_dead()
     home.writer.step()
     assert (home.marker().PromptId, home.record().pending) == ("p", [])
     home.database.close()
@@ -1602,10 +1610,10 @@ def test_a_prompt_of_another_output_folder_that_no_database_takes_is_set_aside(
     desk.database.close()
     after = Desk(tmp_path, "after")
     moved(after)
-    after.writer.dead = after.store.unsettled()
+    after.adopt_dead()
     monkeypatch.setattr(after.store, "save", refusing("p"))
     after.writer.step()
-    assert (len(list(after.aside.iterdir())), after.writer.dead) == (1, [])
+    assert (len(list(after.aside.iterdir())), after.writer.is_recovering) == (1, False)
     assert set(after.hints()) == {"record set aside"}
     after.database.close()
 
@@ -1614,8 +1622,8 @@ def test_a_folder_of_the_same_path_on_another_machine_is_another_folder(desk: De
     desk.begin()
     desk.database.close()
     after = Desk(tmp_path, "after")
-    after.writer.identity = Identity("this machine", None)
-    after.writer._many_machines = True
+    after.context.identity = Identity("this machine", None)
+    after.context.many_machines = True
     for record in after.store.unsettled():
         after.writer.adopt(record, Identity("that machine", None))
     after.writer.step()
@@ -1626,9 +1634,10 @@ def test_a_folder_of_the_same_path_on_another_machine_is_another_folder(desk: De
 
 def committed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A prompt whose end was committed when the process died, before its marker was put in place."""
-    monkeypatch.setattr(desk.writer._marking, "place", lambda *_: True)
-    monkeypatch.setattr(desk.writer, "_forget_pending", lambda: None)
-    desk.whole()
+    monkeypatch.setattr(desk.store, "clear_pending", lambda _keys: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(Marking, "place", lambda *_: True)
+        desk.whole()
     assert desk.record().pending
     assert not (desk.output / "shot" / "a.done").exists()
 
@@ -1672,7 +1681,7 @@ def test_a_pending_name_that_is_no_temporary_of_ours_touches_nothing(
     before = {path: (desk.output / path).read_bytes() for path in tree(desk.output)}
     record = desk.record()
     record.pending = [pending]
-    desk.store.save([writer_module.Change(record)])
+    desk.store.save([Change(record)])
     after = next_desk()
     assert {path: (after.output / path).read_bytes() for path in tree(after.output)} == before
     assert after.record().pending == []
@@ -1697,7 +1706,7 @@ def test_a_dead_prompt_that_could_not_be_saved_is_settled_once_the_store_works_a
     desk.database.close()
     after = Desk(tmp_path, "after")
     recover = failing(monkeypatch, after.store)
-    after.writer.dead = after.store.unsettled()
+    after.adopt_dead()
     after.step()
     assert after.record().status == "running"
     recover()
@@ -1713,7 +1722,7 @@ def test_a_dead_prompt_that_could_not_be_saved_is_settled_once_the_store_works_a
 
 
 def heard(desk: Desk) -> list[tuple[int, str, str]]:
-    kept = desk.writer.stream._kept
+    kept = desk.context.stream.kept()
     return [(one.number, one.kind, one.prompt_id) for one in kept]
 
 
@@ -1744,7 +1753,7 @@ def test_nothing_is_told_that_is_not_committed(
 def test_event_numbers_only_grow_though_the_database_was_set_aside(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
 ) -> None:
-    monkeypatch.setattr(writer_module, "NUMBERS_AT_ONCE", 5)
+    monkeypatch.setattr(committing, "NUMBERS_AT_ONCE", 5)
     desk.whole("p")
     recover = failing(monkeypatch, desk.store, error=MALFORMED)
     desk.queue("q", graph={"1": node("A")})
@@ -1771,9 +1780,14 @@ def test_what_one_event_costs_does_not_grow_with_the_prompts_that_wait(
     desk.step()
     desk.step()
     looked_at: list[str] = []
-    honest = desk.writer._attend
-    monkeypatch.setattr(desk.writer, "_attend", lambda run: looked_at.append(run.record.prompt_id) or honest(run))  # type: ignore[func-returns-value]
-    monkeypatch.setattr(type(desk.writer.recorder.runs), "__iter__", lambda _self: pytest.fail("all were walked over"))
+    honest = Starting.attend
+
+    def attend(self: Starting, run: Any) -> None:
+        looked_at.append(run.record.prompt_id)
+        honest(self, run)
+
+    monkeypatch.setattr(Starting, "attend", attend)
+    monkeypatch.setattr(type(desk.runs), "__iter__", lambda _self: pytest.fail("all were walked over"))
     desk.queue("one more", dict(graph))
     assert looked_at == ["one more"]
     assert desk.record("one more").status == "queued"
@@ -1793,5 +1807,5 @@ def test_a_cleared_queue_is_ended_by_few_transactions(desk: Desk, monkeypatch: p
     monkeypatch.setattr(desk.store, "save", lambda *args, **more: commits.append(1) or honest(*args, **more))  # type: ignore[func-returns-value]
     desk.step(*(PromptUnqueued(f"p{number}", now(), graph) for number, graph in enumerate(graphs)))
     assert len(commits) <= 6
-    assert not desk.writer.recorder.runs
+    assert not desk.runs
     assert {desk.record(f"p{number}").status for number in (0, 500, 999)} == {"cancelled"}
