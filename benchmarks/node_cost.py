@@ -22,6 +22,7 @@ from time import perf_counter
 from typing import Any
 
 from run_recorder import comfyui_host
+from run_recorder.comfyui_host.progress import handler_class
 from run_recorder.embedded_host import progress
 from run_recorder.embedded_host.graph import DynamicPrompt
 from run_recorder.telemetry.models.environment import Environment
@@ -98,14 +99,14 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         host = host_of(Path(folder))
-        ours = comfyui_host._handler_class(progress)
+        ours = handler_class(progress)
         ways: dict[str, Callable[[progress.ProgressRegistry, int], float]] = {"warm": warm, "cold": cold}
         for name, measure in ways.items():
             bare, with_us = [], []
             before = replace(host.cost)
             for _ in range(given.rounds):
                 bare.append(measure(registry_with(Bare(), given.nodes), given.nodes))
-                with_us.append(measure(registry_with(ours(host, "a prompt"), given.nodes), given.nodes))
+                with_us.append(measure(registry_with(ours(host.execution, "a prompt"), given.nodes), given.nodes))
                 for _ in host.inbox.take():
                     pass
             control, recorded = statistics.median(bare) * 1e6, statistics.median(with_us) * 1e6

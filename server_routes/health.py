@@ -7,7 +7,8 @@ from typing import Literal
 
 from aiohttp import web
 
-from ..comfyui_host import Host, comfyui_version
+from ..comfyui_host.host import Host
+from ..comfyui_host.process import comfyui_version
 from ..telemetry.gpu.sampler import Sampler
 from ..telemetry.models.health import Health, SamplerHealth
 from ..telemetry.version import VERSION

@@ -33,7 +33,7 @@ def busy(prefix: str) -> Graph:
 def test_every_hook_that_raises_is_told_and_harms_no_prompt(faulty: Host) -> None:
     """In one test, since the hooks are only known when the host is up."""
     hooks = faulty.get("/zz_faults")[1]
-    assert hooks, "comfyui_host.Host.HOOKS names no hook"
+    assert hooks, "comfyui_host.host.HOOKS names no hook"
     for hook in hooks:
         assert faulty.request("POST", f"/zz_faults/{hook}", {}).status == 200
         try:

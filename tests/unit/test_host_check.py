@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
-from run_recorder.comfyui_host import loopback_only
+from run_recorder.comfyui_host.process import loopback_only
 from run_recorder.server_routes.host_check import PROBLEM, VARIABLE, HostCheck, name_of
 from run_recorder.server_routes.route import ApiError
 from run_recorder.telemetry.process.problems import Problems

@@ -55,17 +55,17 @@ def runs(host: Host, prompt_id: Any) -> None:
     """What ComfyUI does with a prompt, from the queue to its end."""
     graph = dict(GRAPH)
     item = (1.0, prompt_id, graph, {}, list(graph))
-    host.on_put_done(host.on_put(item))
+    host.queue.on_put_done(host.queue.on_put(item))
     queue = SimpleNamespace(queue=[], currently_running={1: item})
     executor = SimpleNamespace(server=SimpleNamespace(prompt_queue=queue), caches=None)
-    host.on_message(executor, "execution_start", {"prompt_id": prompt_id})
-    host.on_message(executor, "execution_cached", {"prompt_id": prompt_id, "nodes": []})
+    host.execution.on_message(executor, "execution_start", {"prompt_id": prompt_id})
+    host.execution.on_message(executor, "execution_cached", {"prompt_id": prompt_id, "nodes": []})
     image(host.recording.host.roots()["output"] / "shot" / "a_00001_.png")
-    host.on_message(executor, "execution_success", {"prompt_id": prompt_id})
+    host.execution.on_message(executor, "execution_success", {"prompt_id": prompt_id})
     outputs = {"3": {"images": [{"filename": "a_00001_.png", "subfolder": "shot", "type": "output"}]}}
-    done = host.on_task_done(queue, (1, {"outputs": outputs}), {"status": SimpleNamespace(completed=True)})
+    done = host.execution.on_task_done(queue, (1, {"outputs": outputs}), {"status": SimpleNamespace(completed=True)})
     assert done is not None
-    host.on_done(done)
+    host.execution.on_done(done)
 
 
 @pytest.mark.parametrize("prompt_id", ODD)

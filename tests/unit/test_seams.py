@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from run_recorder.comfyui_seams import Wrapping
+from run_recorder.comfyui_host.wrapping import Wrapping
 
 Layer = tuple[str, str, bool]
 """On the class or on the object; before us or after; whether it calls what it covers."""

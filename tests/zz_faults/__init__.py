@@ -1,6 +1,6 @@
 """Makes one of the recorder's hooks raise, on request: POST /zz_faults/{hook}, and back by DELETE.
 
-Loaded after the recorder, whose `comfyui_host.Host.HOOKS` names the methods that ComfyUI's seams call.
+Loaded after the recorder, whose `comfyui_host.host.HOOKS` names the methods that ComfyUI's seams call.
 """
 
 import heapq
@@ -14,10 +14,10 @@ from server import PromptServer
 kept = {}
 
 
-def host_classes():
-    """The recorder's Host class, wherever ComfyUI has loaded it from."""
-    found = [m.Host for name, m in list(sys.modules.items()) if name.endswith(".comfyui_host") and hasattr(m, "Host")]
-    return [cls for cls in found if hasattr(cls, "HOOKS")]
+def hooks():
+    """The recorder's hooks by name, each with its class, wherever ComfyUI has loaded it from."""
+    module = next(m for name, m in list(sys.modules.items()) if name.endswith(".comfyui_host.host"))
+    return {name: cls for cls, name in module.HOOKS}
 
 
 def fault(name):
@@ -29,23 +29,22 @@ def fault(name):
 
 @PromptServer.instance.routes.get("/zz_faults")
 async def list_hooks(request):
-    return web.json_response(sorted({name for cls in host_classes() for name in cls.HOOKS}))
+    return web.json_response(sorted(hooks()))
 
 
 @PromptServer.instance.routes.post("/zz_faults/{name}")
 async def break_hook(request):
     name = request.match_info["name"]
-    for cls in host_classes():
-        kept[cls, name] = getattr(cls, name)
-        setattr(cls, name, fault(name))
+    cls = hooks()[name]
+    kept[name] = getattr(cls, name)
+    setattr(cls, name, fault(name))
     return web.json_response(len(kept))
 
 
 @PromptServer.instance.routes.delete("/zz_faults/{name}")
 async def mend_hook(request):
     name = request.match_info["name"]
-    for cls in host_classes():
-        setattr(cls, name, kept.pop((cls, name)))
+    setattr(hooks()[name], name, kept.pop(name))
     return web.json_response(len(kept))
 
 

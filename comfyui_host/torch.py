@@ -1,0 +1,89 @@
+"""What torch and ComfyUI's model management tell of devices and of loaded models. Imports neither."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from ..telemetry.gpu.node_memory import Border
+from ..telemetry.gpu.torch_devices import HostDevice
+
+
+class Torch:
+    """Asks what ComfyUI has loaded. Every question may raise what torch or a driver raises."""
+
+    def devices(self, with_memory: bool) -> list[HostDevice]:
+        """ComfyUI's devices, the one that it computes on first."""
+        management = sys.modules["comfy.model_management"]
+        current = management.get_torch_device()
+        every = getattr(management, "get_all_torch_devices", lambda: [current])()
+        others = [device for device in every if device != current]
+        return [self._device(management, device, with_memory) for device in [current, *others]]
+
+    def _device(self, management: ModuleType, device: Any, with_memory: bool) -> HostDevice:
+        kind = str(getattr(device, "type", "directml"))
+        backend = self._backend(device)
+        if backend is None:
+            return HostDevice(kind, getattr(device, "index", None), str(management.get_torch_device_name(device)))
+        if kind == "mps":
+            allocated, reserved = backend.current_allocated_memory(), backend.driver_allocated_memory()
+            return HostDevice(kind, None, "Apple GPU", allocated=allocated, reserved=reserved)
+        about = backend.get_device_properties(device)
+        found = HostDevice(
+            "rocm" if kind == "cuda" and sys.modules["torch"].version.hip else kind,
+            device.index if device.index is not None else backend.current_device(),
+            about.name,
+            str(about.uuid) if getattr(about, "uuid", None) is not None else None,
+            _pci_address(about),
+        )
+        if with_memory and hasattr(backend, "mem_get_info"):
+            found.vram_free, found.vram_total = backend.mem_get_info(device)
+        stats = backend.memory_stats_as_nested_dict(device)
+        if stats:
+            found.allocated = stats["allocated_bytes"]["all"]["current"]
+            found.reserved = stats["reserved_bytes"]["all"]["current"]
+        return found
+
+    def _backend(self, device: Any) -> Any:
+        """Torch's module for a device; null for a processor, and for what torch has no counters of."""
+        kind = getattr(device, "type", None)
+        return getattr(sys.modules.get("torch"), kind, None) if kind in ("cuda", "xpu", "mps") else None
+
+    def loaded_models(self) -> frozenset[int] | None:
+        """Marks of the models that are loaded now."""
+        loaded = getattr(sys.modules["comfy.model_management"], "current_loaded_models", None)
+        if not isinstance(loaded, list):
+            return None
+        models = [entry.model for entry in list(loaded)]
+        return frozenset(id(model) for model in models if model is not None)
+
+    def peak_reader(self, borders: deque[Border]) -> Callable[[str | None, bool], None] | None:
+        """What the executing thread calls at each border of a node; null where the device has no peaks to reset.
+
+        Takes the node's id, null for the prompt itself, and whether it begins.
+        """
+        device = sys.modules["comfy.model_management"].get_torch_device()
+        backend = self._backend(device)
+        if not hasattr(backend, "reset_peak_memory_stats"):
+            return None
+        read, reset = backend.memory_stats_as_nested_dict, backend.reset_peak_memory_stats
+
+        def border(node_id: str | None, begins: bool) -> None:
+            stats = read(device)
+            if not stats:
+                return
+            allocated, reserved = stats["allocated_bytes"]["all"], stats["reserved_bytes"]["all"]
+            borders.append(Border(node_id, begins, allocated["current"], allocated["peak"], reserved["peak"]))
+            reset(device)
+
+        return border
+
+
+def _pci_address(about: Any) -> str | None:
+    bus, device = getattr(about, "pci_bus_id", None), getattr(about, "pci_device_id", None)
+    if not isinstance(bus, int) or not isinstance(device, int):
+        return None
+    return f"{getattr(about, 'pci_domain_id', 0):04x}:{bus:02x}:{device:02x}.0"
