@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from ..comfyui_host import Host
 
 GPU_CLASS = "GPUTelemetry"
+NODE_NAME = "GPU Telemetry"
 GIB = 1024**3
 
 
 def make_node(io: Any, host: Host) -> type[Any]:
     """The node's class, made of ComfyUI's own `io` (comfy_api's)."""
-    template = io.MatchType.Template("after")
+    template = io.MatchType.Template("after", allowed_types=io.AnyType)
 
     class GPUTelemetry(io.ComfyNode):  # type: ignore[misc]
         """Tells what is free now."""
@@ -29,7 +30,7 @@ def make_node(io: Any, host: Host) -> type[Any]:
         def define_schema(cls) -> Any:
             return io.Schema(
                 node_id=GPU_CLASS,
-                display_name="GPU Telemetry",
+                display_name=NODE_NAME,
                 category="run-recorder",
                 description=(
                     "Shows how much memory is free on the device that ComfyUI computes on, at the moment at which this "

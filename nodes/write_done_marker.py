@@ -16,13 +16,14 @@ from ..telemetry.record.events import MarkerRun
 if TYPE_CHECKING:
     from ..comfyui_host import Host
 
+NODE_NAME = "Write Done Marker"
 PATIENCE_SECONDS = 10.0
 """How long the node waits for its marker with `inputs ready`."""
 
 
 def make_node(io: Any, host: Host) -> type[Any]:
     """The node's class, made of ComfyUI's own `io` (comfy_api's)."""
-    template = io.MatchType.Template("after")
+    template = io.MatchType.Template("after", allowed_types=io.AnyType)
 
     class WriteDoneMarker(io.ComfyNode):  # type: ignore[misc]
         """Marks what its prompt has saved as complete."""
@@ -31,7 +32,7 @@ def make_node(io: Any, host: Host) -> type[Any]:
         def define_schema(cls) -> Any:
             return io.Schema(
                 node_id=MARKER_CLASS,
-                display_name="Write Done Marker",
+                display_name=NODE_NAME,
                 category="run-recorder",
                 description=(
                     "Writes <filename_prefix>.done beside the saved files once the prompt has finished and every file "
@@ -105,7 +106,7 @@ def _inputs(io: Any, template: Any) -> list[Any]:
 
 
 def _validate(filename_prefix: object) -> bool | str:
-    from ..comfyui_host import roots
+    from ..comfyui_host.process import roots
 
     if not isinstance(filename_prefix, str) or filename_prefix == "":
         return True
