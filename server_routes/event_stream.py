@@ -1,4 +1,4 @@
-"""The answer of GET /telemetry/events. Needs aiohttp-sse, so it is imported only when it is asked for."""
+"""The answer of GET /telemetry/events: server-sent events, which are told as they are committed."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ import contextlib
 import socket
 from typing import Any
 
-from aiohttp_sse import EventSourceResponse
+from aiohttp import web
 
 from ..telemetry.live.stream import Reader, Stream
 from ..telemetry.process.deadline import timeout
 
+PING = b": ping\r\n\r\n"
 PING_SECONDS = 15.0
 """How often a silent stream says a word, so that proxies keep it."""
 SEND_BUFFER_BYTES = 128 * 1024
 WRITE_SECONDS = 30.0
 """A reader that takes so long to take what it was sent is cut off."""
+UNANSWERED_MS = 120_000
+"""Where the system can do that: a connection whose other end has not answered for so long is closed."""
+HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-cache",
+    "Connection": "keep-alive",
+    "X-Accel-Buffering": "no",
+}
 
 
-class EventStream(EventSourceResponse):
+class EventStream(web.StreamResponse):
     """Sends events until its reader goes away, or is cut off because it takes too long.
 
     It does so when aiohttp sends the body, after the handler: so ComfyUI's middleware sees the answer first, as it
@@ -27,7 +36,8 @@ class EventStream(EventSourceResponse):
     """
 
     def __init__(self, stream: Stream, prompt_id: str | None, after: int | None) -> None:
-        super().__init__(ping_interval=PING_SECONDS)
+        super().__init__(headers=HEADERS)
+        self.enable_chunked_encoding()
         self._stream = stream
         self._prompt_id = prompt_id
         self._after = after
@@ -36,10 +46,9 @@ class EventStream(EventSourceResponse):
         """Send what comes, for as long as somebody reads."""
         reader = self._stream.subscribe(self._prompt_id, self._after)
         reader.on_cut = self._abort
-        self._bound_send_buffer()
+        self._bound_connection()
         try:
-            async with self:
-                await self._send_all(reader)
+            await self._send_all(reader)
         except (ConnectionError, asyncio.TimeoutError, RuntimeError):
             self._abort()
         except asyncio.CancelledError:
@@ -53,21 +62,31 @@ class EventStream(EventSourceResponse):
     async def _send_all(self, reader: Reader) -> None:
         await self.write(b": run-recorder\r\n\r\n")
         while not reader.cut:
-            await reader.bell.wait()
+            try:
+                async with timeout(PING_SECONDS):
+                    await reader.bell.wait()
+            except asyncio.TimeoutError:
+                await self._write(PING)
+                continue
             reader.bell.clear()
             events = b"".join(reader.waiting)
             reader.waiting.clear()
             if events:
-                async with timeout(WRITE_SECONDS):
-                    await self.write(events)
+                await self._write(events)
 
-    def _bound_send_buffer(self) -> None:
-        """Linux lets a connection's buffer grow to megabytes, which a reader who never reads would fill."""
+    async def _write(self, data: bytes) -> None:
+        async with timeout(WRITE_SECONDS):
+            await self.write(data)
+
+    def _bound_connection(self) -> None:
+        """Linux lets a connection's buffer grow to megabytes, and waits a quarter of an hour for who has gone."""
         request: Any = self._req
         connection = request.transport.get_extra_info("socket") if request.transport is not None else None
         if connection is not None:
             with contextlib.suppress(OSError):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            with contextlib.suppress(OSError, AttributeError):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MS)
 
     def _abort(self) -> None:
         """Close the connection without waiting for a reader who does not read."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 from pydantic import Field
 
+from .event_stream import EventStream
 from .parameters import Text
-from .route import ApiError, Call, Parameters, Route, invalid
+from .route import Call, Parameters, Route, invalid
 
 RESUME_HEADER = "Last-Event-ID"
 
@@ -19,10 +20,6 @@ class Events(Parameters):
 
 async def stream_events(call: Call) -> web.StreamResponse:
     """What happens, as it is committed; with `Last-Event-ID` all that came after that event first."""
-    try:
-        from .event_stream import EventStream
-    except ImportError:
-        raise ApiError(503, "unavailable", "events need aiohttp-sse: pip install aiohttp-sse") from None
     after = _last_event_id(call.request)
     return EventStream(call.host.recording.reading.stream, call.query.prompt_id, after)
 
