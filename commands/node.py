@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from ..telemetry.files.guarded_files import read_regular
+from ..telemetry.process.project_file import project_of
 from .output import DONE, FAILED, fail
 from .terminal import say
 
@@ -27,7 +27,6 @@ LEFT_OUT = (".*", "__pycache__", "tests", "benchmarks", "*.egg-info", "build", "
 CHECK_SECONDS = 120
 _BACKUP = re.compile(rf"{NAME}\.backup-\d{{8}}T\d{{6}}\.\d{{6}}Z\.disabled")
 """The names that this command gives; a file that is only called like one is not restored."""
-_PYPROJECT_BYTES = 1024 * 1024
 _CHECK = """
 import importlib, importlib.util, sys
 path = sys.argv[1]
@@ -151,11 +150,7 @@ def _is_ours(place: Path) -> bool:
 
 def _is_this_package(folder: Path) -> bool:
     """Whether a folder is a checkout of this package, which a developer may have linked from elsewhere."""
-    try:
-        said = read_regular(folder / "pyproject.toml", _PYPROJECT_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return False
-    return f'name = "{NAME}"' in said
+    return project_of(folder).get("name") == NAME
 
 
 def _exchange(place: Path, staged: Path) -> Path | None:

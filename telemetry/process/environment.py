@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from ..files.guarded_files import read_regular
 from ..models.environment import Environment, NodePack
 from ..models.text import clean
+from .project_file import MAX_BYTES, project_of
 
 SWITCHES = frozenset(
     "listen port cpu cuda-device default-device cuda-malloc disable-cuda-malloc force-fp32 force-fp16 fp32-unet "
@@ -107,14 +109,8 @@ def _pack(entry: Path) -> NodePack | None:
 
 def declared_version(pack: Path) -> str | None:
     """The version in a pack's `pyproject.toml`; null where it declares none."""
-    in_project = False
-    for line in (_read(pack / "pyproject.toml") or "").splitlines():
-        if line.strip().startswith("["):
-            in_project = line.strip() == "[project]"
-        match = re.match(r"\s*version\s*=\s*[\"']([^\"']{1,80})[\"']", line)
-        if match and in_project:
-            return match[1]
-    return None
+    version = project_of(pack).get("version")
+    return clean(version, 80) if isinstance(version, str) and version else None
 
 
 def commit_of(pack: Path) -> str | None:
@@ -142,7 +138,7 @@ def _commit(text: str) -> str | None:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text("utf-8", errors="replace")[:1_000_000]
+        return read_regular(path, MAX_BYTES).decode("utf-8", errors="replace")
     except OSError:
         return None
 
