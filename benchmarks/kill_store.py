@@ -23,6 +23,7 @@ from pathlib import Path
 
 from run_recorder.telemetry.models.base import OPEN_STATUSES
 from run_recorder.telemetry.models.environment import Environment
+from run_recorder.telemetry.models.listing import Filter
 from run_recorder.telemetry.models.times import Stamp
 from run_recorder.telemetry.record.events import (
     NodeFinished,
@@ -34,7 +35,6 @@ from run_recorder.telemetry.record.events import (
     PromptStarted,
 )
 from run_recorder.telemetry.record.recording import Host, Recording
-from run_recorder.telemetry.store.search import Filter
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 

@@ -12,14 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiohttp import web
 from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ..telemetry.models.text import kept_id
 from ..telemetry.process.token import VARIABLE, TokenError, token_of
-from ..telemetry.record.recording import NotReadyError
-from ..telemetry.store.database import StoreClosedError
-from ..telemetry.store.faults import is_fault_of_data
+from ..telemetry.record.errors import NotReadyError
 from ..telemetry.version import VERSION
 from .host_check import HostCheck
 from .route import PREFIX, ApiError, Call, Route, answer, internal, invalid
@@ -33,8 +29,6 @@ MAX_PART = 200
 """Characters of a part of a path: an id or a name."""
 MAX_QUERY = 8192
 """Characters; aiohttp itself takes no more in a request's first line."""
-_AWAY = (NotReadyError, StoreClosedError, TimeoutError, PoolTimeoutError)
-"""What says that the store gives no answer now."""
 READY_SECONDS, READY_PAUSE_SECONDS = 30.0, 0.05
 _POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="run-recorder-read")
 
@@ -76,7 +70,7 @@ class Answering:
 
     def _failed(self, route: Route, error: Exception) -> web.Response:
         """503 where the store can't be read now; 500, with the fault's id, for a fault of ours."""
-        if isinstance(error, _AWAY) or (isinstance(error, DBAPIError) and not is_fault_of_data(error)):
+        if _is_away(error):
             self._host.recording.store_condition.unread(error)
             return answer(ApiError(503, "unavailable", "the store can't be read now").answer, 503)
         what = f"route {route.method} {PREFIX}{route.path}"
@@ -109,6 +103,15 @@ class Answering:
         deadline = time.monotonic() + READY_SECONDS
         while not self._host.recording.ready.is_set() and time.monotonic() < deadline:  # noqa: ASYNC110  a thread sets it
             await asyncio.sleep(READY_PAUSE_SECONDS)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether an error says that the store gives no answer now."""
+    if isinstance(error, (NotReadyError, TimeoutError)):
+        return True
+    from ..telemetry.store.faults import is_no_answer  # needs SQLAlchemy, which is there once anything was asked
+
+    return is_no_answer(error)
 
 
 def _hint(name: str, part: str) -> str:

@@ -6,7 +6,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from ..telemetry.models.prompt import Prompt, PromptName
-from ..telemetry.record.names_given import AnothersPromptError
+from ..telemetry.record.errors import AnothersPromptError
 from .answering import elsewhere
 from .parameters import Run
 from .prompts import unknown

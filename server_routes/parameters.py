@@ -8,9 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..telemetry.models.base import PromptStatus
+from ..telemetry.models.listing import Filter, Position
 from ..telemetry.models.times import parse
-from ..telemetry.store.search import Filter
-from ..telemetry.store.store import Position
 from .route import Parameters
 
 MAX_WAIT_SECONDS = 300

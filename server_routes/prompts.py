@@ -11,7 +11,7 @@ from ..telemetry.models.node import NodeList
 from ..telemetry.models.prompt import Prompt, PromptPage
 from ..telemetry.models.run_contract import SceneTelemetry, plain
 from ..telemetry.models.run_telemetry import telemetry_of
-from ..telemetry.store.store import UnreadableRecordError
+from ..telemetry.store.errors import UnreadableRecordError
 from .answering import elsewhere
 from .parameters import Bound, Listing, Run, encode_cursor
 from .route import ApiError, Call, Route, answer, answer_bytes, conflict, not_found

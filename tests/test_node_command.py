@@ -26,7 +26,7 @@ def test_it_is_copied_and_removed_and_leaves_nothing(comfyui: Path) -> None:
     done = cli("node", "deploy", comfyui, env=HERE)
     assert done.returncode == 0, done.stdout + done.stderr
     copy = comfyui / "custom_nodes" / "run-recorder"
-    assert (copy / "telemetry" / "recorder.py").is_file()
+    assert (copy / "telemetry" / "record" / "recorder.py").is_file()
     assert not {".git", ".venv", "tests"} & {path.name for path in copy.iterdir()}
     assert cli("node", "remove", comfyui).returncode == 0
     assert names(comfyui) == []

@@ -25,4 +25,4 @@ Figure = Annotated[float, Field(allow_inf_nan=False)]
 class Model(BaseModel):
     """Base of every model in the contract."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)

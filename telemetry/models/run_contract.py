@@ -44,7 +44,7 @@ _LEFT_OUT_WHEN_NULL = frozenset(
 class RunModel(BaseModel):
     """Base of a run's models: unknown fields are ignored, and a number is no text and no switch."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(extra="ignore", strict=True, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod

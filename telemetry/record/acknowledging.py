@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 from .clock import Clock
-from .context import Context
 from .events import PromptQueued
-from .prompt import OpenPrompt
-from .spool import Kept
-from .writer import Writer
+
+if TYPE_CHECKING:
+    from .context import Context
+    from .prompt import OpenPrompt
+    from .writer import Writer
 
 FLUSH_SECONDS = 2.0
 """How long a list waits, at most, until everything that has happened is in the store."""
@@ -99,7 +101,7 @@ class Acknowledging:
             run = _run_of(context, event)
             if run is None or run.record.pk is not None:
                 return True
-            return context.kept.keep([Kept(run.record)])
+            return context.kept.keep_open(run.record)
 
     def _has(self, event: PromptQueued) -> bool:
         """Whether a queued prompt is in the store: its run is there with a key, or is over already."""

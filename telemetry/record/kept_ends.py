@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from itertools import islice
 
+from ..models.record import PromptRecord
 from ..process.problems import Problems
 from .ending import Ending
 from .spool import Kept, Spool
@@ -38,6 +39,10 @@ class KeptEnds:
             return False
         self._problems.solved(PROBLEM)
         return True
+
+    def keep_open(self, record: PromptRecord) -> bool:
+        """Make an open run certain, as it is now; false where the spool can't take it."""
+        return self.keep([Kept(record)])
 
     def add(self, ending: Ending) -> None:
         """An end that is kept, and is to be handed in."""

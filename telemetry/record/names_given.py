@@ -15,19 +15,15 @@ from ..live.stream import StreamEvent
 from ..models.base import OPEN_STATUSES
 from ..models.record import PromptRecord
 from ..models.times import milliseconds
-from ..store.database import StoreClosedError
+from ..store.errors import StoreClosedError
 from ..store.store import Change
 from .context import Context
+from .errors import AnothersPromptError
 from .saving import Saving
-from .spool import Kept
 
 SECONDS = 5.0
 """How long a client waits, at most, until its name is committed."""
 UNWRITTEN = "the name can't be written now"
-
-
-class AnothersPromptError(RuntimeError):
-    """A prompt that is open on another server of this database, which alone may write its record."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +84,7 @@ class NamesGiven:
         if record.pk is not None and kept is None:
             if not self._saving.commit_name(Change(record), _news(record)):
                 raise StoreClosedError(UNWRITTEN)
-        elif not context.kept.keep([kept.kept if kept is not None else Kept(record)]):
+        elif not (context.kept.keep([kept.kept]) if kept is not None else context.kept.keep_open(record)):
             raise StoreClosedError(UNWRITTEN)
         return True
 

@@ -16,14 +16,13 @@ from ..live.stream import Stream
 from ..models.base import OPEN_STATUSES
 from ..models.environment import Environment
 from ..models.gpu import SampleColumns
+from ..models.listing import Filter, Position
 from ..models.node import Node
 from ..models.prompt import CurrentNode, Instance, Prompt
 from ..models.record import PromptRecord
 from ..models.view import node_of, prompt_of
 from ..store.retention import erase_until
 from ..store.rows import search_text
-from ..store.search import Filter
-from ..store.store import Position
 from .acknowledging import Acknowledging
 from .context import Context
 from .figures import columns_of, curve_of, figures_of

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..store.database import StoreClosedError, is_corrupt
+from ..store.database import is_corrupt
 from ..store.database_file import ForeignFileError
+from ..store.errors import StoreClosedError
 from .context import Context
 
 STORE_RETRY_SECONDS = 1.0

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 from ..models.health import StoreHealth
 from ..process.problems import Problems
 from ..store.figures import Looks
 from ..store.patience import patience
-from ..store.store import Store
-from .context import Context
-from .writer import Writer
+
+if TYPE_CHECKING:
+    from ..store.store import Store
+    from .context import Context
+    from .writer import Writer
 
 HEALTH_SECONDS = 2.0
 """How long a look on behalf of health waits for each answer of a database server."""

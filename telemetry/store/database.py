@@ -65,10 +65,6 @@ def is_on_network(folder: Path) -> bool:
     )
 
 
-class StoreClosedError(RuntimeError):
-    """The database is not open, or can't be."""
-
-
 class Database:
     """An engine, set up. Not opened before `open`.
 

@@ -6,8 +6,10 @@ PostgreSQL says so by SQLSTATE (its documentation, appendix A), SQLite by the cl
 from __future__ import annotations
 
 from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from .database import StoreClosedError, is_corrupt
+from .database import is_corrupt
+from .errors import StoreClosedError
 
 RECORD_CLASSES = frozenset({"21", "22", "23", "44", "54", "P0"})
 """Cardinality, data, integrity, a check, a limit such as an index row's size, and what a trigger refuses."""
@@ -55,6 +57,13 @@ def is_fault_of_data(error: BaseException) -> bool:
     if isinstance(error, StatementError):
         return True
     return isinstance(error, (ValueError, TypeError, OverflowError, RecursionError))
+
+
+def is_no_answer(error: BaseException) -> bool:
+    """Whether an error says that a question gets no answer now, so that it is worth asking again."""
+    if isinstance(error, DBAPIError):
+        return not is_fault_of_data(error)
+    return isinstance(error, (StoreClosedError, PoolTimeoutError))
 
 
 def _refused_by_database(error: DBAPIError) -> bool:

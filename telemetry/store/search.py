@@ -7,11 +7,11 @@ first, until the page is full. Which of the two it is, is found by asking each i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, column, exists, literal_column, or_, select, table
 
+from ..models.listing import Filter
 from ..models.text import clean, storable
 from .tables import classes, nodes, outputs, prompts
 
@@ -23,18 +23,6 @@ _PIECE = 3
 RAREST, MOST_PROBED, PROBE = 4, 16, 200
 """So many of a text's pieces are looked up; so many are tried for it; by how far back so many prompts with it reach."""
 _search = table(SEARCH_TABLE, column("rowid"))
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which prompts are asked for; null and empty ask for all."""
-
-    statuses: tuple[str, ...] = ()
-    since_ms: int | None = None
-    until_ms: int | None = None
-    q: str | None = None
-    class_type: str | None = None
-    output: str | None = None
 
 
 def conditions(connection: Connection, wanted: Filter, indexed: bool) -> list[ColumnElement[bool]]:

@@ -32,6 +32,7 @@ from ..markers.folder import FileStamp
 from ..markers.outputs import ReportedFile
 from ..models.base import OPEN_STATUSES
 from ..models.environment import Environment
+from ..models.listing import Filter, Position
 from ..models.prompt import Instance
 from ..models.record import NodeRecord, PromptRecord
 from ..models.text import clean, clean_or_none, kept_id, storable
@@ -40,8 +41,9 @@ from ..process.identity import UNKNOWN, Identity
 from . import kept_events, word_index
 from .bulk import insert_many
 from .class_names import ClassNames
-from .database import Database, StoreClosedError
+from .database import Database
 from .doubt import Doubts
+from .errors import StoreClosedError, UnreadableRecordError
 from .figures import StoreFigures
 from .kept_events import WrittenMarkers
 from .rows import (
@@ -57,7 +59,7 @@ from .rows import (
     prompt_row,
     unread,
 )
-from .search import SEARCH_TABLE, Filter, conditions
+from .search import SEARCH_TABLE, conditions
 from .tables import classes, environments, instances, nodes, outputs, prompts, samples
 
 Made = TypeVar("Made")
@@ -92,18 +94,6 @@ class Change:
     def has_samples(self) -> bool:
         """Whether a curve is to be saved."""
         return self.record.samples is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where a page begins: after this prompt, going back in time."""
-
-    sort_ms: int
-    pk: int
-
-
-class UnreadableRecordError(RuntimeError):
-    """A record is in the database, and can't be read."""
 
 
 class Store:

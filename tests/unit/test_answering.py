@@ -13,8 +13,8 @@ from aiohttp.test_utils import make_mocked_request
 from run_recorder.server_routes.answering import Answering
 from run_recorder.server_routes.route import Route, not_found
 from run_recorder.telemetry.process.problems import Problems
-from run_recorder.telemetry.record.recording import NotReadyError
-from run_recorder.telemetry.store.database import StoreClosedError
+from run_recorder.telemetry.record.errors import NotReadyError
+from run_recorder.telemetry.store.errors import StoreClosedError
 from sqlalchemy.exc import DataError, InvalidRequestError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 

@@ -13,12 +13,13 @@ from run_recorder.server_routes.prompts import delete_prompt
 from run_recorder.server_routes.route import Call
 from run_recorder.telemetry.live.stream import StreamEvent
 from run_recorder.telemetry.markers.outputs import ReportedFile
+from run_recorder.telemetry.models.listing import Filter, Position
 from run_recorder.telemetry.models.prompt import CurrentNode
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.models.view import prompt_of
 from run_recorder.telemetry.record.recording import Recording
-from run_recorder.telemetry.store.search import Filter
-from run_recorder.telemetry.store.store import Change, Position, Store, UnreadableRecordError
+from run_recorder.telemetry.store.errors import UnreadableRecordError
+from run_recorder.telemetry.store.store import Change, Store
 from sqlalchemy import text
 
 from .conftest import ON_SQLITE

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from run_recorder.telemetry.live.stream import StreamEvent
 from run_recorder.telemetry.markers.outputs import ReportedFile
+from run_recorder.telemetry.models.listing import Filter
 from run_recorder.telemetry.models.prompt import CurrentNode, Instance
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.store import postgresql as postgresql_module
@@ -15,7 +16,6 @@ from run_recorder.telemetry.store.database import Database
 from run_recorder.telemetry.store.migrations import HEAD, REVISIONS, VERSION_TABLE
 from run_recorder.telemetry.store.patience import patience
 from run_recorder.telemetry.store.postgresql import CONNECT, UnfitDatabaseError
-from run_recorder.telemetry.store.search import Filter
 from run_recorder.telemetry.store.store import Change, Store
 from sqlalchemy import create_engine
 from sqlalchemy.engine import URL, make_url

@@ -18,10 +18,12 @@ import pytest
 from run_recorder.telemetry.markers.file import read_marker
 from run_recorder.telemetry.markers.requests import INPUTS_READY
 from run_recorder.telemetry.models.environment import Environment
+from run_recorder.telemetry.models.listing import Filter
 from run_recorder.telemetry.models.prompt import Prompt
 from run_recorder.telemetry.models.record import PromptRecord
 from run_recorder.telemetry.models.times import Stamp
 from run_recorder.telemetry.record import acknowledging
+from run_recorder.telemetry.record.errors import NotReadyError
 from run_recorder.telemetry.record.events import (
     MarkerRun,
     NodeStarted,
@@ -34,7 +36,7 @@ from run_recorder.telemetry.record.host import HostProcess
 from run_recorder.telemetry.record.opening import KEY_FILE, Opening, digest_key
 from run_recorder.telemetry.record.reading import UNCOMMITTED
 from run_recorder.telemetry.record.recorder import STOPPED, Recorder
-from run_recorder.telemetry.record.recording import NotReadyError, Recording
+from run_recorder.telemetry.record.recording import Recording
 from run_recorder.telemetry.record.recovery import Recovery
 from run_recorder.telemetry.record.spool import SUFFIX, Spool, read_spool
 from run_recorder.telemetry.record.writer import Writer
@@ -44,7 +46,6 @@ from run_recorder.telemetry.store.database_file import leave_note
 from run_recorder.telemetry.store.figures import Looks
 from run_recorder.telemetry.store.instance import FOLDER
 from run_recorder.telemetry.store.retention import KEEP_DAYS, KEEP_PROMPTS
-from run_recorder.telemetry.store.search import Filter
 from run_recorder.telemetry.store.store import Change, Store
 
 from .support import image, marker_node, node, saver, tree, write

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_recorder.telemetry.markers.outputs import ReportedFile
+from run_recorder.telemetry.models.listing import Position
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.store import search as search_module
 from run_recorder.telemetry.store.database import Database
 from run_recorder.telemetry.store.search import SEARCH_TABLE, Filter
-from run_recorder.telemetry.store.store import Change, Position, Store
+from run_recorder.telemetry.store.store import Change, Store
 
 from ..postgres import fresh_database
 from .conftest import BACKENDS

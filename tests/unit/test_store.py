@@ -9,13 +9,14 @@ from run_recorder.telemetry.markers.folder import FileStamp
 from run_recorder.telemetry.markers.outputs import ReportedFile
 from run_recorder.telemetry.markers.requests import MarkerPlan, MarkerRequest
 from run_recorder.telemetry.models.environment import Environment
+from run_recorder.telemetry.models.listing import Filter, Position
 from run_recorder.telemetry.models.marker import PromptMarker
 from run_recorder.telemetry.models.prompt import Batch, CurrentNode, Instance, PromptError
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
-from run_recorder.telemetry.store.database import Database, StoreClosedError
+from run_recorder.telemetry.store.database import Database
+from run_recorder.telemetry.store.errors import StoreClosedError
 from run_recorder.telemetry.store.retention import erase_until
-from run_recorder.telemetry.store.search import Filter
-from run_recorder.telemetry.store.store import Change, Position, Store
+from run_recorder.telemetry.store.store import Change, Store
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from .conftest import ON_SQLITE

@@ -4,10 +4,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from run_recorder.telemetry.models.listing import Filter
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.store.database import Database
 from run_recorder.telemetry.store.retention import erase_until
-from run_recorder.telemetry.store.search import Filter
 from run_recorder.telemetry.store.store import Change, Store
 from run_recorder.telemetry.store.upkeep import DUE_ROWS, forget_words, is_due, keep_up
 

@@ -1,0 +1,25 @@
+"""What is asked of a list of prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which prompts are asked for; null and empty ask for all."""
+
+    statuses: tuple[str, ...] = ()
+    since_ms: int | None = None
+    until_ms: int | None = None
+    q: str | None = None
+    class_type: str | None = None
+    output: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page begins: after this prompt, going back in time."""
+
+    sort_ms: int
+    pk: int
