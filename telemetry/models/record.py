@@ -11,6 +11,7 @@ from ..markers.outputs import ReportedFile
 from ..markers.requests import MarkerPlan
 from .base import PromptStatus
 from .gpu import Figures
+from .kept import Kept
 from .marker import PromptMarker
 from .prompt import Batch, CurrentNode, PromptError, Refusal
 from .text import clean
@@ -39,45 +40,48 @@ class NodeRecord:
 
 @dataclass(slots=True)
 class PromptRecord:
-    """One run of one prompt. Times in milliseconds since 1970, durations in seconds."""
+    """One run of one prompt. Times in milliseconds since 1970, durations in seconds.
 
-    prompt_id: str
-    run_number: Annotated[int, Field(ge=1)]
-    instance_id: str
-    status: PromptStatus = "queued"
+    The column of each field is said here, and nowhere else: table and rows are made of it.
+    """
+
+    prompt_id: Annotated[str, Kept("text", 200, required=True)]
+    run_number: Annotated[int, Field(ge=1), Kept("integer", required=True)]
+    instance_id: Annotated[str, Kept("text", 36, required=True)]
+    status: Annotated[PromptStatus, Kept("text", 16, required=True)] = "queued"
     pk: int | None = None
     """The store's key; null until it is there."""
-    queued_ms: int | None = None
-    started_ms: int | None = None
-    ended_ms: int | None = None
-    queue_wait_seconds: float | None = None
-    duration_seconds: float | None = None
-    client_id: str | None = None
-    queue_number: float | None = None
-    workflow_name: str | None = None
-    workflow_fingerprint: str | None = None
-    settings_fingerprint: str | None = None
-    graph_digest: str | None = None
+    queued_ms: Annotated[int | None, Kept("big integer")] = None
+    started_ms: Annotated[int | None, Kept("big integer")] = None
+    ended_ms: Annotated[int | None, Kept("big integer")] = None
+    queue_wait_seconds: Annotated[float | None, Kept("number")] = None
+    duration_seconds: Annotated[float | None, Kept("number")] = None
+    client_id: Annotated[str | None, Kept("text")] = None
+    queue_number: Annotated[float | None, Kept("number")] = None
+    workflow_name: Annotated[str | None, Kept("text")] = None
+    workflow_fingerprint: Annotated[str | None, Kept("text", 80)] = None
+    settings_fingerprint: Annotated[str | None, Kept("text", 80)] = None
+    graph_digest: Annotated[str | None, Kept("text", 64)] = None
     """Keyed, stored, never served."""
-    environment_id: str | None = None
-    node_total: int = 0
-    node_executed: int = 0
-    node_cached: int = 0
-    current_node: CurrentNode | None = None
-    error: PromptError | None = None
-    markers: list[PromptMarker] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    batch: Batch | None = None
-    plan: MarkerPlan | None = None
+    environment_id: Annotated[str | None, Kept("text", 64)] = None
+    node_total: Annotated[int, Kept("integer", required=True)] = 0
+    node_executed: Annotated[int, Kept("integer", required=True)] = 0
+    node_cached: Annotated[int, Kept("integer", required=True)] = 0
+    current_node: Annotated[CurrentNode | None, Kept("json")] = None
+    error: Annotated[PromptError | None, Kept("json")] = None
+    markers: Annotated[list[PromptMarker], Kept("json")] = field(default_factory=list)
+    notes: Annotated[list[str], Kept("json")] = field(default_factory=list)
+    batch: Annotated[Batch | None, Kept("json")] = None
+    plan: Annotated[MarkerPlan | None, Kept("json")] = None
     """Null once the markers are settled, and where none was asked for."""
-    pending: list[tuple[str, str, str]] = field(default_factory=list)
+    pending: Annotated[list[tuple[str, str, str]], Kept("json")] = field(default_factory=list)
     """Markers that are committed and may not yet be in place: prefix, status, the temporary's name."""
     outputs: list[ReportedFile] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
+    refused: Annotated[list[Refusal], Kept("json")] = field(default_factory=list)
     """Outputs that ComfyUI refused."""
-    seen_ms: int | None = None
+    seen_ms: Annotated[int | None, Kept("big integer")] = None
     """When its process last said that it runs it; null until it has started."""
-    output_root: str | None = None
+    output_root: Annotated[str | None, Kept("text", 64)] = None
     """Which output folder its files are in, as `identity.root_of`; null where that was not recorded. Never served."""
     called: str | None = None
     """What the queued graph says of itself (see naming.py); kept beside the figures."""

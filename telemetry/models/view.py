@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any
 
 from ..markers.outputs import ReportedFile
 from ..process.redact import PATH
@@ -16,41 +19,30 @@ from .times import iso, iso_or_none
 
 UP_TO_THEN = "the process ended before this prompt did: these figures end up to a second before that"
 NO_FIGURES = "no figures of GPU and memory were sampled while this prompt ran"
+_MADE = ("current_node", "outputs")
+"""Fields of both names that are not served as they are recorded."""
+_SAME = tuple(one.name for one in fields(PromptRecord) if one.name in Prompt.model_fields and one.name not in _MADE)
+_same: Callable[[PromptRecord], tuple[Any, ...]] = attrgetter(*_SAME)
 
 
 def prompt_of(record: PromptRecord, instances: Mapping[str, Instance]) -> Prompt:
     """What the routes serve of a record."""
     figures = record.figures or Figures(fallback_notes=[NO_FIGURES] if record.started_ms is not None else [])
     return Prompt(
-        prompt_id=record.prompt_id,
-        run_number=record.run_number,
-        status=record.status,
+        **dict(zip(_SAME, _same(record), strict=True)),
         queued_at=iso_or_none(record.queued_ms),
         started_at=iso_or_none(record.started_ms),
         ended_at=iso_or_none(record.ended_ms),
         last_seen_at=iso_or_none(record.seen_ms) if _has_no_end(record) else None,
-        queue_wait_seconds=record.queue_wait_seconds,
-        duration_seconds=record.duration_seconds,
-        client_id=record.client_id,
-        queue_number=record.queue_number,
-        workflow_name=record.workflow_name,
         name=name_of(record),
-        workflow_fingerprint=record.workflow_fingerprint,
-        settings_fingerprint=record.settings_fingerprint,
-        environment_id=record.environment_id,
         node_counts=NodeCounts(total=record.node_total, executed=record.node_executed, cached=record.node_cached),
         current_node=record.current_node if record.status in ("running", "abandoned") else None,
-        error=record.error,
         outputs=[output_of(file) for file in record.outputs],
-        markers=record.markers,
         devices=figures.devices,
         system=figures.system,
         telemetry_source=figures.telemetry_source,
         fallback_notes=[*figures.fallback_notes, UP_TO_THEN] if _is_cut_off(record) else figures.fallback_notes,
-        notes=record.notes,
-        refused=record.refused,
         instance=instances.get(record.instance_id) or Instance(id=record.instance_id),
-        batch=record.batch,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
@@ -10,7 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import RowMapping
 
 from ..markers.outputs import ReportedFile
+from ..markers.requests import MarkerPlan
 from ..models.base import Model
+from ..models.kept import kept_fields
 from ..models.naming import name_of
 from ..models.prompt import Instance
 from ..models.record import NodeRecord, PromptRecord
@@ -18,12 +21,12 @@ from ..models.text import clean, clean_or_none, json_text, kept_id
 
 Row = dict[str, Any]
 Fields = Mapping[str, Any] | RowMapping
-_SAME = (
-    "prompt_id run_number instance_id status queued_ms started_ms ended_ms queue_wait_seconds duration_seconds "
-    "client_id queue_number workflow_name workflow_fingerprint settings_fingerprint graph_digest environment_id "
-    "node_total node_executed node_cached output_root seen_ms"
-).split()
-"""Columns that are the record's own fields."""
+_KEPT = kept_fields(PromptRecord)
+_PLAIN = tuple(name for name, kept in _KEPT.items() if kept.kind != "json")
+_JSON = tuple(name for name, kept in _KEPT.items() if kept.kind == "json")
+_plain: Callable[[PromptRecord], tuple[object, ...]] = attrgetter(*_PLAIN)
+_LISTS = frozenset(one.name for one in fields(PromptRecord) if one.default_factory is list)
+"""Fields that are empty where nothing is kept of them; the others are null."""
 _SELF = "record"
 """Where `figures` keeps what a record says of itself and has no column for."""
 _FOREIGN = ("client_id", "workflow_name")
@@ -54,24 +57,27 @@ def _dump(model: Model | None) -> Row | None:
     return None if model is None else model.model_dump()
 
 
+def _json(value: Any) -> Any:
+    """A field as JSON has it; null for nothing, and for an empty list."""
+    if isinstance(value, Model):
+        return value.model_dump()
+    if isinstance(value, MarkerPlan):
+        return value.dump()
+    if isinstance(value, list):
+        return [
+            one.model_dump() if isinstance(one, Model) else list(one) if isinstance(one, tuple) else one
+            for one in value
+        ] or None
+    return value
+
+
 def prompt_row(record: PromptRecord, now_ms: int) -> Row:
     """A record as a row of `prompts`."""
-    row: Row = {name: getattr(record, name) for name in _SAME}
+    row: Row = dict(zip(_PLAIN, _plain(record), strict=True))
     row.update({name: clean_or_none(row[name]) for name in _FOREIGN}, prompt_id=kept_id(record.prompt_id))
+    row.update((name, _json(getattr(record, name))) for name in _JSON)
     known = record.queued_ms if record.queued_ms is not None else record.started_ms
-    row.update(
-        sort_ms=now_ms if known is None else known,
-        current_node=_dump(record.current_node),
-        error=_dump(record.error),
-        markers=[marker.model_dump() for marker in record.markers] or None,
-        notes=record.notes or None,
-        batch=_dump(record.batch),
-        plan=record.plan.dump() if record.plan is not None else None,
-        refused=[refusal.model_dump() for refusal in record.refused] or None,
-        figures=_figures(record),
-        pending=[list(item) for item in record.pending] or None,
-        search=search_text(record),
-    )
+    row.update(sort_ms=now_ms if known is None else known, figures=_figures(record), search=search_text(record))
     return row
 
 
@@ -91,23 +97,23 @@ def search_text(record: PromptRecord) -> str:
 def prompt_record(row: Fields) -> PromptRecord:
     """The record of a row of `prompts`, without what of it can't be read; its outputs are in rows of their own.
 
-    Raises ValidationError where it can't be told which prompt it is of, or what became of that.
+    A column that an older version's spool does not have is as if nothing had been known. Raises ValidationError where
+    it can't be told which prompt it is of, or what became of that.
     """
     figures = row["figures"]
     beside = figures.get(_SELF) if isinstance(figures, dict) else None
     if isinstance(beside, dict):
         figures = {name: value for name, value in figures.items() if name != _SELF} or None
-    fields: Row = {name: row[name] for name in ("pk", *_SAME)}
-    fields |= {name: row[name] or None for name in ("current_node", "error", "batch", "plan")}
-    fields |= {name: row[name] or [] for name in ("markers", "notes", "refused", "pending")}
-    fields |= {"figures": figures or None, "called": beside.get("called") if isinstance(beside, dict) else None}
+    found: Row = {name: row[name] for name in ("pk", *_PLAIN) if name in row}
+    found |= {name: row[name] or ([] if name in _LISTS else None) for name in _JSON if name in row}
+    found |= {"figures": figures or None, "called": beside.get("called") if isinstance(beside, dict) else None}
     try:
-        return _PROMPT.validate_python(fields)
+        return _PROMPT.validate_python(found)
     except ValidationError as error:
         damaged = unread(error)
         if not _NEEDED.isdisjoint(damaged):
             raise
-    record = _PROMPT.validate_python({name: value for name, value in fields.items() if name not in damaged})
+    record = _PROMPT.validate_python({name: value for name, value in found.items() if name not in damaged})
     record.damaged = damaged
     record.note(f"{', '.join(damaged)} of this record can't be read where it is kept")
     return record

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -16,6 +18,10 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.types import TypeEngine
+
+from ..models.kept import kept_fields
+from ..models.record import PromptRecord
 
 metadata = MetaData()
 _Key = BigInteger().with_variant(Integer, "sqlite")
@@ -39,43 +45,36 @@ environments = Table(
     Column("data", JSON, nullable=False),
 )
 
+_KINDS: dict[str, TypeEngine[Any]] = {
+    "integer": Integer(),
+    "big integer": BigInteger(),
+    "number": Float(),
+    "json": JSON(none_as_null=True),
+}
+
+
+def _columns(record: type) -> list[Column[Any]]:
+    """A column for each field of a record that has one."""
+    return [
+        Column(
+            name,
+            (String(kept.size) if kept.size else Text()) if kept.kind == "text" else _KINDS[kept.kind],
+            nullable=not kept.required,
+        )
+        for name, kept in kept_fields(record).items()
+    ]
+
+
 prompts = Table(
     "prompts",
     metadata,
     Column("pk", _Key, primary_key=True, autoincrement=True),
-    Column("prompt_id", String(200), nullable=False),
-    Column("run_number", Integer, nullable=False),
-    Column("instance_id", String(36), nullable=False),
-    Column("status", String(16), nullable=False),
+    *_columns(PromptRecord),
     Column("sort_ms", BigInteger, nullable=False),
-    Column("queued_ms", BigInteger),
-    Column("started_ms", BigInteger),
-    Column("ended_ms", BigInteger),
-    Column("queue_wait_seconds", Float),
-    Column("duration_seconds", Float),
-    Column("client_id", Text),
-    Column("queue_number", Float),
-    Column("workflow_name", Text),
-    Column("workflow_fingerprint", String(80)),
-    Column("settings_fingerprint", String(80)),
-    Column("graph_digest", String(64)),
-    Column("environment_id", String(64)),
-    Column("node_total", Integer, nullable=False),
-    Column("node_executed", Integer, nullable=False),
-    Column("node_cached", Integer, nullable=False),
-    Column("current_node", JSON(none_as_null=True)),
-    Column("error", JSON(none_as_null=True)),
-    Column("markers", JSON(none_as_null=True)),
-    Column("notes", JSON(none_as_null=True)),
-    Column("batch", JSON(none_as_null=True)),
-    Column("plan", JSON(none_as_null=True)),
-    Column("pending", JSON(none_as_null=True)),
     Column("search", Text, nullable=False),
     Column("figures", JSON(none_as_null=True)),
-    Column("output_root", String(64)),
-    Column("refused", JSON(none_as_null=True)),
-    Column("seen_ms", BigInteger),
 )
+"""Beside the record's own columns: its key, by what it is sorted, what is looked for in it, and what was sampled."""
 
 outputs = Table(
     "outputs",

@@ -196,7 +196,9 @@ def test_only_a_broken_file_is_corrupt(error: Exception, corrupt: bool) -> None:
 def schema(connection: sa.Connection) -> dict[str, list[tuple[str, str, bool]]]:
     inspector = sa.inspect(connection)
     return {
-        name: [(column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(name)]
+        name: sorted(
+            (column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(name)
+        )
         for name in sorted(inspector.get_table_names())
         if name != VERSION_TABLE and not name.startswith(SEARCH_TABLE)
     }
