@@ -90,6 +90,7 @@ def environment() -> Environment:
     folder_paths = sys.modules["folder_paths"]
     return gather(
         comfyui_version=comfyui_version(),
+        comfyui_folder=Path(str(sys.modules["execution"].__file__)).parent,
         arguments=sys.argv[1:],
         node_folders=[Path(folder) for folder in folder_paths.get_folder_paths("custom_nodes")],
         devices=_device_names(),

@@ -20,6 +20,7 @@ class Environment(Model):
 
     id: str
     comfyui_version: str | None = None
+    comfyui_commit: str | None = Field(None, description="The commit of its git checkout; null where it is none.")
     python_version: str | None = None
     torch_version: str | None = None
     os: str | None = None

@@ -39,6 +39,7 @@ MAX_PACKS = 2000
 def gather(
     *,
     comfyui_version: str | None,
+    comfyui_folder: Path,
     arguments: Sequence[str],
     node_folders: Iterable[Path],
     devices: Sequence[str],
@@ -48,6 +49,7 @@ def gather(
     environment = Environment(
         id="",
         comfyui_version=comfyui_version,
+        comfyui_commit=commit_of(comfyui_folder),
         python_version=platform.python_version(),
         torch_version=installed_version("torch"),
         os=platform.platform(),

@@ -121,7 +121,13 @@ def test_a_git_file_without_a_folder_is_no_checkout(tmp_path: Path) -> None:
 
 
 def gathered(**changes: object) -> object:
-    given = {"comfyui_version": "0.33.0", "arguments": ["--cpu"], "node_folders": [], "devices": ["cpu"]}
+    given = {
+        "comfyui_version": "0.33.0",
+        "comfyui_folder": Path("nowhere"),
+        "arguments": ["--cpu"],
+        "node_folders": [],
+        "devices": ["cpu"],
+    }
     return gather(**{**given, "driver_version": None, **changes})  # type: ignore[arg-type]
 
 
@@ -131,7 +137,12 @@ def test_an_environment_is_what_it_says_and_its_id_a_digest_of_that(tmp_path: Pa
     pack(tmp_path / "one", "a")
     folders = [tmp_path / "one", tmp_path / "two"]
     environment = gather(
-        comfyui_version="0.33.0", arguments=["--cpu"], node_folders=folders, devices=("cpu",), driver_version="1"
+        comfyui_version="0.33.0",
+        comfyui_folder=folders[0].parent,
+        arguments=["--cpu"],
+        node_folders=folders,
+        devices=("cpu",),
+        driver_version="1",
     )
     assert [one.name for one in environment.node_packs] == ["a", "b", "c"]
     assert environment.python_version == platform.python_version()
@@ -147,6 +158,14 @@ def test_an_environment_is_what_it_says_and_its_id_a_digest_of_that(tmp_path: Pa
     ]
     assert len({one.id for one in differing}) == 6  # type: ignore[attr-defined]
     assert all(len(one.id) == 16 for one in differing)  # type: ignore[attr-defined]
+
+
+def test_comfyui_s_own_commit_is_told_where_it_is_a_checkout(tmp_path: Path) -> None:
+    checkout = pack(tmp_path, "ComfyUI", head=f"{COMMIT}\n")
+    told = gathered(comfyui_folder=checkout)
+    assert told.comfyui_commit == COMMIT  # type: ignore[attr-defined]
+    assert told.id != gathered().id  # type: ignore[attr-defined]
+    assert gathered().comfyui_commit is None  # type: ignore[attr-defined]
 
 
 def test_the_version_of_what_is_not_installed_is_null() -> None:
