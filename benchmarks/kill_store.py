@@ -34,7 +34,8 @@ from run_recorder.telemetry.record.events import (
     PromptQueued,
     PromptStarted,
 )
-from run_recorder.telemetry.record.recording import Host, Recording
+from run_recorder.telemetry.record.host import HostProcess
+from run_recorder.telemetry.record.recording import Recording
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
@@ -55,7 +56,7 @@ def recording_over(folder: Path) -> Recording:
     roots = {name: folder / name for name in ("output", "temp", "input")}
     for root in roots.values():
         root.mkdir(exist_ok=True)
-    host = Host(
+    host = HostProcess(
         private_folder=folder / "private",
         roots=lambda: roots,
         worker_alive=lambda: True,

@@ -6,13 +6,28 @@ from collections.abc import Mapping
 from time import perf_counter
 from time import time as wall_time
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..telemetry.models.text import clean_or_none
+from ..telemetry.process.cost import RecordCost
 from ..telemetry.record.events import ExpandedNode
+from .seams import Seams
 
-if TYPE_CHECKING:
-    from .execution import ExecutionSeams
+
+class NodeHooks(Protocol):
+    """What is told of each node. `handler` is the one of its prompt, `mono` is `time.perf_counter`."""
+
+    seams: Seams
+    cost: RecordCost
+
+    def on_node_start(self, handler: Any, node_id: str, mono: float) -> None:
+        """A node starts, or is staged again."""
+
+    def on_node_progress(self, handler: Any, node_id: str | None, value: float, most: float) -> None:
+        """A node told how far it is."""
+
+    def on_node_finish(self, handler: Any, node_id: str, mono: float) -> None:
+        """A node is done."""
 
 
 def handler_class(progress: ModuleType) -> type[Any]:
@@ -25,11 +40,11 @@ def handler_class(progress: ModuleType) -> type[Any]:
         they carry their guard themselves, and count what they cost.
         """
 
-        def __init__(self, execution: ExecutionSeams, prompt_id: str) -> None:
+        def __init__(self, hooks: NodeHooks, prompt_id: str) -> None:
             super().__init__("run-recorder")
-            self.execution = execution
-            self.seen = execution.seams.seen
-            self.cost = execution.cost
+            self.hooks = hooks
+            self.seen = hooks.seams.seen
+            self.cost = hooks.cost
             self.prompt_id = prompt_id
             self.dynprompt: Any = None
             self.graph: Mapping[str, Any] = {}
@@ -52,27 +67,27 @@ def handler_class(progress: ModuleType) -> type[Any]:
 
         def start_handler(self, node_id: str, *args: Any, **kwargs: Any) -> None:
             began = perf_counter()
-            execution = self.execution
+            hooks = self.hooks
             try:
                 self.seen["progress"] = wall_time()
-                execution.on_node_start(self, node_id, began)
+                hooks.on_node_start(self, node_id, began)
             except Exception as error:  # noqa: BLE001  as in `guarded`
-                execution.seams.hook_failed("progress", error)
+                hooks.seams.hook_failed("progress", error)
             self.cost.seconds += perf_counter() - began
 
         def update_handler(
             self, node_id: str | None, value: float, max_value: float, *args: Any, **kwargs: Any
         ) -> None:
-            self.execution.seams.guarded("progress", self.execution.on_node_progress, self, node_id, value, max_value)
+            self.hooks.seams.guarded("progress", self.hooks.on_node_progress, self, node_id, value, max_value)
 
         def finish_handler(self, node_id: str, *args: Any, **kwargs: Any) -> None:
             began = perf_counter()
-            execution = self.execution
+            hooks = self.hooks
             try:
                 self.seen["progress"] = wall_time()
-                execution.on_node_finish(self, node_id, began)
+                hooks.on_node_finish(self, node_id, began)
             except Exception as error:  # noqa: BLE001  as in `guarded`
-                execution.seams.hook_failed("progress", error)
+                hooks.seams.hook_failed("progress", error)
             cost = self.cost
             cost.nodes += 1
             cost.seconds += perf_counter() - began
