@@ -18,6 +18,10 @@ MAX_SAMPLES = 2_000
 NOTHING = math.nan
 """What stands for null in a column."""
 WAYS = ("low", "mean", "high")
+VERSION = b"\x01"
+"""The first byte of an encoded curve."""
+UNVERSIONED = b"\x78"
+"""The first byte of what zlib compressed: a curve from before there was a version."""
 
 
 @dataclass(slots=True)
@@ -97,7 +101,7 @@ class Curve:
         self.readings_per_sample *= 2
 
     def encode(self) -> bytes:
-        """As it is stored: a head that names the columns, then each as doubles, compressed.
+        """As it is stored: the version, then, compressed, a head that names the columns and each of them as doubles.
 
         Minimum and maximum are left out where each sample is one reading.
         """
@@ -109,7 +113,7 @@ class Curve:
         ).encode()
         columns = [getattr(column, way) for column in kept for way in ways]
         body = b"".join(_little(values) for values in [self.times, *columns])
-        return zlib.compress(struct.pack("<I", len(head)) + head + body, 1)
+        return VERSION + zlib.compress(struct.pack("<I", len(head)) + head + body, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +127,11 @@ class Samples:
 
 
 def decode(data: bytes) -> Samples:
-    """What `encode` made. Raises ValueError for anything else."""
+    """What `encode` made, of this version or from before there were any. Raises ValueError for anything else."""
+    if data[:1] not in (VERSION, UNVERSIONED):
+        raise ValueError(f"these are no samples of a version that is known ({data[:1]!r})")
     try:
-        plain = zlib.decompress(data)
+        plain = zlib.decompress(data.removeprefix(VERSION))
         (length,) = struct.unpack_from("<I", plain)
         head = json.loads(plain[4 : 4 + length])
         count, per = int(head["n"]), int(head["per"])

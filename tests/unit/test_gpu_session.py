@@ -12,7 +12,7 @@ from run_recorder.telemetry.gpu.merging import Snapshot
 from run_recorder.telemetry.gpu.node_memory import Border, NodeMemory
 from run_recorder.telemetry.gpu.notes import CPU_HAS_NONE
 from run_recorder.telemetry.gpu.reading import DeviceReading, SystemReading
-from run_recorder.telemetry.gpu.samples import MAX_SAMPLES, Curve, decode
+from run_recorder.telemetry.gpu.samples import MAX_SAMPLES, VERSION, Curve, decode
 from run_recorder.telemetry.gpu.session import Session
 from run_recorder.telemetry.gpu.settings import NAMES, SamplerSettings
 
@@ -326,6 +326,16 @@ def test_an_empty_curve_is_empty_and_a_broken_one_is_refused() -> None:
     for broken in (b"", b"x", zlib.compress(b"\x05\0\0\0{"), zlib.compress(b"\x02\0\0\0{}"), zlib.compress(b"")):
         with pytest.raises(ValueError, match=r"no samples|Expecting|delimiter|property"):
             decode(broken)
+
+
+def test_a_curve_tells_its_version_and_one_from_before_there_was_any_is_read() -> None:
+    curve = Curve()
+    curve.add(0.5, {(0, "power_watts"): 7.0})
+    encoded = curve.encode()
+    assert encoded[:1] == VERSION
+    assert decode(encoded) == decode(encoded[1:]), "as it was kept before"
+    with pytest.raises(ValueError, match="version"):
+        decode(b"\x02" + encoded[1:])
 
 
 def test_a_second_of_one_card_takes_few_bytes() -> None:
