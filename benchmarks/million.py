@@ -33,12 +33,14 @@ from run_recorder.server_routes.parameters import encode_cursor  # noqa: E402
 from run_recorder.telemetry.markers.folder import FileStamp  # noqa: E402
 from run_recorder.telemetry.markers.outputs import ReportedFile  # noqa: E402
 from run_recorder.telemetry.models.environment import Environment  # noqa: E402
+from run_recorder.telemetry.models.listing import Position  # noqa: E402
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord  # noqa: E402
 from run_recorder.telemetry.record.host import HostProcess  # noqa: E402
 from run_recorder.telemetry.record.recording import Recording  # noqa: E402
+from run_recorder.telemetry.store.changes import Change  # noqa: E402
 from run_recorder.telemetry.store.database import Database  # noqa: E402
 from run_recorder.telemetry.store.retention import Retention, prune  # noqa: E402
-from run_recorder.telemetry.store.store import Change, Position, Store  # noqa: E402
+from run_recorder.telemetry.store.store import Store  # noqa: E402
 
 from tests.hosts import Host  # noqa: E402
 

@@ -25,8 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord  # noqa: E402
+from run_recorder.telemetry.store.changes import Change  # noqa: E402
 from run_recorder.telemetry.store.database import Database  # noqa: E402
-from run_recorder.telemetry.store.store import Change, Store  # noqa: E402
+from run_recorder.telemetry.store.store import Store  # noqa: E402
 
 from benchmarks.million import CLASSES, build, served  # noqa: E402
 from tests.browser import browsing  # noqa: E402

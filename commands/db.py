@@ -93,7 +93,7 @@ def upgrade(database: Where, as_json: AsJson = False) -> int:
 
 def _require_a_sure_clock(store: Store) -> None:
     """A clock that is ahead would forget all."""
-    newest = store.newest_ms(milliseconds(time.time()))
+    newest = store.history.newest_ms(milliseconds(time.time()))
     if newest is not None and milliseconds(time.time()) - newest > DOUBTFUL_MS:
         fail(
             "invalid_parameter",
@@ -149,10 +149,10 @@ def export(database: Where) -> int:
             damaged.add(which)
             tell(f"{which}: damaged in the database, {what}")
 
-    store.on_damaged = met
+    store.rows.on_damaged = met
     try:
-        for record, nodes in store.export():
-            prompt = prompt_of(record, store.instances([record.instance_id]))
+        for record, nodes in store.prompts.export():
+            prompt = prompt_of(record, store.servers.instances([record.instance_id]))
             listed = NodeList(items=[node_of(node) for node in nodes])
             print_json_text(prompt.model_dump_json()[:-1] + ',"nodes":' + listed.model_dump_json()[9:-1] + "}")
     except SQLAlchemyError as error:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from run_recorder.telemetry.models.record import PromptRecord
+from run_recorder.telemetry.store.changes import Change
 from run_recorder.telemetry.store.database import Database
-from run_recorder.telemetry.store.store import Change, Store
+from run_recorder.telemetry.store.store import Store
 
 from .graphs import saved, slow_then_saved
 from .hosts import Host

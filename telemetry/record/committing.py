@@ -8,9 +8,9 @@ from sqlalchemy.exc import IntegrityError
 
 from ..live.stream import NUMBERS_AT_ONCE, StreamEvent
 from ..models.record import PromptRecord
+from ..store.changes import Change
 from ..store.faults import is_fault_of_data, is_fault_of_store
 from ..store.kept_events import WrittenMarkers
-from ..store.store import Change
 from .context import Context
 from .store_access import StoreAccess
 
@@ -67,11 +67,11 @@ class Commits:
         store, stream = self._context.store, self._context.stream
         for left in reversed(range(NUMBERING_TRIES)):
             if not stream.has_numbers_for(len(news)):
-                stream.may_use(store.reserve_numbers(NUMBERS_AT_ONCE, stream.next_number), NUMBERS_AT_ONCE)
+                stream.may_use(store.events.reserve_numbers(NUMBERS_AT_ONCE, stream.next_number), NUMBERS_AT_ONCE)
             stream.number(news)
             for change in changes:
                 if change.record.pk is None:
-                    self._renumber(change.record, store.last_run_number(change.record.prompt_id))
+                    self._renumber(change.record, store.history.last_run_number(change.record.prompt_id))
             try:
                 store.save(changes, durable=durable, news=news, untrue=untrue)
             except IntegrityError:

@@ -9,7 +9,7 @@ from ..live.stream import StreamEvent
 from ..markers.decide import Decision
 from ..markers.marking import Prepared
 from ..models.record import PromptRecord
-from ..store.store import Change
+from ..store.changes import Change
 from .prompt import OpenPrompt
 from .spool import Kept
 

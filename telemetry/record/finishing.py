@@ -15,7 +15,7 @@ from ..models.base import PromptStatus
 from ..models.marker import PromptMarker
 from ..models.record import PromptRecord
 from ..models.view import prompt_of
-from ..store.store import Change
+from ..store.changes import Change
 from .committing import Commits, RecordFaultError
 from .context import Context
 from .ending import LAST_MS, Ending

@@ -60,7 +60,7 @@ class Gathering:
                 self.roots(run),
                 run.started or run.queued or self._context.clock.stamp(),
                 refused={one.node_id: sentence_of(one) for one in run.record.refused},
-                listed=lambda folder, names: self._access.ask(self._context.store.listed, folder, names),
+                listed=lambda folder, names: self._access.ask(self._context.store.history.listed, folder, names),
             )
         evidence.plan = run.record.plan or NO_PLAN
         if run.started is not None:
@@ -104,7 +104,7 @@ class Gathering:
         found: list[ReportedFile] = []
         if run.record.graph_digest is None:
             return found
-        earlier = self._access.ask(self._context.store.outputs_of_graph, run.record.graph_digest)
+        earlier = self._access.ask(self._context.store.history.outputs_of_graph, run.record.graph_digest)
         known = {(file.node_id, *file.key) for file in earlier}
         said = {(file.node_id, *file.key) for file in evidence.reported}
         ran_since = {node_id for node_id, *_ in said - known}  # in another graph: the record is of an older run

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..models.base import OPEN_STATUSES
 from ..models.record import PromptRecord
 from ..process.identity import UNKNOWN, Identity
-from ..store.store import Change
+from ..store.changes import Change
 from .committing import RecordFaultError
 from .context import Context
 from .ending import Ending
@@ -119,7 +119,7 @@ class HandingIn:
         owner = owner_of(file)
         if owner is None:
             return UNKNOWN
-        self._context.store.add_instance(*owner)
+        self._context.store.servers.add_instance(*owner)
         return owner[1]
 
     def _take_all(self, entries: list[Kept], adopt: Adopt) -> bool:
@@ -132,13 +132,13 @@ class HandingIn:
 
     def _take(self, kept: Kept, adopt: Adopt) -> bool:
         record, store = kept.record, self._context.store
-        known = store.find_run(*kept.key)
+        known = store.history.find_run(*kept.key)
         if known is not None and (known.status not in OPEN_STATUSES or not kept.ended):
             return True  # it was handed in before its process died; recovery finds what is open of it
         record.pk = known.pk if known is not None else None
         change = Change(record)
         if kept.ended:
-            seen = {node.seq for node in store.nodes(record.pk)} if record.pk is not None else set()
+            seen = {node.seq for node in store.prompts.nodes(record.pk)} if record.pk is not None else set()
             change.new_nodes = [node for node in kept.nodes if node.seq not in seen]
             change.changed_nodes = [node for node in kept.nodes if node.seq in seen]
         run = OpenPrompt(record, {}, final=record.status if kept.ended else None)

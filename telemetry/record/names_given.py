@@ -15,8 +15,8 @@ from ..live.stream import StreamEvent
 from ..models.base import OPEN_STATUSES
 from ..models.record import PromptRecord
 from ..models.times import milliseconds
+from ..store.changes import Change
 from ..store.errors import StoreClosedError
-from ..store.store import Change
 from .context import Context
 from .errors import AnothersPromptError
 from .saving import Saving
@@ -70,7 +70,7 @@ class NamesGiven:
             run = context.recorder.find(naming.prompt_id, naming.run_number)
             kept = context.kept.find(naming.prompt_id, naming.run_number) if run is None else None
         held = run or kept
-        record = held.record if held is not None else context.store.record(naming.prompt_id, naming.run_number)
+        record = held.record if held is not None else context.store.prompts.record(naming.prompt_id, naming.run_number)
         if record is None:
             return False
         if held is None and record.status in OPEN_STATUSES:

@@ -121,9 +121,9 @@ class Opening:
             self._locks.hold(context.instance)  # only now: a file that isn't ours gets nothing beside it
         except OSError as error:
             problems.report("instance", "this process can't be told from a dead one by others", error)
-        store.add_instance(context.instance, context.identity)
+        store.servers.add_instance(context.instance, context.identity)
         store.look()
-        context.stream.begin(store.events())
+        context.stream.begin(store.events.newest())
         self._adopt_dead(context, writer, self._locks)
         problems.solved("store")
         context.upkeep_due.set()
@@ -143,8 +143,8 @@ class Opening:
     @staticmethod
     def _adopt_dead(context: Context, writer: Writer, locks: InstanceLocks) -> None:
         dead: dict[str, bool] = {context.instance.id: False}
-        unsettled = context.store.unsettled()
-        known = context.store.identities({record.instance_id for record in unsettled})
+        unsettled = context.store.history.unsettled()
+        known = context.store.servers.identities({record.instance_id for record in unsettled})
         for record in unsettled:
             owner = record.instance_id
             if owner not in dead:

@@ -7,8 +7,8 @@ from typing import Literal
 
 from ..markers.marking import Marking, written_paths
 from ..models.record import PromptRecord
+from ..store.changes import Change
 from ..store.kept_events import WrittenMarkers
-from ..store.store import Change
 from .committing import Commits, RecordFaultError
 from .context import Context
 from .ending import Ending

@@ -66,10 +66,10 @@ class Reading:
             kept = context.kept.find(prompt_id, run_number)
             if kept is not None:
                 return self._view_of(kept.record)
-        record = context.store.record(prompt_id, run_number)
+        record = context.store.prompts.record(prompt_id, run_number)
         if record is None:
             return self.prompt(prompt_id, run_number) if self._meets(prompt_id, run_number) else None
-        return prompt_of(record, context.store.instances([record.instance_id]))
+        return prompt_of(record, context.store.servers.instances([record.instance_id]))
 
     def nodes(self, prompt_id: str, run_number: int | None = None) -> list[Node] | None:
         """A prompt's nodes in the order in which they ran; null where the prompt was never seen."""
@@ -82,12 +82,12 @@ class Reading:
             kept = context.kept.find(prompt_id, run_number)
             if kept is not None:
                 return [node_of(node) for node in kept.run.nodes.values()]
-        record = context.store.record(prompt_id, run_number)
+        record = context.store.prompts.record(prompt_id, run_number)
         if record is None:
             return self.nodes(prompt_id, run_number) if self._meets(prompt_id, run_number) else None
         if record.pk is None:
             return None
-        return [node_of(node) for node in context.store.nodes(record.pk)]
+        return [node_of(node) for node in context.store.prompts.nodes(record.pk)]
 
     def samples(self, prompt_id: str, run_number: int | None = None) -> SampleColumns | None:
         """A prompt's curve, of one that runs as it is now. Null where the prompt was never seen."""
@@ -100,10 +100,10 @@ class Reading:
             return columns_of(curve_of(run))
         if kept is not None:
             return columns_of(kept.record.samples)
-        record = context.store.record(prompt_id, run_number)
+        record = context.store.prompts.record(prompt_id, run_number)
         if record is None or record.pk is None:
             return None
-        return columns_of(context.store.samples(record.pk))
+        return columns_of(context.store.prompts.samples(record.pk))
 
     def wait(
         self, prompt_id: str, run_number: int | None, loop: asyncio.AbstractEventLoop
@@ -165,13 +165,13 @@ class Reading:
             return self._page_of_memory(wanted, limit), None
         unsaved = self._page_of_memory(wanted, limit - 1, unsaved=True) if after is None else []
         room = limit - len(unsaved)
-        records = store.page(wanted, room + 1, after)
+        records = store.prompts.page(wanted, room + 1, after)
         more = len(records) > room
         records = records[:room]
-        instances = store.instances([record.instance_id for record in records])
+        instances = store.servers.instances([record.instance_id for record in records])
         items = unsaved + [self._current(prompt_of(record, instances)) for record in records]
         last = records[-1].pk if records and more else None
-        return items, store.position(last) if last is not None else None
+        return items, store.prompts.position(last) if last is not None else None
 
     def _page_of_memory(self, wanted: Filter, limit: int, *, unsaved: bool = False) -> list[Prompt]:
         """What is in memory, newest first: all there is while the store is closed; or what the store doesn't have."""
@@ -207,7 +207,7 @@ class Reading:
 
     def is_open_anywhere(self, prompt_id: str, run_number: int | None = None) -> bool:
         """The same, or on another server of this database."""
-        return self.is_open(prompt_id, run_number) or self._context.store.has_open(prompt_id, run_number)
+        return self.is_open(prompt_id, run_number) or self._context.store.history.has_open(prompt_id, run_number)
 
     # ------------------------------------------------------------ what is told while it happens
 
@@ -265,15 +265,15 @@ class Reading:
 
     def environment(self, environment_id: str) -> Environment | None:
         """What prompts ran on; null where it is not known."""
-        return self._context.store.environment(environment_id)
+        return self._context.store.servers.environment(environment_id)
 
     # ------------------------------------------------------------ what readers may change
 
     def delete(self, prompt_id: str, run_number: int | None = None) -> int:
         """Erase an ended prompt; how many runs were there."""
         store = self._context.store
-        gone = store.erase_prompt(prompt_id, run_number)
-        store.forget_log()
+        gone = store.erasing.erase_prompt(prompt_id, run_number)
+        store.erasing.forget_log()
         self._forget_erased()
         return gone
 
@@ -288,7 +288,7 @@ class Reading:
         """Tell nobody any more of prompts that are neither open nor in the store."""
         context = self._context
         ids = context.stream.prompt_ids()
-        known = context.store.known(ids)
+        known = context.store.history.known(ids)
         with context.lock:
             known.update(run.record.prompt_id for run in context.recorder.runs)
         context.stream.forget(ids - known)

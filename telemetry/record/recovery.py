@@ -10,7 +10,7 @@ from ..models.base import OPEN_STATUSES
 from ..models.record import PromptRecord
 from ..models.times import Stamp
 from ..process.identity import Identity, root_of
-from ..store.store import Change
+from ..store.changes import Change
 from .clock import Clock
 from .committing import RecordFaultError
 from .context import Context
@@ -68,7 +68,7 @@ class Recovery:
 
     def _as_it_is_now(self, record: PromptRecord) -> PromptRecord:
         """As the store has it: its process may have left its end in the spool, and that was handed in meanwhile."""
-        return self._context.store.record(record.prompt_id, record.run_number) or record
+        return self._context.store.prompts.record(record.prompt_id, record.run_number) or record
 
     def _is_ours(self, record: PromptRecord) -> bool:
         """Whether the files of a record of another process are in this process' output folder."""

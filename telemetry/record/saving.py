@@ -7,8 +7,8 @@ from operator import attrgetter
 
 from ..live.stream import StreamEvent
 from ..models.record import NodeRecord
+from ..store.changes import Change
 from ..store.rows import NODE_CHANGES
-from ..store.store import Change
 from .clock import NEVER
 from .committing import Commits, RecordFaultError
 from .context import Context

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..markers.decide import Evidence, decide, due_requests, unready
 from ..markers.decided import Decided
-from ..store.store import Change
+from ..store.changes import Change
 from .committing import RecordFaultError
 from .context import Context
 from .ending import Ending

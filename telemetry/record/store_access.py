@@ -133,5 +133,5 @@ class StoreAccess:
     def _reopen(self) -> None:
         self._store.database.open()
         self._context.stream.give_back()
-        self._store.add_instance(self._context.instance, self._context.identity)
+        self._store.servers.add_instance(self._context.instance, self._context.identity)
         self._store.look()

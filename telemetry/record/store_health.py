@@ -36,7 +36,7 @@ class StoreCondition:
     def begin(self, context: Context, writer: Writer) -> None:
         """From now on there is a store."""
         self._context, self._writer = context, writer
-        context.store.on_damaged = self._met_damaged
+        context.store.rows.on_damaged = self._met_damaged
 
     def health(self, queue_depth: int) -> StoreHealth:
         """How the store is, as last known; waits for nobody. What is told next is found out meanwhile."""

@@ -59,7 +59,7 @@ class Upkeep:
     def _sure_now(self) -> int:
         """What time it surely is, as records of other processes tell; a clock that is far ahead of that is told."""
         context, sure = self._context, self._sure
-        now_ms = sure.now_ms(lambda until_ms: context.store.newest_ms(until_ms, but_of=context.instance.id))
+        now_ms = sure.now_ms(lambda until_ms: context.store.history.newest_ms(until_ms, but_of=context.instance.id))
         if sure.doubt_ms() <= DOUBTFUL_MS:
             context.problems.solved("clock")
             return now_ms

@@ -39,7 +39,7 @@ class Watching:
         environment = self._context.environment
         if environment is None or not self.is_behind or not self._access.may_write():
             return
-        if self._access.write(lambda: self._context.store.add_environment(environment)):
+        if self._access.write(lambda: self._context.store.servers.add_environment(environment)):
             self._kept = environment
 
     def learn_port(self) -> None:
@@ -48,7 +48,7 @@ class Watching:
         if instance.port is not None or not self._access.may_write():
             return
         port = self._context.host.port()
-        if port is not None and self._access.write(lambda: self._context.store.set_port(instance.id, port)):
+        if port is not None and self._access.write(lambda: self._context.store.servers.set_port(instance.id, port)):
             instance.port = port
 
     def watch_worker(self) -> None:

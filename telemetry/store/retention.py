@@ -1,4 +1,4 @@
-"""How much is kept: by count, age and size. Pruning takes small bites, so that no record waits for it."""
+"""How much is kept: by count, age and size. Pruning is done in small batches, so that no record waits for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..models.times import milliseconds
 from ..process.settings import WrongSetting
-from .bites import bite_by_bite
+from .batches import in_batches
 from .store import Store
 from .sure_time import SureTime
 from .upkeep import is_due, keep_up
@@ -75,7 +75,7 @@ def prune(
     """
     gone = 0
     if kept.days is not None:
-        now_ms = SureTime().now_ms(store.newest_ms) if now_ms is None else now_ms
+        now_ms = SureTime().now_ms(store.history.newest_ms) if now_ms is None else now_ms
         gone += _delete(store, pause, before_ms=now_ms - milliseconds(kept.days * DAY_SECONDS))
     if kept.prompts is not None:
         gone += _delete(store, pause, store.count() - kept.prompts)
@@ -88,7 +88,7 @@ def prune(
 def erase_until(store: Store, until_ms: int, pause: Callable[[float], object] = time.sleep) -> int:
     """Erase every ended prompt that was queued before a time; how many there were. Raises what the store raises."""
     gone = _delete(store, pause, before_ms=until_ms, erasing=True)
-    store.forget_log()
+    store.erasing.forget_log()
     return gone
 
 
@@ -103,9 +103,9 @@ def _delete(
 ) -> int:
     """Delete the oldest ended prompts; how many. Upkeep is done between: deleting leaves more of it than recording."""
 
-    def bite(size: int) -> int:
+    def batch(size: int) -> int:
         if is_due(store):
             keep_up(store, pause)
-        return 0 if unless() else store.delete_oldest(size, before_ms=before_ms, erasing=erasing)
+        return 0 if unless() else store.erasing.delete_oldest(size, before_ms=before_ms, erasing=erasing)
 
-    return bite_by_bite(bite, pause, most)
+    return in_batches(batch, pause, most)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from .bites import FIRST_BITE, bite_by_bite
+from .batches import FIRST_BATCH, in_batches
 from .store import Store
 
 DUE_ROWS = 2000
@@ -18,28 +18,28 @@ DUE_ROWS = 2000
 
 def is_due(store: Store) -> bool:
     """Whether enough was changed since the last time."""
-    return store.unkept >= DUE_ROWS
+    return store.connections.changes_since_upkeep >= DUE_ROWS
 
 
 def keep_up(store: Store, pause: Callable[[float], object] = time.sleep) -> None:
-    """Do what is due, in small bites. Raises what the store raises."""
+    """Do what is due, in small batches. Raises what the store raises."""
     _merge_words(store, pause)
     store.database.move_log()
-    store.unkept = 0
+    store.connections.changes_since_upkeep = 0
 
 
 def forget_words(store: Store, pause: Callable[[float], object] = time.sleep) -> None:
-    """Let what was erased leave the search index, too, in small bites. Raises what the store raises.
+    """Let what was erased leave the search index, too, in small batches. Raises what the store raises.
 
     All of the index is written anew for that.
     """
-    if not store.owes_words:
+    if not store.erasing.owes_words:
         return
-    store.merge_words(-FIRST_BITE)
+    store.erasing.merge_words(-FIRST_BATCH)
     _merge_words(store, pause)
-    store.words_are_gone()
-    store.forget_log()
+    store.erasing.words_are_gone()
+    store.erasing.forget_log()
 
 
 def _merge_words(store: Store, pause: Callable[[float], object]) -> None:
-    bite_by_bite(lambda pages: pages if store.merge_words(pages) else 0, pause)
+    in_batches(lambda pages: pages if store.erasing.merge_words(pages) else 0, pause)

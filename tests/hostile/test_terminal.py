@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 from run_recorder.telemetry.process.printable import STEERING
+from run_recorder.telemetry.store.changes import Change
 from run_recorder.telemetry.store.database import Database
-from run_recorder.telemetry.store.store import Change, Store
+from run_recorder.telemetry.store.store import Store
 
 from ..fakes.hostile_records import MARKUP, NASTY, hostile_server, nodes, prompt, record
 from ..hosts import CLI, PROBE_PACK, REPO, Host

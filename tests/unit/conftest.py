@@ -51,7 +51,7 @@ def database(database_url: str) -> Iterator[Database]:
 def store(database: Database) -> Store:
     """An empty store with one instance, `me`."""
     made = Store(database)
-    made.add_instance(Instance(id="me", hostname="here", port=8188))
+    made.servers.add_instance(Instance(id="me", hostname="here", port=8188))
     return made
 
 

@@ -75,7 +75,7 @@ class Desk:
             in_history=lambda prompt_id, _number: self.history.get(prompt_id),
         )
         instance = Instance(id=instance_id, port=8188)
-        self.store.add_instance(instance)
+        self.store.servers.add_instance(instance)
         clock = Clock(wall=lambda: Desk.wall(), mono=lambda: Desk.mono() + self.ahead, perf=lambda: Desk.perf())
         self.context = Context(
             self.inbox, self.store, self.feed, self.problems, host, instance, digest_key=b"key", clock=clock
@@ -123,7 +123,7 @@ class Desk:
 
     def adopt_dead(self) -> None:
         """Take over what the processes before this one left."""
-        for record in self.store.unsettled():
+        for record in self.store.history.unsettled():
             self.writer.adopt(record, UNKNOWN)
 
     def later(self, seconds: float = 2.0) -> None:
@@ -136,7 +136,7 @@ class Desk:
         self.step()
 
     def record(self, prompt_id: str = "p", number: int | None = None) -> Any:
-        return self.store.record(prompt_id, number)
+        return self.store.prompts.record(prompt_id, number)
 
     def marker(self, path: str = "shot/a.done") -> DoneMarker:
         return read_marker(self.output / path)

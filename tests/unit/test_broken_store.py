@@ -65,7 +65,7 @@ def until_saved(recording: Recording, prompt_id: str) -> None:
 
 def until_stored(recording: Recording, prompt_id: str, run_number: int = 1) -> None:
     deadline = time.monotonic() + 10
-    while recording.reading.is_failing or recording.store.record(prompt_id, run_number) is None:
+    while recording.reading.is_failing or recording.store.prompts.record(prompt_id, run_number) is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -143,9 +143,9 @@ def test_ends_in_the_spool_are_certain_and_handed_in_in_their_order(
     monkeypatch.setattr(store, "save", honest)
     for number in range(8):
         until_stored(recording, f"p{number}")
-        stored = store.record(f"p{number}")
+        stored = store.prompts.record(f"p{number}")
         assert stored is not None and stored.pk is not None and stored.status == "success"
-        assert [node.class_type for node in store.nodes(stored.pk)] == ["WriteDoneMarker"]
+        assert [node.class_type for node in store.prompts.nodes(stored.pk)] == ["WriteDoneMarker"]
     (spool,) = (recording.host.private_folder / FOLDER).glob(f"*{SUFFIX}")
     deadline = time.monotonic() + 5
     while read_spool(spool):
@@ -163,13 +163,13 @@ def test_run_numbers_are_put_right_when_the_store_could_not_be_asked(
     run(recording, "again")
     until_saved(recording, "again")
     store = recording.store
-    honest = store.last_run_number
+    honest = store.history.last_run_number
 
     def locked(_prompt_id: str) -> int:
-        monkeypatch.setattr(store, "last_run_number", honest)
+        monkeypatch.setattr(store.history, "last_run_number", honest)
         raise DatabaseError("SELECT", {}, sqlite3.OperationalError("database is locked"))
 
-    monkeypatch.setattr(store, "last_run_number", locked)
+    monkeypatch.setattr(store.history, "last_run_number", locked)
     run(recording, "again")
     until_saved(recording, "again")
     until_stored(recording, "again", 2)

@@ -18,8 +18,9 @@ from run_recorder.telemetry.models.prompt import CurrentNode
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.models.view import prompt_of
 from run_recorder.telemetry.record.recording import Recording
+from run_recorder.telemetry.store.changes import Change
 from run_recorder.telemetry.store.errors import UnreadableRecordError
-from run_recorder.telemetry.store.store import Change, Store
+from run_recorder.telemetry.store.store import Store
 from sqlalchemy import text
 
 from .conftest import ON_SQLITE
@@ -52,7 +53,7 @@ def spoil(store: Store) -> Spoil:
 def met(store: Store) -> dict[str, str]:
     """What the store tells of damage, as it is told."""
     told: dict[str, str] = {}
-    store.on_damaged = lambda which, what: told.update({which: what})
+    store.rows.on_damaged = lambda which, what: told.update({which: what})
     return told
 
 
@@ -64,15 +65,15 @@ def served(found: list[PromptRecord]) -> list[str]:
 def check_in_part(store: Store, spoil: Spoil, what: str) -> None:
     spoil(f"UPDATE prompts SET {what} WHERE prompt_id='b'")
     told, field = met(store), what.partition("=")[0]
-    assert served(store.page(Filter(), 9)) == ["c", "b", "a"]
-    assert served([record for record, _ in store.export()]) == ["a", "b", "c"]
-    assert sorted(served(store.unsettled())) == ["a", "b", "c"]
+    assert served(store.prompts.page(Filter(), 9)) == ["c", "b", "a"]
+    assert served([record for record, _ in store.prompts.export()]) == ["a", "b", "c"]
+    assert sorted(served(store.history.unsettled())) == ["a", "b", "c"]
     assert told == {"record 2, prompt b": f"told without {field}"}
-    found = store.record("b")
+    found = store.prompts.record("b")
     assert found is not None and field in found.notes[-1]
     store.save([Change(found)])
     told.clear()
-    assert (store.record("b"), told) == (found, {}), "it is whole again, with the note"
+    assert (store.prompts.record("b"), told) == (found, {}), "it is whole again, with the note"
 
 
 @pytest.mark.parametrize("what", EVERYWHERE)
@@ -94,22 +95,22 @@ def test_a_record_of_nobody_is_left_out_and_pages_go_on_behind_it(
 ) -> None:
     spoil(f"UPDATE prompts SET {what} WHERE prompt_id='b'")
     told, seen, after = met(store), list[str](), None
-    while found := store.page(Filter(), limit, after):
+    while found := store.prompts.page(Filter(), limit, after):
         seen += served(found)
-        after = store.position(found[-1].pk or 0)
+        after = store.prompts.position(found[-1].pk or 0)
     assert seen == ["c", "a"]
-    assert [record.prompt_id for record, _ in store.export(batch=limit)] == ["a", "c"]
+    assert [record.prompt_id for record, _ in store.prompts.export(batch=limit)] == ["a", "c"]
     ((which, why),) = told.items()
     assert which.startswith("record 2, prompt ") and what.partition("=")[0] in why
-    assert {"a", "c"} >= set(served(store.unsettled()))
+    assert {"a", "c"} >= set(served(store.history.unsettled()))
 
 
 def test_a_record_of_nobody_is_not_called_unknown(store: Store, spoil: Spoil) -> None:
     spoil("UPDATE prompts SET status='bogus' WHERE prompt_id='b'")
     with pytest.raises(UnreadableRecordError):
-        store.record("b")
-    assert store.erase_prompt("b") == 1
-    assert store.record("b") is None
+        store.prompts.record("b")
+    assert store.erasing.erase_prompt("b") == 1
+    assert store.prompts.record("b") is None
 
 
 @ON_SQLITE
@@ -117,9 +118,9 @@ def test_a_record_of_nobody_is_not_called_unknown(store: Store, spoil: Spoil) ->
 def test_where_a_page_begins_is_a_number_whatever_stands_there(store: Store, spoil: Spoil, sort: str) -> None:
     spoil(f"UPDATE prompts SET sort_ms={sort} WHERE prompt_id='b'")
     seen, after = list[str](), None
-    while found := store.page(Filter(), 1, after):
+    while found := store.prompts.page(Filter(), 1, after):
         seen += served(found)
-        after = store.position(found[-1].pk or 0)
+        after = store.prompts.position(found[-1].pk or 0)
         assert after is not None and 0 <= after.sort_ms < 10**15
     assert sorted(seen) == ["a", "b", "c"]
 
@@ -140,24 +141,24 @@ def test_where_a_page_begins_is_a_number_whatever_stands_there(store: Store, spo
 def test_other_rows_cost_only_themselves(store: Store, spoil: Spoil, what: str) -> None:
     spoil(what)
     told = met(store)
-    assert served(store.page(Filter(), 9)) == ["c", "b", "a"]
-    assert len(list(store.export())) == 3
-    store.instances(["me"])
-    assert store.identities(["me"])["me"].process is None
-    assert [event.number for event in store.events()] == ([1, 3] if "events" in what else [1, 2, 3])
+    assert served(store.prompts.page(Filter(), 9)) == ["c", "b", "a"]
+    assert len(list(store.prompts.export())) == 3
+    store.servers.instances(["me"])
+    assert store.servers.identities(["me"])["me"].process is None
+    assert [event.number for event in store.events.newest()] == ([1, 3] if "events" in what else [1, 2, 3])
     assert len(told) == 1
 
 
 @ON_SQLITE
 def test_a_number_that_is_none_counts_no_runs(store: Store, spoil: Spoil) -> None:
     spoil("UPDATE prompts SET run_number='abc' WHERE prompt_id='b'")
-    assert store.last_run_number("b") == 0
+    assert store.history.last_run_number("b") == 0
 
 
 @ON_SQLITE
 def test_a_text_that_is_none_is_read_with_escapes(store: Store, spoil: Spoil) -> None:
     spoil("UPDATE prompts SET workflow_name=CAST(x'61ff' AS TEXT) WHERE prompt_id='b'")
-    assert [record.workflow_name for record in store.page(Filter(), 9)] == [None, "a\\xff", None]
+    assert [record.workflow_name for record in store.prompts.page(Filter(), 9)] == [None, "a\\xff", None]
 
 
 @ON_SQLITE
@@ -181,7 +182,7 @@ def test_health_names_it_and_recovery_settles_the_others(
         asked: Any = SimpleNamespace(recording=recording)
         call: Any = Call(asked, asked, {"prompt_id": "a"}, SimpleNamespace(run=None))
         assert asyncio.run(delete_prompt(call)).status == 204, "to delete it is the way to be rid of it"
-        assert not recording.store.known(["a"])
+        assert not recording.store.history.known(["a"])
     finally:
         recording.stop()
 

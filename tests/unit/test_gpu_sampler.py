@@ -30,7 +30,8 @@ from run_recorder.telemetry.record.events import NodeFinished, NodeStarted, Prom
 from run_recorder.telemetry.record.figures import columns_of, curve_of, figures_of, final_figures, refresh_figures
 from run_recorder.telemetry.record.reading import Reading
 from run_recorder.telemetry.record.recorder import Recorder
-from run_recorder.telemetry.store.store import Change, Store
+from run_recorder.telemetry.store.changes import Change
+from run_recorder.telemetry.store.store import Store
 
 from .desk import Desk, now
 from .support import at, done, node, outcome, queued, started
@@ -334,19 +335,19 @@ def test_an_ended_runs_record_gets_its_figures_and_its_curve(store: Store) -> No
     record = replace(run.record)
     store.save([Change(record, list(run.nodes.values()))])
     store.save([Change(record)])
-    kept = store.record("p")
+    kept = store.prompts.record("p")
     assert kept is not None
     assert kept.pk is not None
     assert prompt_of(kept, {}).devices == prompt_of(run.record, {}).devices
     assert prompt_of(kept, {}).telemetry_source == "nvml"
-    assert node_of(store.nodes(kept.pk)[0]).vram_used_peak_bytes == 90
-    assert columns_of(store.samples(kept.pk)).devices["0"]["utilization_percent"] == [5, 6]
+    assert node_of(store.prompts.nodes(kept.pk)[0]).vram_used_peak_bytes == 90
+    assert columns_of(store.prompts.samples(kept.pk)).devices["0"]["utilization_percent"] == [5, 6]
     assert curve_of(run) == run.record.samples
     assert figures_of(run) == run.record.figures
     record.status = "success"
     store.save([Change(record)])
-    assert store.erase_prompt("p") == 1
-    assert store.samples(kept.pk) is None
+    assert store.erasing.erase_prompt("p") == 1
+    assert store.prompts.samples(kept.pk) is None
 
 
 def test_the_end_waits_for_its_last_reading_but_not_for_long() -> None:
@@ -374,14 +375,14 @@ def test_now_and_then_a_running_prompts_figures_are_kept(store: Store, monkeypat
     refresh_figures(run)
     assert run.record.figures is not None
     store.save([Change(run.record)])
-    kept = store.record("p")
+    kept = store.prompts.record("p")
     assert kept is not None
     assert kept.pk is not None
-    first = store.samples(kept.pk)
+    first = store.prompts.samples(kept.pk)
     session.add(Snapshot([DeviceReading("nvml", "cuda", uuid="GPU-1")], sources=("nvml",), at=at(9).mono), {})
     refresh_figures(run)
     store.save([Change(run.record)])
-    later = store.samples(kept.pk)
+    later = store.prompts.samples(kept.pk)
     assert columns_of(later).t_seconds[:-1] == columns_of(first).t_seconds, "the newer one takes its place"
     kept.status = "abandoned"
     told = prompt_of(kept, {})

@@ -12,11 +12,12 @@ from run_recorder.telemetry.models.listing import Filter
 from run_recorder.telemetry.models.prompt import CurrentNode, Instance
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.store import postgresql as postgresql_module
+from run_recorder.telemetry.store.changes import Change
 from run_recorder.telemetry.store.database import Database
 from run_recorder.telemetry.store.migrations import HEAD, REVISIONS, VERSION_TABLE
 from run_recorder.telemetry.store.patience import patience
 from run_recorder.telemetry.store.postgresql import CONNECT, UnfitDatabaseError
-from run_recorder.telemetry.store.store import Change, Store
+from run_recorder.telemetry.store.store import Store
 from sqlalchemy import create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
@@ -178,7 +179,7 @@ def silent(postgresql_server: URL, postgresql_url: str) -> Iterator[tuple[Store,
         patch.setattr(postgresql_module, "ANSWER_SLACK_SECONDS", 0.5)
         database.open()
         store = Store(database)
-        store.add_instance(Instance(id="me"))
+        store.servers.add_instance(Instance(id="me"))
         yield store, proxy
     database.close()
     proxy.close()
@@ -200,7 +201,7 @@ def test_a_half_open_connection_is_given_up_and_a_new_one_serves(silent: tuple[S
     assert within(10, began)
     proxy.flow()
     store.save([Change(PromptRecord("after", 1, "me"))])
-    assert {record.prompt_id for record in store.page(Filter(), 9)} >= {"before", "after"}
+    assert {record.prompt_id for record in store.prompts.page(Filter(), 9)} >= {"before", "after"}
 
 
 Saves = Callable[..., None]
@@ -238,10 +239,10 @@ def test_a_commit_that_was_done_and_not_answered_is_done_once(
     unanswered(Change(record, [NodeRecord(0, "1")]), news=[event])
     assert record.pk is None, "it is not known to be there"
     assert store.count() == 1, "and yet it is"
-    record.run_number = store.last_run_number("p") + 1
+    record.run_number = store.history.last_run_number("p") + 1
     store.save([Change(record, [NodeRecord(0, "1")])], news=[StreamEvent("prompt.queued", "p", 1000, {}, 2)])
     assert store.count() == 1
-    assert [event.number for event in store.events()] == [2]
+    assert [event.number for event in store.events.newest()] == [2]
     record.status, record.samples = "success", b"curve"
     record.outputs = [ReportedFile("1", "a.png", "", "output")]
     end = [NodeRecord(1, "2")]
@@ -249,15 +250,16 @@ def test_a_commit_that_was_done_and_not_answered_is_done_once(
     unanswered(Change(record, end, outputs=True), news=[StreamEvent("prompt.finished", "p", 2000, {}, 3)])
     store.save([Change(record, end, outputs=True)], news=[StreamEvent("prompt.finished", "p", 2000, {}, 3)])
     assert record.pk is not None
-    assert ([node.node_id for node in store.nodes(record.pk)], store.samples(record.pk)) == (["1", "2"], b"curve")
-    found = store.record("p")
+    assert [node.node_id for node in store.prompts.nodes(record.pk)] == ["1", "2"]
+    assert store.prompts.samples(record.pk) == b"curve"
+    found = store.prompts.record("p")
     assert found is not None and [file.filename for file in found.outputs] == ["a.png"]
-    assert [event.number for event in store.events()] == [2, 3]
+    assert [event.number for event in store.events.newest()] == [2, 3]
 
 
 def test_a_process_that_was_entered_and_not_told_so_is_entered_once(store: Store) -> None:
-    store.add_instance(Instance(id="me", hostname="elsewhere"))
-    assert store.instances(["me"])["me"].hostname == "here"
+    store.servers.add_instance(Instance(id="me", hostname="elsewhere"))
+    assert store.servers.instances(["me"])["me"].hostname == "here"
 
 
 def test_one_who_has_little_patience_waits_less(silent: tuple[Store, StallingProxy]) -> None:
@@ -309,9 +311,9 @@ def test_a_record_with_any_names_is_kept_and_found_by_them(store: Store, name: s
     nodes = [NodeRecord(0, name, f"C{name}", name, name, name)]
     store.save([Change(record, nodes, outputs=True), Change(PromptRecord("other", 1, "me", queued_ms=1))])
     for wanted in (Filter(class_type=f"C{name}"), Filter(output=f"x{name}")):
-        assert [one.prompt_id for one in store.page(wanted, 9)] == ["p"]
+        assert [one.prompt_id for one in store.prompts.page(wanted, 9)] == ["p"]
     assert record.pk is not None
-    (found,) = store.nodes(record.pk)
+    (found,) = store.prompts.nodes(record.pk)
     kept = name.replace("\0", "").replace("\ud800", "\\ud800")
     assert (found.node_id, found.class_type, found.title, found.parent_node_id) == (kept, f"C{kept}", kept, kept)
     assert store.count() == 2
@@ -320,27 +322,27 @@ def test_a_record_with_any_names_is_kept_and_found_by_them(store: Store, name: s
 @pytest.mark.parametrize("number", [2**31, 2**63, 2**64, -(2**63) - 1, 10**30])
 def test_numbers_of_any_size_are_asked_for_without_a_fault(store: Store, number: int) -> None:
     store.save([Change(PromptRecord("p", 1, "me", "success", queued_ms=1000))])
-    assert store.record("p", number) is None
-    assert store.erase_prompt("p", number) == 0
-    assert len(store.page(Filter(since_ms=-abs(number), until_ms=abs(number)), 9)) == 1
-    assert store.delete_oldest(9, before_ms=-abs(number)) == 0
+    assert store.prompts.record("p", number) is None
+    assert store.erasing.erase_prompt("p", number) == 0
+    assert len(store.prompts.page(Filter(since_ms=-abs(number), until_ms=abs(number)), 9)) == 1
+    assert store.erasing.delete_oldest(9, before_ms=-abs(number)) == 0
 
 
 @pytest.mark.parametrize("prompt_id", ["", "\0", "a\0b", "x" * 5000, "\ud800", LONGEST])
 def test_an_id_of_any_kind_is_kept_and_found(store: Store, prompt_id: str) -> None:
     store.save([Change(PromptRecord(prompt_id, 1, "me", "success", queued_ms=1000))])
-    found = store.record(prompt_id)
+    found = store.prompts.record(prompt_id)
     assert found is not None
     assert 0 < len(found.prompt_id) <= 200
-    assert store.record(found.prompt_id) == found
-    assert store.known([prompt_id]) == {found.prompt_id}
-    assert store.last_run_number(prompt_id) == 1
-    assert store.erase_prompt(prompt_id) == 1
+    assert store.prompts.record(found.prompt_id) == found
+    assert store.history.known([prompt_id]) == {found.prompt_id}
+    assert store.history.last_run_number(prompt_id) == 1
+    assert store.erasing.erase_prompt(prompt_id) == 1
 
 
 def test_what_is_no_number_is_null_in_what_is_kept(store: Store) -> None:
     current = CurrentNode.model_construct(node_id="1", class_type=None, title=None, value=float("nan"), max=None)
     store.save([Change(PromptRecord("p", 1, "me", "running", queued_ms=1000, current_node=current))])
-    found = store.record("p")
+    found = store.prompts.record("p")
     assert found is not None and found.current_node is not None
     assert found.current_node.value is None

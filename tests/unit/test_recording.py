@@ -41,12 +41,13 @@ from run_recorder.telemetry.record.recovery import Recovery
 from run_recorder.telemetry.record.spool import SUFFIX, Spool, read_spool
 from run_recorder.telemetry.record.writer import Writer
 from run_recorder.telemetry.store import database as database_module
+from run_recorder.telemetry.store.changes import Change
 from run_recorder.telemetry.store.database import Database, default_url
 from run_recorder.telemetry.store.database_file import leave_note
 from run_recorder.telemetry.store.figures import Looks
 from run_recorder.telemetry.store.instance import FOLDER
 from run_recorder.telemetry.store.retention import KEEP_DAYS, KEEP_PROMPTS
-from run_recorder.telemetry.store.store import Change, Store
+from run_recorder.telemetry.store.store import Store
 
 from .support import image, marker_node, node, saver, tree, write
 
@@ -189,14 +190,14 @@ def test_a_clean_stop_settles_its_own_prompts(starts: Starts, tmp_path: Path, lo
     recording = starts()
     begin(recording, "running")
     queue(recording, "queued", number=2)
-    eventually(lambda: recording.store.record("queued"))
+    eventually(lambda: recording.store.prompts.record("queued"))
     told, waiter = asyncio.run(waited(recording, "running"))
     assert told is not None
     assert waiter is not None
     recording.stop()
     database = Database(default_url(tmp_path / "private"))
     database.open_to_read()
-    running, waiting = Store(database).record("running"), Store(database).record("queued")
+    running, waiting = Store(database).prompts.record("running"), Store(database).prompts.record("queued")
     database.close()
     assert running is not None
     assert waiting is not None
@@ -216,7 +217,7 @@ def test_a_clean_stop_while_the_store_is_away_leaves_the_end_in_the_spool(
 ) -> None:
     recording = starts()
     begin(recording)
-    eventually(lambda: recording.store.record("p"))
+    eventually(lambda: recording.store.prompts.record("p"))
     monkeypatch.setattr(recording.store, "save", away)
     recording.stop()
     after = starts()
@@ -280,8 +281,8 @@ def test_a_clock_that_no_record_explains_forgets_nothing_and_is_told(
     recording = starts()
     eventually(lambda: "clock" in problems(recording))
     assert "100 days ahead of the newest record" in problems(recording)["clock"]
-    eventually(lambda: not recording.store.record("140 days"))
-    assert recording.store.record("100 days") and recording.store.record("120 days")
+    eventually(lambda: not recording.store.prompts.record("140 days"))
+    assert recording.store.prompts.record("100 days") and recording.store.prompts.record("120 days")
 
 
 def test_an_environment_that_cannot_be_told_is_a_problem_and_nothing_more(starts: Starts) -> None:
@@ -451,7 +452,7 @@ async def test_a_wait_is_answered_with_the_end(recording: Recording) -> None:
 def test_a_queued_prompt_is_committed_while_it_is_waited_for(recording: Recording) -> None:
     event = queue(recording)
     assert recording.make_certain(event)
-    record = recording.store.record("p")
+    record = recording.store.prompts.record("p")
     assert record is not None
     assert record.status == "queued"
 
@@ -473,7 +474,7 @@ def test_what_is_not_committed_in_time_is_synced_to_the_spool(
     assert (kept.record.prompt_id, kept.record.status, kept.ended) == ("p", "queued", False)
     monkeypatch.undo()
     recording.inbox.ring()
-    eventually(lambda: recording.store.record("p"))
+    eventually(lambda: recording.store.prompts.record("p"))
     eventually(lambda: not read_spool(file))
 
 
@@ -486,7 +487,7 @@ def test_a_store_that_does_not_answer_holds_nobody_up(recording: Recording, monk
         answer.wait(20)
         return 0
 
-    monkeypatch.setattr(recording.store, "last_run_number", slow)
+    monkeypatch.setattr(recording.store.history, "last_run_number", slow)
     event = queue(recording)
     assert asked.wait(10)
     begun = time.monotonic()
@@ -495,7 +496,7 @@ def test_a_store_that_does_not_answer_holds_nobody_up(recording: Recording, monk
     assert recording.reading.prompt("p") is not None
     assert time.monotonic() - begun < 5
     answer.set()
-    eventually(lambda: recording.store.record("p"))
+    eventually(lambda: recording.store.prompts.record("p"))
 
 
 def full_disk(*_given: object, **_named: object) -> None:
@@ -535,7 +536,7 @@ def test_an_erased_prompt_s_events_are_told_to_nobody(recording: Recording) -> N
     assert recording.reading.stream.prompt_ids() == {"gone", "stays"}
     recording.reading.delete("gone")
     assert recording.reading.stream.prompt_ids() == {"stays"}
-    assert {event.prompt_id for event in recording.store.events()} == {"stays"}
+    assert {event.prompt_id for event in recording.store.events.newest()} == {"stays"}
 
 
 @pytest.mark.parametrize("how", ["by id", "by time"])
@@ -545,7 +546,7 @@ def test_what_is_erased_leaves_the_search_index_without_being_asked(recording: R
         assert recording.reading.delete("p") == 1
     else:
         assert recording.reading.delete_until(round(time.time() * 1000) + 1000) == 1
-    eventually(lambda: not recording.store.owes_words)
+    eventually(lambda: not recording.store.erasing.owes_words)
 
 
 def test_pages_lists_and_deletes(recording: Recording) -> None:
@@ -603,7 +604,7 @@ def test_what_is_in_memory_is_asked_as_the_store_is(
         assert recording.store.count() == 0
         assert bool(recording.reading.page(Filter(**wanted), 9, None)[0]) is found
     eventually(lambda: recording.store.count())
-    assert bool(recording.store.page(Filter(**wanted), 9)) is found
+    assert bool(recording.store.prompts.page(Filter(**wanted), 9)) is found
 
 
 # ---------------------------------------------------------------- without a store

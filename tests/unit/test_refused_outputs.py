@@ -110,7 +110,7 @@ def test_a_marker_is_never_a_success_of_what_was_refused(
 def test_the_record_says_what_was_refused_and_so_does_its_end(desk: Desk) -> None:
     begin(desk, graph_of(OTHERS["another"]))
     finish(desk, {"3": ["shot/good_00001_.png"]})
-    (ended,) = [event for event in desk.store.events() if event.kind == "prompt.finished"]
+    (ended,) = [event for event in desk.store.events.newest() if event.kind == "prompt.finished"]
     assert ended.data == {"status": "success", "refused": 1}
     record = desk.record()
     assert "ComfyUI refused 1 output and ran the others: 6 (SaveImage)" in record.notes

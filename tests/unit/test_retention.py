@@ -1,4 +1,4 @@
-"""What is kept: by count, age and size, in small bites, and never an open prompt."""
+"""What is kept: by count, age and size, in small batches, and never an open prompt."""
 
 import json
 import time
@@ -8,9 +8,10 @@ import pytest
 from run_recorder.cli import main
 from run_recorder.telemetry.markers.outputs import ReportedFile
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
-from run_recorder.telemetry.store.bites import BITE_SECONDS, LARGEST_BITE, next_bite
+from run_recorder.telemetry.store.batches import BATCH_SECONDS, LARGEST_BATCH, next_batch_size
+from run_recorder.telemetry.store.changes import Change
 from run_recorder.telemetry.store.retention import DEFAULT_PROMPTS, Retention, prune
-from run_recorder.telemetry.store.store import Change, Store
+from run_recorder.telemetry.store.store import Store
 
 from .conftest import ON_SQLITE
 
@@ -33,17 +34,17 @@ def test_the_newest_are_kept(store: Store) -> None:
     fill(store, 350)
     pauses: list[float] = []
     assert prune(store, Retention(prompts=20), pauses.append) == 330
-    assert len(pauses) >= 4, "in bites"
-    assert {record.prompt_id for record, _nodes in store.export()} == {f"success-{n}" for n in range(20)}
+    assert len(pauses) >= 4, "in batches"
+    assert {record.prompt_id for record, _nodes in store.prompts.export()} == {f"success-{n}" for n in range(20)}
 
 
-def test_a_bite_is_as_large_as_the_last_ones_time_allows() -> None:
-    assert next_bite(4, 0.001) == 8, "up slowly"
-    assert next_bite(98, 0.001) == LARGEST_BITE
-    assert next_bite(80, 0.04) == 20, "down at once"
-    assert next_bite(1, 5.0) == 1
-    assert next_bite(50, BITE_SECONDS) == 50
-    assert next_bite(4, 0.0) == 8
+def test_a_batch_is_as_large_as_the_last_ones_time_allows() -> None:
+    assert next_batch_size(4, 0.001) == 8, "up slowly"
+    assert next_batch_size(98, 0.001) == LARGEST_BATCH
+    assert next_batch_size(80, 0.04) == 20, "down at once"
+    assert next_batch_size(1, 5.0) == 1
+    assert next_batch_size(50, BATCH_SECONDS) == 50
+    assert next_batch_size(4, 0.0) == 8
 
 
 def test_by_age(store: Store) -> None:
@@ -59,8 +60,8 @@ def test_by_size_and_nodes_and_outputs_go_too(store: Store) -> None:
     gone = prune(store, Retention(prompts=None, bytes=before // 2), lambda _s: None)
     assert 0 < gone < 3000
     assert store.used_bytes() <= before // 2
-    assert store.record("success-2999") is None
-    assert store.listed("", ["success_2999.png"]) == set()
+    assert store.prompts.record("success-2999") is None
+    assert store.history.listed("", ["success_2999.png"]) == set()
 
 
 @pytest.mark.parametrize("status", ["queued", "running"])
@@ -69,7 +70,7 @@ def test_open_prompts_are_kept_whatever_their_age(store: Store, status: str) -> 
     fill(store, 5)
     prune(store, Retention(prompts=1, days=1))
     assert store.count() >= 5
-    assert all(store.record(f"{status}-{number}") for number in range(5))
+    assert all(store.prompts.record(f"{status}-{number}") for number in range(5))
 
 
 def test_settings_are_read_and_wrong_ones_are_told() -> None:

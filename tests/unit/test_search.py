@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_recorder.telemetry.markers.outputs import ReportedFile
-from run_recorder.telemetry.models.listing import Position
+from run_recorder.telemetry.models.listing import Filter, Position
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.store import search as search_module
+from run_recorder.telemetry.store.changes import Change
 from run_recorder.telemetry.store.database import Database
-from run_recorder.telemetry.store.search import SEARCH_TABLE, Filter
-from run_recorder.telemetry.store.store import Change, Store
+from run_recorder.telemetry.store.search import SEARCH_TABLE
+from run_recorder.telemetry.store.store import Store
 
 from ..postgres import fresh_database
 from .conftest import BACKENDS
@@ -82,7 +83,7 @@ def test_a_page_is_what_looking_at_every_prompt_finds(
     store = open_store()
     changes = [change(number, *given) for number, given in enumerate(prompts)]
     store.save(changes)
-    store._indexed = store._indexed and indexed
+    store.connections.has_word_index = store.connections.has_word_index and indexed
     patch = pytest.MonkeyPatch()
     patch.setattr(search_module, "FEW", few)
     patch.setattr(search_module, "PROBE", 2)
@@ -96,7 +97,7 @@ def test_a_page_is_what_looking_at_every_prompt_finds(
             Filter(output=name),
             Filter(q=q, class_type="Any", statuses=("success",)),
         ):
-            found = [record.prompt_id for record in store.page(wanted, 100)]
+            found = [record.prompt_id for record in store.prompts.page(wanted, 100)]
             assert found == expected(changes, wanted), wanted
     finally:
         patch.undo()
@@ -111,10 +112,10 @@ def test_what_a_prompt_no_longer_says_is_not_found(tmp_path: Path) -> None:
     store.save([first])
     first.record.workflow_name = "after"
     store.save([Change(first.record)])
-    assert store.page(Filter(q="before"), 9) == []
-    assert len(store.page(Filter(q="after"), 9)) == 1
-    store.erase_prompt("id-1")
-    assert store.page(Filter(q="after"), 9) == []
+    assert store.prompts.page(Filter(q="before"), 9) == []
+    assert len(store.prompts.page(Filter(q="after"), 9)) == 1
+    store.erasing.erase_prompt("id-1")
+    assert store.prompts.page(Filter(q="after"), 9) == []
     with database.engine.connect() as connection:
         assert connection.exec_driver_sql(f"SELECT count(*) FROM {SEARCH_TABLE}('aft')").scalar() == 0
         connection.exec_driver_sql(f"INSERT INTO {SEARCH_TABLE}({SEARCH_TABLE}) VALUES ('integrity-check')")
@@ -128,9 +129,9 @@ def test_pages_of_many_and_of_few_follow_each_other(
     store.save([change(number, "shot", "a.png", "K", "success", number) for number in range(7)])
     for few in (3, 1000):
         monkeypatch.setattr(search_module, "FEW", few)
-        page = store.page(Filter(q="shot"), 4)
+        page = store.prompts.page(Filter(q="shot"), 4)
         assert [record.prompt_id for record in page] == ["id-6", "id-5", "id-4", "id-3"]
         last = page[-1]
         assert last.pk is not None and last.queued_ms is not None
-        rest = store.page(Filter(q="shot"), 4, Position(last.queued_ms, last.pk))
+        rest = store.prompts.page(Filter(q="shot"), 4, Position(last.queued_ms, last.pk))
         assert [record.prompt_id for record in rest] == ["id-2", "id-1", "id-0"]

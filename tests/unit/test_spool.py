@@ -180,7 +180,7 @@ def test_a_marker_is_written_and_told_while_the_store_is_away(desk: Desk, monkey
     assert (desk.record().status, desk.record().pending) == ("success", [])
     assert spool.read() == []
     assert not desk.hints()
-    told = [event.kind for event in desk.store.events()]
+    told = [event.kind for event in desk.store.events.newest()]
     assert told == ["prompt.queued", "prompt.started", "marker.written", "prompt.finished"]
 
 
@@ -192,7 +192,7 @@ def test_a_store_that_refuses_at_the_end_again_and_again_costs_no_marker(
     desk.begin()
     write(desk.output / "shot" / "a_00001_.png")
     desk.step(*desk.ran("1", "3"))
-    monkeypatch.setattr(desk.store, "listed", away)
+    monkeypatch.setattr(desk.store.history, "listed", away)
     monkeypatch.setattr(desk.store, "save", away)
     unlisted(desk)
     desk.end()
@@ -215,7 +215,7 @@ def test_inputs_ready_is_written_though_the_store_is_away_and_the_marker_says_so
     desk.begin(graph=graph)
     write(desk.output / "shot" / "a_00001_.png")
     unlisted(desk)
-    monkeypatch.setattr(desk.store, "listed", away)
+    monkeypatch.setattr(desk.store.history, "listed", away)
     settled: Future[str] = Future()
     desk.step(MarkerRun("p", "4", "shot/a", INPUTS_READY, "write .failed", False, settled))
     assert settled.result(0) == "shot/a.done"
@@ -261,7 +261,7 @@ def test_a_prompt_that_was_only_in_the_spool_is_abandoned_by_the_next_process(
     found = later.record("p")
     assert (found.status, found.instance_id) == ("abandoned", "me")
     assert not spool.file.exists()
-    told = [event.kind for event in later.store.events() if event.prompt_id == "p"]
+    told = [event.kind for event in later.store.events.newest() if event.prompt_id == "p"]
     assert told == ["prompt.queued", "prompt.finished"]
 
 
@@ -285,7 +285,7 @@ def test_an_end_that_was_only_in_the_spool_is_handed_in_with_its_marker_s_rename
     assert (found.status, found.run_number, found.pending) == ("success", 1, [])
     assert later.names() == ["a_00001_.png"]
     assert [file.filename for file in found.outputs] == ["a_00001_.png"]
-    assert [one.class_type for one in later.store.nodes(found.pk)] == ["EmptyImage", "SaveImage"]
+    assert [one.class_type for one in later.store.prompts.nodes(found.pk)] == ["EmptyImage", "SaveImage"]
 
 
 def test_what_the_store_has_already_is_not_handed_in_twice(
@@ -309,7 +309,7 @@ def test_a_spool_waits_while_the_store_is_away(desk: Desk, monkeypatch: pytest.M
     queue_into_spool(desk, "p", monkeypatch)
     later = Desk(tmp_path, "later")
     later.writer.inherit(spool.file)
-    monkeypatch.setattr(later.store, "find_run", away)
+    monkeypatch.setattr(later.store.history, "find_run", away)
     later.step()
     assert spool.file.exists()
     monkeypatch.undo()

@@ -13,10 +13,11 @@ from run_recorder.telemetry.models.listing import Filter, Position
 from run_recorder.telemetry.models.marker import PromptMarker
 from run_recorder.telemetry.models.prompt import Batch, CurrentNode, Instance, PromptError
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
+from run_recorder.telemetry.store.changes import Change
 from run_recorder.telemetry.store.database import Database
 from run_recorder.telemetry.store.errors import StoreClosedError
 from run_recorder.telemetry.store.retention import erase_until
-from run_recorder.telemetry.store.store import Change, Store
+from run_recorder.telemetry.store.store import Store
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from .conftest import ON_SQLITE
@@ -79,7 +80,7 @@ def test_a_record_comes_back_as_it_was(store: Store) -> None:
     )
     kept(store, full)
     full.outputs[1].filename = "b\\ud800"
-    assert store.record("p") == full
+    assert store.prompts.record("p") == full
 
 
 def test_a_record_that_is_saved_again_is_changed_not_added(store: Store) -> None:
@@ -88,7 +89,7 @@ def test_a_record_that_is_saved_again_is_changed_not_added(store: Store) -> None
     one.status, one.notes = "running", ["n"]
     kept(store, one)
     assert (one.pk, store.count()) == (key, 1)
-    found = store.record("p")
+    found = store.prompts.record("p")
     assert found is not None
     assert (found.status, found.notes) == ("running", ["n"])
 
@@ -101,8 +102,8 @@ def test_nodes_are_added_and_changed_in_their_order(store: Store) -> None:
     nodes[1].started_ms = 2000
     store.save([Change(one, new_nodes=[NodeRecord(2, "3")], changed_nodes=nodes)])
     assert one.pk is not None
-    assert store.nodes(one.pk) == [*nodes, NodeRecord(2, "3")]
-    assert store.nodes(one.pk + 1) == []
+    assert store.prompts.nodes(one.pk) == [*nodes, NodeRecord(2, "3")]
+    assert store.prompts.nodes(one.pk + 1) == []
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -135,10 +136,10 @@ def test_a_durable_commit_is_full_and_the_next_one_normal_again(store: Store, mo
 def test_text_of_any_kind_is_stored_as_data(store: Store) -> None:
     nasty = "'; DROP TABLE prompts; -- %_\\ \u202e 😀"
     kept(store, record(nasty, workflow_name=nasty, outputs=[file(nasty)]))
-    found = store.record(nasty)
+    found = store.prompts.record(nasty)
     assert found is not None
     assert (found.workflow_name, found.outputs[0].filename) == (nasty, nasty)
-    assert ids(store.page(Filter(q=nasty), 5)) == [nasty]
+    assert ids(store.prompts.page(Filter(q=nasty), 5)) == [nasty]
 
 
 # ---------------------------------------------------------------- finding
@@ -146,10 +147,10 @@ def test_text_of_any_kind_is_stored_as_data(store: Store) -> None:
 
 def test_the_newest_run_of_an_id_is_found_unless_a_number_is_given(store: Store) -> None:
     kept(store, record(run_number=2), record(run_number=1), record(run_number=3), record("q"))
-    found = [store.record("p", number) for number in (None, 1, 2, 9)]
+    found = [store.prompts.record("p", number) for number in (None, 1, 2, 9)]
     assert [one and one.run_number for one in found] == [3, 1, 2, None]
-    assert store.record("nobody") is None
-    assert [store.last_run_number(one) for one in ("p", "q", "nobody")] == [3, 1, 0]
+    assert store.prompts.record("nobody") is None
+    assert [store.history.last_run_number(one) for one in ("p", "q", "nobody")] == [3, 1, 0]
 
 
 def test_pages_go_back_in_time_and_lose_or_repeat_nothing(store: Store) -> None:
@@ -158,20 +159,20 @@ def test_pages_go_back_in_time_and_lose_or_repeat_nothing(store: Store) -> None:
     for limit in (1, 2, 3, 10):
         seen: list[str] = []
         after: Position | None = None
-        while found := store.page(Filter(), limit, after):
+        while found := store.prompts.page(Filter(), limit, after):
             assert len(found) <= limit
             seen += ids(found)
             assert found[-1].pk is not None
-            after = store.position(found[-1].pk)
+            after = store.prompts.position(found[-1].pk)
         assert seen == ["6", "0", "4", "3", "2", "5", "1"]
-    assert store.position(999) is None
+    assert store.prompts.position(999) is None
 
 
 def test_a_prompt_whose_queueing_was_not_told_stands_where_it_started(store: Store) -> None:
     kept(store, record("a", queued_ms=2000), record("b", queued_ms=None, started_ms=1500), record("c", queued_ms=1000))
-    assert ids(store.page(Filter(), 9)) == ["a", "b", "c"]
+    assert ids(store.prompts.page(Filter(), 9)) == ["a", "b", "c"]
     kept(store, record("d", queued_ms=None))
-    assert ids(store.page(Filter(), 9))[0] == "d"
+    assert ids(store.prompts.page(Filter(), 9))[0] == "d"
 
 
 @pytest.mark.parametrize(
@@ -209,30 +210,30 @@ def test_filters_take_what_is_asked_for_and_only_that(store: Store, wanted: dict
             )
         ]
     )
-    assert "".join(ids(store.page(Filter(**wanted), 9))) == found
+    assert "".join(ids(store.prompts.page(Filter(**wanted), 9))) == found
 
 
 def test_open_prompts_and_markers_not_yet_in_place_are_unsettled(store: Store) -> None:
     kept(store, record("q", status="queued", queued_ms=3000), record("r", status="running", queued_ms=2000))
     kept(store, record("s"), record("t", pending=[("a", "success", "x")], queued_ms=1000))
-    assert ids(store.unsettled()) == ["t", "r", "q"]
-    settled = store.record("t")
+    assert ids(store.history.unsettled()) == ["t", "r", "q"]
+    settled = store.prompts.record("t")
     assert settled is not None
     assert settled.pk is not None
     store.clear_pending([settled.pk])
     store.clear_pending([])
-    assert ids(store.unsettled()) == ["r", "q"]
+    assert ids(store.history.unsettled()) == ["r", "q"]
 
 
 def test_versions_of_files_that_are_listed_are_known_by_folder_and_name(store: Store) -> None:
     one, two = FileStamp(1, 2, "3"), FileStamp(4, 5, "6")
     kept(store, record("p", outputs=[file("a", "s", stamp=one), file("b", "s"), file("a", "t", stamp=two)]))
     kept(store, record("q", outputs=[file("a", "s", stamp=two)]))
-    assert store.listed("s", ["a", "b", "c"]) == {("a", one), ("a", two)}
-    assert store.listed("t", ["a"]) == {("a", two)}
-    assert store.listed("", ["a"]) == set()
-    assert store.listed("s", (str(number) for number in range(1201))) == set()
-    assert store.listed("s", [*map(str, range(1200)), "a"]) == {("a", one), ("a", two)}
+    assert store.history.listed("s", ["a", "b", "c"]) == {("a", one), ("a", two)}
+    assert store.history.listed("t", ["a"]) == {("a", two)}
+    assert store.history.listed("", ["a"]) == set()
+    assert store.history.listed("s", (str(number) for number in range(1201))) == set()
+    assert store.history.listed("s", [*map(str, range(1200)), "a"]) == {("a", one), ("a", two)}
 
 
 def test_the_outputs_of_a_graph_are_those_of_its_last_success(store: Store) -> None:
@@ -240,8 +241,8 @@ def test_the_outputs_of_a_graph_are_those_of_its_last_success(store: Store) -> N
     kept(store, record("q", graph_digest="d", outputs=[file("b"), file("a")]))
     kept(store, record("r", graph_digest="d", status="error", outputs=[file("failed")]))
     kept(store, record("s", graph_digest="e", outputs=[file("other")]))
-    assert [one.filename for one in store.outputs_of_graph("d")] == ["b", "a"]
-    assert store.outputs_of_graph("x") == []
+    assert [one.filename for one in store.history.outputs_of_graph("d")] == ["b", "a"]
+    assert store.history.outputs_of_graph("x") == []
 
 
 # ---------------------------------------------------------------- deleting
@@ -251,26 +252,27 @@ def test_an_ended_prompt_is_deleted_with_its_nodes_and_outputs(store: Store) -> 
     one = record("p", outputs=[file("a", stamp=FileStamp(1, 2, "3"))])
     store.save([Change(one, new_nodes=[NodeRecord(0, "1")], outputs=True)])
     kept(store, record("p", 2), record("q"))
-    assert store.erase_prompt("p", 1) == 1
+    assert store.erasing.erase_prompt("p", 1) == 1
     assert one.pk is not None
-    assert store.nodes(one.pk) == []
-    assert store.listed("", ["a"]) == set()
-    assert store.erase_prompt("p") == 1
-    assert store.erase_prompt("p") == 0
-    assert ids(store.page(Filter(), 9)) == ["q"]
+    assert store.prompts.nodes(one.pk) == []
+    assert store.history.listed("", ["a"]) == set()
+    assert store.erasing.erase_prompt("p") == 1
+    assert store.erasing.erase_prompt("p") == 0
+    assert ids(store.prompts.page(Filter(), 9)) == ["q"]
 
 
 @pytest.mark.parametrize("status", ["queued", "running"])
 def test_an_open_prompt_is_never_deleted(store: Store, status: str) -> None:
     kept(store, record("p", status=status, queued_ms=1))
-    assert (store.erase_prompt("p"), store.delete_oldest(99, 10**15), store.delete_oldest(99)) == (0, 0, 0)
+    assert store.erasing.erase_prompt("p") == 0
+    assert [store.erasing.delete_oldest(99, before_ms) for before_ms in (10**15, None)] == [0, 0]
     assert store.count() == 1
 
 
 def test_everything_before_a_time_is_deleted(store: Store) -> None:
     kept(store, *(record(str(at), queued_ms=at) for at in (1000, 2000, 3000)))
-    assert store.delete_oldest(99, before_ms=2000) == 1
-    assert ids(store.page(Filter(), 9)) == ["3000", "2000"]
+    assert store.erasing.delete_oldest(99, before_ms=2000) == 1
+    assert ids(store.prompts.page(Filter(), 9)) == ["3000", "2000"]
 
 
 @ON_SQLITE
@@ -279,25 +281,25 @@ def test_what_is_erased_is_nowhere_in_the_files_any_more(store: Store, how: str)
     names = [f"secret-project-{number}" for number in range(30)]
     for name in names:
         one = record(name, queued_ms=1000, workflow_name=f"workflow of {name}", outputs=[file(f"{name}_00001_.png")])
-        news = [StreamEvent("marker.written", name, 1000, {"path": f"{name}.done"}, store.reserve_numbers(1))]
+        news = [StreamEvent("marker.written", name, 1000, {"path": f"{name}.done"}, store.events.reserve_numbers(1))]
         store.save([Change(one, [NodeRecord(0, "1", "K", title=f"title of {name}")], outputs=True)], news=news)
     kept(store, record("stays", queued_ms=5000))
     if how == "by id":
-        assert [store.erase_prompt(name) for name in names] == [1] * 30
+        assert [store.erasing.erase_prompt(name) for name in names] == [1] * 30
     else:
         assert erase_until(store, 5000, lambda _seconds: None) == 30
-    store.forget_log()
-    assert store.events() == []
+    store.erasing.forget_log()
+    assert store.events.newest() == []
     folder = store.database.file
     assert folder is not None
     for path in folder.parent.glob(f"{folder.name}*"):
         assert b"secret-project" not in path.read_bytes(), path.name
-    assert ids(store.page(Filter(), 9)) == ["stays"]
+    assert ids(store.prompts.page(Filter(), 9)) == ["stays"]
 
 
 def test_a_key_is_never_given_again(store: Store) -> None:
     (one,) = kept(store, record("p"))
-    store.erase_prompt("p")
+    store.erasing.erase_prompt("p")
     (two,) = kept(store, record("q"))
     assert one.pk is not None
     assert two.pk is not None
@@ -308,23 +310,23 @@ def test_a_key_is_never_given_again(store: Store) -> None:
 
 
 def test_instances_and_environments_are_found_by_id(store: Store) -> None:
-    store.add_instance(Instance(id="other", hostname="there", port=None))
-    store.set_port("other", 9000)
-    assert store.instances(["me", "other", "gone"]) == {
+    store.servers.add_instance(Instance(id="other", hostname="there", port=None))
+    store.servers.set_port("other", 9000)
+    assert store.servers.instances(["me", "other", "gone"]) == {
         "me": Instance(id="me", hostname="here", port=8188),
         "other": Instance(id="other", hostname="there", port=9000),
     }
     environment = Environment(id="e", devices=["cpu"])
-    store.add_environment(environment)
-    store.add_environment(environment)
-    assert store.environment("e") == environment
-    assert store.environment("x") is None
+    store.servers.add_environment(environment)
+    store.servers.add_environment(environment)
+    assert store.servers.environment("e") == environment
+    assert store.servers.environment("x") is None
 
 
 def test_every_prompt_is_exported_with_its_nodes_oldest_first(store: Store) -> None:
     for number in range(5):
         store.save([Change(record(str(number)), new_nodes=[NodeRecord(0, f"n{number}")])])
-    exported = [(one.prompt_id, [node.node_id for node in nodes]) for one, nodes in store.export(batch=2)]
+    exported = [(one.prompt_id, [node.node_id for node in nodes]) for one, nodes in store.prompts.export(batch=2)]
     assert exported == [(str(number), [f"n{number}"]) for number in range(5)]
 
 
@@ -332,11 +334,11 @@ def test_every_prompt_is_exported_with_its_nodes_oldest_first(store: Store) -> N
 
 
 def test_event_numbers_are_reserved_once_and_for_all(store: Store, database_url: str) -> None:
-    assert [store.reserve_numbers(10), store.reserve_numbers(5), store.reserve_numbers(1)] == [1, 11, 16]
+    assert [store.events.reserve_numbers(count) for count in (10, 5, 1)] == [1, 11, 16]
     store.database.close()
     again = Database(database_url)
     again.open()
-    assert Store(again).reserve_numbers(1) == 17
+    assert Store(again).events.reserve_numbers(1) == 17
     again.close()
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 from run_recorder.cli import main
 from run_recorder.telemetry.models.record import PromptRecord
+from run_recorder.telemetry.store.changes import Change
 from run_recorder.telemetry.store.retention import Retention, prune
-from run_recorder.telemetry.store.store import Change, Store
+from run_recorder.telemetry.store.store import Store
 from run_recorder.telemetry.store.sure_time import SureTime
 
 from .conftest import ON_SQLITE
@@ -42,7 +43,7 @@ def kept(store: Store, *queued: float, of: str = "other") -> None:
 
 
 def ids(store: Store) -> set[str]:
-    return {record.prompt_id for record, _nodes in store.export()}
+    return {record.prompt_id for record, _nodes in store.prompts.export()}
 
 
 def test_a_clock_that_agrees_with_the_newest_record_is_believed_but_for_the_gap() -> None:
@@ -112,7 +113,7 @@ def test_a_first_process_believes_the_clock_that_it_began_with() -> None:
 def test_pruning_by_age_stops_at_what_is_sure(store: Store) -> None:
     kept(store, *(NOON - day * DAY for day in range(10)))
     clocks = Clocks(NOON + 365 * DAY)
-    assert prune(store, Retention(prompts=None, days=4.5), now_ms=clocks.sure().now_ms(store.newest_ms)) == 5
+    assert prune(store, Retention(prompts=None, days=4.5), now_ms=clocks.sure().now_ms(store.history.newest_ms)) == 5
     assert len(ids(store)) == 5
 
 
@@ -120,7 +121,7 @@ def test_records_of_this_process_explain_nothing(store: Store) -> None:
     kept(store, *(NOON - day * DAY for day in range(3)))
     clocks = Clocks(NOON + 365 * DAY)
     kept(store, clocks.wall, of="me")
-    now_ms = clocks.sure().now_ms(lambda until_ms: store.newest_ms(until_ms, but_of="me"))
+    now_ms = clocks.sure().now_ms(lambda until_ms: store.history.newest_ms(until_ms, but_of="me"))
     assert now_ms == NOON * 1000
     assert prune(store, Retention(prompts=None, days=30), now_ms=now_ms) == 0
 
@@ -128,7 +129,7 @@ def test_records_of_this_process_explain_nothing(store: Store) -> None:
 def test_a_record_from_the_future_explains_nothing(store: Store) -> None:
     kept(store, NOON, NOON - DAY, NOON + 9999 * DAY)
     clocks = Clocks(NOON + 365 * DAY)
-    assert clocks.sure().now_ms(store.newest_ms) == NOON * 1000
+    assert clocks.sure().now_ms(store.history.newest_ms) == NOON * 1000
 
 
 @ON_SQLITE

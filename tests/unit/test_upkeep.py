@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from run_recorder.telemetry.models.listing import Filter
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
+from run_recorder.telemetry.store.changes import Change
 from run_recorder.telemetry.store.database import Database
 from run_recorder.telemetry.store.retention import erase_until
-from run_recorder.telemetry.store.store import Change, Store
+from run_recorder.telemetry.store.store import Store
 from run_recorder.telemetry.store.upkeep import DUE_ROWS, forget_words, is_due, keep_up
 
 from ..older import older
@@ -44,7 +45,7 @@ def test_the_index_is_merged_by_upkeep_and_by_nobody_else(store: Store) -> None:
     assert pieces(store) >= 40, "no commit had to do it"
     keep_up(store, no_pause)
     assert pieces(store) < 10
-    assert [one.prompt_id for one in store.page(Filter(q="shot 17"), 9)] == ["p17"]
+    assert [one.prompt_id for one in store.prompts.page(Filter(q="shot 17"), 9)] == ["p17"]
 
 
 @ON_SQLITE
@@ -109,12 +110,12 @@ def test_pieces_of_an_erased_name_leave_the_search_index(store: Store, how: str)
     keep_up(store, no_pause)
     assert "жщ".encode() in index_bytes(store)
     if how == "by id":
-        assert store.erase_prompt("erased") == 1
+        assert store.erasing.erase_prompt("erased") == 1
     else:
         assert erase_until(store, 5000, no_pause) == 1
     forget_words(store, no_pause)
     assert not any(letter.encode() in index_bytes(store) for letter in "жщюёъэ")
-    assert [one.prompt_id for one in store.page(Filter(q="shot 5017"), 9)] == ["p5017"]
+    assert [one.prompt_id for one in store.prompts.page(Filter(q="shot 5017"), 9)] == ["p5017"]
     folder = store.database.file
     assert folder is not None
     for path in folder.parent.glob(f"{folder.name}*"):
@@ -126,7 +127,7 @@ def test_a_later_process_does_what_is_left_of_it(store: Store, database_url: str
     name(store, "erased", "жщю")
     end(store, 5000, 60)
     keep_up(store, no_pause)
-    store.erase_prompt("erased")
+    store.erasing.erase_prompt("erased")
     store.database.close()
     database = Database(database_url)
     database.open()
@@ -144,13 +145,13 @@ def test_what_comes_in_while_pieces_are_removed_is_found(store: Store) -> None:
     for number in range(300):
         name(store, f"filler-{number}", hashlib.sha512(str(number).encode()).hexdigest())
     keep_up(store, no_pause)
-    store.erase_prompt("erased")
+    store.erasing.erase_prompt("erased")
     numbers = iter(range(100_000, 200_000))
 
     def record_meanwhile(_seconds: float) -> None:
         end(store, next(numbers), 1)
 
     forget_words(store, record_meanwhile)
-    assert next(numbers) > 100_001, "in more than one bite"
+    assert next(numbers) > 100_001, "in more than one batch"
     assert "ж".encode() not in index_bytes(store)
-    assert [one.prompt_id for one in store.page(Filter(q="shot 100000"), 9)] == ["p100000"]
+    assert [one.prompt_id for one in store.prompts.page(Filter(q="shot 100000"), 9)] == ["p100000"]

@@ -60,7 +60,7 @@ from run_recorder.telemetry.record.spool import Spool
 from run_recorder.telemetry.record.starting import Starting
 from run_recorder.telemetry.record.store_access import STORE_RETRY_SECONDS
 from run_recorder.telemetry.record.writer import QUEUED_INTERVAL_SECONDS
-from run_recorder.telemetry.store.store import Change, Store
+from run_recorder.telemetry.store.changes import Change
 from sqlalchemy.exc import DatabaseError
 
 from .desk import GRAPH, Desk, now
@@ -78,9 +78,9 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: ahead.__setitem__(0, ahead[0] + FILE_PATIENCE_SECONDS + 1)
 
 
-def failing(patch: pytest.MonkeyPatch, store: Store, name: str = "save", error: Exception = FULL) -> Callable[[], None]:
-    """Let a method of the store fail until the returned function is called."""
-    real = getattr(store, name)
+def failing(patch: pytest.MonkeyPatch, part: object, name: str = "save", error: Exception = FULL) -> Callable[[], None]:
+    """Let a method of the store, or of a part of it, fail until the returned function is called."""
+    real = getattr(part, name)
     state = {"broken": True}
 
     def method(*given: Any, **named: Any) -> Any:
@@ -88,7 +88,7 @@ def failing(patch: pytest.MonkeyPatch, store: Store, name: str = "save", error: 
             raise error
         return real(*given, **named)
 
-    patch.setattr(store, name, method)
+    patch.setattr(part, name, method)
     return lambda: state.update(broken=False)
 
 
@@ -115,9 +115,9 @@ def test_what_a_reader_takes_in_during_a_commit_is_saved_by_the_next_one(
     monkeypatch.setattr(desk.store, "save", save)
     patient()
     desk.step()
-    assert [node.duration_seconds is not None for node in desk.store.nodes(desk.record().pk)] == [True]
+    assert [node.duration_seconds is not None for node in desk.store.prompts.nodes(desk.record().pk)] == [True]
     desk.end()
-    assert [node.duration_seconds is not None for node in desk.store.nodes(desk.record().pk)] == [True]
+    assert [node.duration_seconds is not None for node in desk.store.prompts.nodes(desk.record().pk)] == [True]
 
 
 def test_each_step_of_a_prompt_is_in_the_store_and_its_end_is_committed_with_its_marker(desk: Desk) -> None:
@@ -144,7 +144,7 @@ def test_each_step_of_a_prompt_is_in_the_store_and_its_end_is_committed_with_its
     assert [(one.node_id, one.filename, one.subfolder, one.stamp.bytes) for one in record.outputs] == [
         ("3", "a_00001_.png", "shot", 5)
     ]
-    assert [one.node_id for one in desk.store.nodes(record.pk)] == ["1", "3"]
+    assert [one.node_id for one in desk.store.prompts.nodes(record.pk)] == ["1", "3"]
     assert record.workflow_fingerprint.startswith("1:")
     assert record.settings_fingerprint.startswith("1:")
     assert record.graph_digest
@@ -202,7 +202,7 @@ def test_what_belongs_to_no_prompt_is_written_later_where_the_disk_is_full(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
 ) -> None:
     desk.context.instance.port, desk.port = None, 8189
-    mend = [failing(monkeypatch, desk.store, name) for name in ("add_environment", "set_port")]
+    mend = [failing(monkeypatch, desk.store.servers, name) for name in ("add_environment", "set_port")]
     desk.writer.runs_on(Environment(id="e"))
     desk.step()
     assert "store" in desk.hints()
@@ -213,17 +213,17 @@ def test_what_belongs_to_no_prompt_is_written_later_where_the_disk_is_full(
     desk.step()
     desk.step()
     assert desk.hints() == {}
-    assert desk.store.environment("e") == Environment(id="e")
-    assert desk.store.instances(["me"])["me"].port == 8189
+    assert desk.store.servers.environment("e") == Environment(id="e")
+    assert desk.store.servers.instances(["me"])["me"].port == 8189
 
 
 def test_a_port_that_is_known_late_is_learnt_once(desk: Desk) -> None:
     desk.context.instance.port, desk.port = None, None
     desk.step()
-    assert desk.store.instances(["me"])["me"].port == 8188
+    assert desk.store.servers.instances(["me"])["me"].port == 8188
     desk.port = 9000
     desk.step()
-    assert desk.store.instances(["me"])["me"].port == 9000
+    assert desk.store.servers.instances(["me"])["me"].port == 9000
 
 
 def test_a_node_that_only_changes_is_not_added_again(desk: Desk) -> None:
@@ -232,7 +232,7 @@ def test_a_node_that_only_changes_is_not_added_again(desk: Desk) -> None:
         desk.step(NodeStarted("p", "1", now().mono), NodeProgress("p", "1", step, 9))
     desk.step(NodeFinished("p", "1", now().mono))
     desk.step(NodeProgress("p", "1", 9, 10))
-    (one,) = desk.store.nodes(desk.record().pk)
+    (one,) = desk.store.prompts.nodes(desk.record().pk)
     assert (one.progress_max, one.duration_seconds is not None) == (10, True)
 
 
@@ -441,7 +441,7 @@ def test_a_marker_that_cannot_be_put_in_place_is_taken_back_from_the_record(desk
 
 def marker_events(desk: Desk) -> list[object]:
     """The paths of which the store keeps an event that a marker was written."""
-    return [event.data["path"] for event in desk.store.events() if event.kind == "marker.written"]
+    return [event.data["path"] for event in desk.store.events.newest() if event.kind == "marker.written"]
 
 
 def test_only_the_marker_that_could_not_be_put_in_place_is_taken_back(desk: Desk) -> None:
@@ -1345,7 +1345,7 @@ def test_a_record_that_is_taken_at_last_is_as_it_ought_to_be(desk: Desk, monkeyp
     desk.step()
     record = desk.record()
     assert (record.status, [file.filename for file in record.outputs]) == ("success", ["a_00001_.png"])
-    assert len(desk.store.nodes(record.pk)) == 2
+    assert len(desk.store.prompts.nodes(record.pk)) == 2
     assert [kind for _, kind, _ in heard(desk)].count("prompt.finished") == 1
     assert desk.hints() == {}
 
@@ -1403,7 +1403,7 @@ def test_several_runs_of_an_id_that_the_store_could_not_be_asked_about_are_numbe
     desk: Desk, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
 ) -> None:
     desk.whole("p")
-    mend = [failing(monkeypatch, desk.store, name) for name in ("last_run_number", "save")]
+    mend = [failing(monkeypatch, desk.store.history, "last_run_number"), failing(monkeypatch, desk.store)]
     desk.queue("p")
     desk.queue("p")
     assert [run.record.run_number for run in desk.runs] == [1, 2]
@@ -1536,7 +1536,7 @@ def test_a_prompt_that_was_running_becomes_abandoned_with_its_node_and_failed(
     assert after.marker("shot/a.failed").Status == "abandoned"
     assert after.names("shot/a.failed") == ["a_00001_.png"]
     assert (record.plan, record.pending) == (None, [])
-    assert after.store.unsettled() == []
+    assert after.store.history.unsettled() == []
 
 
 def test_a_prompt_that_was_queued_becomes_abandoned_and_writes_and_removes_nothing(
@@ -1580,7 +1580,7 @@ def test_a_prompt_of_another_output_folder_is_abandoned_and_no_marker_here_is_to
     assert home.marker("shot/a.failed").Status == "abandoned"
     assert [(one.path, one.status) for one in home.record().markers] == [("shot/a.failed", "abandoned")]
     assert ended == [], "its end was counted by the process that called it abandoned"
-    assert home.store.unsettled() == []
+    assert home.store.history.unsettled() == []
     home.database.close()
 
 
@@ -1624,7 +1624,7 @@ def test_a_folder_of_the_same_path_on_another_machine_is_another_folder(desk: De
     after = Desk(tmp_path, "after")
     after.context.identity = Identity("this machine", None)
     after.context.many_machines = True
-    for record in after.store.unsettled():
+    for record in after.store.history.unsettled():
         after.writer.adopt(record, Identity("that machine", None))
     after.writer.step()
     assert tree(after.output) == []

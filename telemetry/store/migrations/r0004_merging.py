@@ -1,4 +1,4 @@
-"""The search index is put in order by us, in small bites, and no more by whichever record comes when it is due."""
+"""The search index is put in order by us, in small batches, and no more by whichever record comes when it is due."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Saved(Protocol):
 
 
 @dataclass(slots=True)
-class Doubts:
+class UnansweredCommits:
     """The parts of transactions that may have been committed. Forget them when a later one has been for sure."""
 
     prompts: set[int] = field(default_factory=set)
