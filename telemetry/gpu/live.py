@@ -10,7 +10,7 @@ from .notes import CPU_HAS_NONE, missing_notes
 from .reading import DeviceReading
 
 WANTED = ("vram_total_bytes", "utilization_percent", "temperature_celsius", "power_watts")
-NOTHING = "no figures of GPU and memory can be read now"
+NO_FIGURES = "no figures of GPU and memory can be read now"
 
 
 def live_figures(snapshot: Snapshot | None, trouble: Mapping[str, str] | None = None) -> LiveFigures:
@@ -19,7 +19,7 @@ def live_figures(snapshot: Snapshot | None, trouble: Mapping[str, str] | None = 
     `trouble` says why each source that gives nothing does so.
     """
     if snapshot is None:
-        return LiveFigures(devices=[], fallback_notes=[NOTHING])
+        return LiveFigures(devices=[], fallback_notes=[NO_FIGURES])
     notes = [*snapshot.notes, *(note for device in snapshot.devices for note in _missing(device, trouble or {}))]
     if any(device.type == "cpu" for device in snapshot.devices):
         notes.insert(0, CPU_HAS_NONE)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MAX_SAMPLES = 2_000
-NOTHING = math.nan
+NO_VALUE = math.nan
 """What stands for null in a column."""
 WAYS = ("low", "mean", "high")
 VERSION = b"\x01"
@@ -75,7 +75,7 @@ class Curve:
         """Add a reading. A figure that isn't there, or is null, is null in the curve."""
         for key, value in figures.items():
             if value is not None and key not in self.columns:
-                empty = [array("d", [NOTHING]) * len(self.times) for _ in WAYS]
+                empty = [array("d", [NO_VALUE]) * len(self.times) for _ in WAYS]
                 self.columns[key] = Column(*key, *empty)
         begins = self._in_last in (0, self.readings_per_sample)
         if begins:
@@ -83,7 +83,7 @@ class Curve:
         for key, column in self.columns.items():
             found = figures.get(key)
             if begins:
-                column.append(NOTHING if found is None else found)
+                column.append(NO_VALUE if found is None else found)
             elif found is not None:
                 column.absorb(found, self._in_last)
         self._in_last += 1
