@@ -10,7 +10,7 @@ from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 from ..telemetry.markers.prefix import PrefixError, check_prefix
-from ..telemetry.markers.requests import INPUTS_READY, MARKER_CLASS, NOTHING, PROMPT_COMPLETES, WRITE_FAILED
+from ..telemetry.markers.requests import INPUTS_READY, MARKER_CLASS, PROMPT_COMPLETES, WRITE_FAILED, WRITE_NOTHING
 from ..telemetry.record.events import MarkerRun
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _inputs(io: Any, template: Any) -> list[Any]:
         ),
         io.Combo.Input(
             "on_failure",
-            options=[WRITE_FAILED, NOTHING],
+            options=[WRITE_FAILED, WRITE_NOTHING],
             default=WRITE_FAILED,
             optional=True,
             tooltip="What to leave when the prompt fails or is interrupted.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .decide import Decision
+from .decision import Decision
 from .hashing import HashJob
 
 

@@ -13,7 +13,7 @@ from ..models.base import MarkerStatus
 from ..models.marker import PromptMarker
 from ..models.record import PromptRecord
 from ..process.problems import Problems
-from .decide import Decision
+from .decision import Decision
 from .file import (
     MarkedFile,
     MarkerError,

@@ -10,7 +10,7 @@ from ..record.events import Graph, MarkerRun, is_mapping
 
 MARKER_CLASS = "WriteDoneMarker"
 PROMPT_COMPLETES, INPUTS_READY = "prompt completes", "inputs ready"
-WRITE_FAILED, NOTHING = "write .failed", "nothing"
+WRITE_FAILED, WRITE_NOTHING = "write .failed", "nothing"
 MAX_TEXTS, MAX_TEXT = 6, 200
 """So many texts of one node, and so many characters of each, are looked at as what may name its files."""
 
@@ -125,7 +125,7 @@ def _request(node_id: str, inputs: Mapping[Any, Any]) -> MarkerRequest:
     request.filename_prefix = prefix if isinstance(prefix, str) else None
     if inputs.get("when") == INPUTS_READY:
         request.when = INPUTS_READY
-    if inputs.get("on_failure") == NOTHING:
-        request.on_failure = NOTHING
+    if inputs.get("on_failure") == WRITE_NOTHING:
+        request.on_failure = WRITE_NOTHING
     request.hash_files = inputs.get("hash_files") is True
     return request

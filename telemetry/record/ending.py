@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ..live.stream import StreamEvent
-from ..markers.decide import Decision
+from ..markers.decision import Decision
 from ..markers.marking import Prepared
 from ..models.record import PromptRecord
 from ..store.changes import Change

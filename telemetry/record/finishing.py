@@ -7,7 +7,9 @@ from dataclasses import replace
 from functools import partial
 
 from ..live.stream import StreamEvent
-from ..markers.decide import Decision, Evidence, stale_prefixes
+from ..markers.decision import Decision
+from ..markers.evidence import Evidence
+from ..markers.expected import stale_prefixes
 from ..markers.marking import Marking
 from ..markers.outputs import ReportedFile
 from ..markers.prefix import PrefixPath

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..markers.decide import Evidence
+from ..markers.evidence import Evidence
 from ..markers.grouping import group_of, is_resolved_from
 from ..markers.outputs import ReportedFile, look_at, reported_files, spelled_out
 from ..markers.requests import MarkerPlan

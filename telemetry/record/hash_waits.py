@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..markers.decide import Decision
 from ..markers.decided import Decided
+from ..markers.decision import Decision
 from ..markers.hashing import Hashing
 from ..markers.marking import files_to_hash
 from ..models.base import PromptStatus

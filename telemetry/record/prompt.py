@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..markers.decide import Evidence
 from ..markers.decided import Decided
+from ..markers.evidence import Evidence
 from ..markers.listings import PAUSE, SharedFolder
 from ..markers.prefix import PrefixPath
 from ..markers.share import Share

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..live.stream import StreamEvent
-from ..markers.decide import Decision, Evidence, decide
+from ..markers.decide import decide
 from ..markers.decided import Decided
+from ..markers.decision import Decision
+from ..markers.evidence import Evidence
 from ..markers.file import suffix_of
 from ..markers.marking import Marking
 from ..markers.requests import MarkerRequest

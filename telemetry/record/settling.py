@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..markers.decide import Evidence, decide, due_requests, unready
+from ..markers.decide import decide, due_requests
 from ..markers.decided import Decided
+from ..markers.evidence import Evidence
+from ..markers.readiness import unready
 from ..store.changes import Change
 from .committing import RecordFaultError
 from .context import Context

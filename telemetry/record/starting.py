@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..markers.decide import folders_of, newly_seen, stale_prefixes, take_listings
+from ..markers.decide import newly_seen
+from ..markers.expected import expected_folders, list_expected_folders, stale_prefixes
 from ..markers.listings import Listings
 from ..markers.marking import Marking
 from ..markers.prefix import PrefixPath
@@ -29,7 +30,7 @@ class Starting:
         if not run.queue_seen:
             run.queue_seen = True
             if plan and run.started is None and run.queued is not None:
-                found = folders_of(plan, self._gathering.output(run), run.queued.wall, run.record.prompt_id)
+                found = expected_folders(plan, self._gathering.output(run), run.queued.wall, run.record.prompt_id)
                 run.markers.folders = {folder: self._listings.want(path, heads) for folder, path, heads in found}
         if not run.start_seen and run.started is not None:
             run.start_seen = True
@@ -78,8 +79,8 @@ class Starting:
         before = {path: folder.latest for path, folder in (run.markers.folders or {}).items()}
         run.markers.folders = None
         evidence.queued_listings = {path: listing for path, listing in before.items() if listing is not None}
-        evidence.in_peace = frozenset(
+        evidence.undisturbed_folders = frozenset(
             path for path, listing in evidence.queued_listings.items() if listing.begun == self._context.begun
         )
         output = self._gathering.output(run)
-        evidence.started_listings = take_listings(plan, output, started, run.record.prompt_id)
+        evidence.started_listings = list_expected_folders(plan, output, started, run.record.prompt_id)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_recorder.telemetry.markers.requests import INPUTS_READY, NOTHING, MarkerRequest
+from run_recorder.telemetry.markers.requests import INPUTS_READY, WRITE_NOTHING, MarkerRequest
 from run_recorder.telemetry.models.marker import PromptMarker
 from run_recorder.telemetry.models.prompt import CurrentNode
 from run_recorder.telemetry.models.text import MAX_ID
@@ -905,7 +905,7 @@ def test_a_marker_is_planned_with_the_savers_of_its_graph(recorder: Recorder) ->
 def ran(
     node_id: str = "9", prefix: str = "wired", when: str = "prompt completes", prompt_id: str = "p", **more: Any
 ) -> MarkerRun:
-    return MarkerRun(prompt_id, node_id, prefix, when, NOTHING, True, **more)
+    return MarkerRun(prompt_id, node_id, prefix, when, WRITE_NOTHING, True, **more)
 
 
 def test_a_marker_that_ran_teaches_the_plan_what_was_wired(recorder: Recorder) -> None:
@@ -917,7 +917,7 @@ def test_a_marker_that_ran_teaches_the_plan_what_was_wired(recorder: Recorder) -
     assert run.record.plan is not None
     assert run.record.plan.requests == [
         MarkerRequest("8"),
-        MarkerRequest("9", "wired", on_failure=NOTHING, hash_files=True, ran=True),
+        MarkerRequest("9", "wired", on_failure=WRITE_NOTHING, hash_files=True, ran=True),
     ]
     assert len(run.record.markers) == 2
     assert (run.dirty, run.markers.ready) == (True, [])
@@ -928,7 +928,7 @@ def test_a_marker_inside_an_expanded_graph_joins_the_plan(recorder: Recorder) ->
     assert run.record.plan is not None
     assert run.record.plan.savers == {"3": "a"}
     assert run.record.plan.requests == [
-        MarkerRequest("5.0.0.1", "wired", on_failure=NOTHING, hash_files=True, ran=True)
+        MarkerRequest("5.0.0.1", "wired", on_failure=WRITE_NOTHING, hash_files=True, ran=True)
     ]
     assert [marker.status for marker in run.record.markers] == ["due"]
     assert run.wants_marker

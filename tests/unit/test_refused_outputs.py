@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_recorder.telemetry.markers.requests import INPUTS_READY, NOTHING, PROMPT_COMPLETES, WRITE_FAILED
+from run_recorder.telemetry.markers.requests import INPUTS_READY, PROMPT_COMPLETES, WRITE_FAILED, WRITE_NOTHING
 from run_recorder.telemetry.record.queueing import MAX_EXPLAINED
 from run_recorder.telemetry.record.refusals import MAX_NODES
 
@@ -63,7 +63,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 SHAPES = [
     (prefix, which, files, status, on_failure)
     for prefix, which, files, status, on_failure in itertools.product(
-        ("shot/bad", ""), OTHERS, (0, 1, 3), ("success", "error", "interrupted"), (WRITE_FAILED, NOTHING)
+        ("shot/bad", ""), OTHERS, (0, 1, 3), ("success", "error", "interrupted"), (WRITE_FAILED, WRITE_NOTHING)
     )
     # nothing is saved where nobody saves, and a saver that succeeds and reports nothing has no prefix to be found by
     if (files == 0) is (which == "none") or (files == 0 and prefix == "shot/bad")
@@ -101,7 +101,7 @@ def test_a_marker_is_never_a_success_of_what_was_refused(
     assert {one.path: one.status for one in record.markers if one.path} == {
         path: told[0] for path, told in wanted.items()
     }
-    if on_failure == NOTHING and prefix == "shot/bad" and not wanted and status == "success":
+    if on_failure == WRITE_NOTHING and prefix == "shot/bad" and not wanted and status == "success":
         assert (
             "no marker shot/bad: what would have saved there was refused, and none was wanted for that" in record.notes
         )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
-from run_recorder.telemetry.markers.requests import INPUTS_READY, NOTHING, MarkerPlan, MarkerRequest, plan_of
+from run_recorder.telemetry.markers.requests import INPUTS_READY, WRITE_NOTHING, MarkerPlan, MarkerRequest, plan_of
 from run_recorder.telemetry.record.events import MarkerRun
 
 from .support import marker_node, node, saver
@@ -29,7 +29,7 @@ def test_a_marker_without_any_input_has_the_schema_s_defaults() -> None:
         ({"filename_prefix": ["4", 0]}, MarkerRequest("9", None)),
         ({"when": INPUTS_READY}, MarkerRequest("9", when=INPUTS_READY)),
         ({"when": "whenever"}, MarkerRequest("9")),
-        ({"on_failure": NOTHING}, MarkerRequest("9", on_failure=NOTHING)),
+        ({"on_failure": WRITE_NOTHING}, MarkerRequest("9", on_failure=WRITE_NOTHING)),
         ({"on_failure": ["4", 0]}, MarkerRequest("9")),
         ({"hash_files": True}, MarkerRequest("9", hash_files=True)),
         ({"hash_files": "yes"}, MarkerRequest("9")),
@@ -81,7 +81,7 @@ def test_a_broken_node_is_passed_over(broken: Any) -> None:
 
 
 def test_a_plan_survives_the_store() -> None:
-    plan = MarkerPlan([MarkerRequest("9", None, INPUTS_READY, NOTHING, True, True, ["x.done"])], {"1": "a"})
+    plan = MarkerPlan([MarkerRequest("9", None, INPUTS_READY, WRITE_NOTHING, True, True, ["x.done"])], {"1": "a"})
     assert STORED.validate_python(plan.dump()) == plan
     assert not plan
     assert not MarkerPlan()
@@ -90,8 +90,8 @@ def test_a_plan_survives_the_store() -> None:
 
 def test_a_request_learns_what_the_node_was_given() -> None:
     request = MarkerRequest("9", None)
-    request.learn(MarkerRun("p", "9", "wired", INPUTS_READY, NOTHING, True))
-    assert request == MarkerRequest("9", "wired", INPUTS_READY, NOTHING, True, ran=True)
+    request.learn(MarkerRun("p", "9", "wired", INPUTS_READY, WRITE_NOTHING, True))
+    assert request == MarkerRequest("9", "wired", INPUTS_READY, WRITE_NOTHING, True, ran=True)
 
 
 def test_what_a_graphs_texts_say_is_known_to_this_process_alone() -> None:

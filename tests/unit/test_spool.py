@@ -35,7 +35,7 @@ def unlisted(desk: Desk) -> None:
     assert evidence is not None
     evidence.started_listings.clear()
     evidence.queued_listings.clear()
-    evidence.in_peace = frozenset()
+    evidence.undisturbed_folders = frozenset()
 
 
 def spool_of(desk: Desk, name: str = "one") -> Spool:

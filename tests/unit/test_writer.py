@@ -17,17 +17,17 @@ from typing import Any
 
 import pytest
 from run_recorder.telemetry.files.temporaries import is_temporary
-from run_recorder.telemetry.markers import decide as settle_module
 from run_recorder.telemetry.markers import file as marker_module
 from run_recorder.telemetry.markers import folder as folder_module
 from run_recorder.telemetry.markers import hashing as hashing_module
 from run_recorder.telemetry.markers import listings as listings_module
 from run_recorder.telemetry.markers import marking as marking_module
+from run_recorder.telemetry.markers import readiness
 from run_recorder.telemetry.markers.file import MarkerPlace
 from run_recorder.telemetry.markers.hashing import CUT_SHORT, Hashed, HashedFile
 from run_recorder.telemetry.markers.listings import PAUSE
 from run_recorder.telemetry.markers.marking import OVERTAKEN, Marking
-from run_recorder.telemetry.markers.requests import INPUTS_READY, NOTHING
+from run_recorder.telemetry.markers.requests import INPUTS_READY, WRITE_NOTHING
 from run_recorder.telemetry.markers.share import Share
 from run_recorder.telemetry.models.environment import Environment
 from run_recorder.telemetry.models.marker import DoneMarker
@@ -398,14 +398,14 @@ def test_a_hostile_prompt_id_in_a_prefix_leads_nowhere(desk: Desk) -> None:
 
 def test_a_wired_prefix_is_learnt_from_the_node_s_run(desk: Desk) -> None:
     desk.begin(graph={"3": saver("b"), "9": marker_node(filename_prefix=["4", 0])})
-    desk.step(MarkerRun("p", "9", "wired/x", "prompt completes", NOTHING, False))
+    desk.step(MarkerRun("p", "9", "wired/x", "prompt completes", WRITE_NOTHING, False))
     desk.end()
     assert tree(desk.output) == ["wired/x.done"]
 
 
 def test_a_wired_prefix_that_is_bad_is_a_note_and_no_failure(desk: Desk) -> None:
     desk.begin(graph={"3": saver("b"), "9": marker_node(filename_prefix=["4", 0])})
-    desk.step(MarkerRun("p", "9", "../x", "prompt completes", NOTHING, False))
+    desk.step(MarkerRun("p", "9", "../x", "prompt completes", WRITE_NOTHING, False))
     desk.end()
     assert (desk.record().status, tree(desk.output)) == ("success", [])
     assert "leads upwards" in desk.record().notes[-1]
@@ -592,7 +592,7 @@ def test_a_reported_file_that_never_comes_is_a_note(
 def test_a_file_that_is_still_being_written_is_waited_for(
     desk: Desk, patient: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settle_module, "QUIET_SECONDS", 0.15)
+    monkeypatch.setattr(readiness, "QUIET_SECONDS", 0.15)
     desk.begin()
     desk.step(*desk.ran("1", "3"))
     path = write(desk.output / "shot" / "a_00001_.png")
@@ -647,7 +647,7 @@ def test_a_failure_before_any_file_is_told_under_the_savers_literal_prefixes(des
 
 
 def test_where_nobody_wants_to_be_told_of_a_failure_nothing_is_written(desk: Desk) -> None:
-    desk.begin(graph={"3": saver("a"), "9": marker_node(on_failure=NOTHING)})
+    desk.begin(graph={"3": saver("a"), "9": marker_node(on_failure=WRITE_NOTHING)})
     desk.end(status="error")
     assert tree(desk.output) == []
     assert desk.record().notes[-1] == "no marker a: the prompt failed, and none was wanted for that"
@@ -1024,7 +1024,7 @@ def test_no_other_record_waits_while_files_are_read_for_their_hashes(desk: Desk,
 def test_files_of_a_failed_prompt_are_read_only_for_a_marker_that_is_wanted(
     desk: Desk, held_up: threading.Event
 ) -> None:
-    graph = {**HASHED, "9": marker_node(hash_files=True, on_failure=NOTHING)}
+    graph = {**HASHED, "9": marker_node(hash_files=True, on_failure=WRITE_NOTHING)}
     desk.begin(graph=graph)
     write(desk.output / "shot" / "a_00001_.png")
     desk.end(status="error")
