@@ -29,9 +29,9 @@ def _install() -> Any:
         return None
     host = comfyui_host.install()
     if host is not None:
-        from . import server_routes
+        from .server_routes import table
 
-        server_routes.add_routes(sys.modules["server"].PromptServer.instance.routes, host)
+        table.add_routes(sys.modules["server"].PromptServer.instance.routes, host)
 
         from .sentinel import inside
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOADED = "import aiohttp.web, sqlalchemy, alembic.config, alembic.command, pydantic, psutil, filelock, logging, asyncio"
-OURS = "import run_recorder.comfyui_host, run_recorder.server_routes, run_recorder.nodes.write_done_marker"
+OURS = "import run_recorder.comfyui_host, run_recorder.server_routes.table, run_recorder.nodes.write_done_marker"
 PROGRAM = """
 import sys, time
 sys.path[:0] = {path!r}

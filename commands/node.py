@@ -33,7 +33,7 @@ path = sys.argv[1]
 spec = importlib.util.spec_from_file_location("checked", path + "/__init__.py", submodule_search_locations=[path])
 sys.modules["checked"] = module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
-for name in ("telemetry.record.recording", "telemetry.live.metrics", "server_routes", "comfyui_host"):
+for name in ("telemetry.record.recording", "telemetry.live.metrics", "server_routes.table", "comfyui_host"):
     importlib.import_module("checked." + name)
 """
 

@@ -28,7 +28,7 @@ def source() -> str:
 
 
 def routes():
-    return importlib.import_module("run_recorder.server_routes").ROUTES
+    return importlib.import_module("run_recorder.server_routes.table").ROUTES
 
 
 def test_every_route_and_each_of_its_parameters_is_in_the_docs() -> None:
