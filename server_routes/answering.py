@@ -33,7 +33,7 @@ READY_SECONDS, READY_PAUSE_SECONDS = 30.0, 0.05
 _POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="run-recorder-read")
 
 
-async def elsewhere(function: Callable[..., Result], *args: Any) -> Result:
+async def on_thread(function: Callable[..., Result], *args: Any) -> Result:
     """Run something that may touch the disk on a thread of ours, not on the server's event loop."""
     return await asyncio.get_running_loop().run_in_executor(_POOL, function, *args)
 

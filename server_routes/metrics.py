@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from .answering import elsewhere
+from .answering import on_thread
 from .route import ApiError, Call, Route
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ async def metrics(call: Call) -> web.StreamResponse:
     kept = call.host.recording.metrics
     if kept is None:
         raise ApiError(503, "unavailable", NEEDS)
-    return await elsewhere(_exposed, kept.registry, call.request.headers)
+    return await on_thread(_exposed, kept.registry, call.request.headers)
 
 
 def _exposed(registry: CollectorRegistry, asked: Mapping[str, str]) -> web.Response:

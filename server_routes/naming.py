@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from ..telemetry.models.prompt import Prompt, PromptName
 from ..telemetry.record.errors import AnothersPromptError
-from .answering import elsewhere
-from .parameters import Run
+from .answering import on_thread
+from .parameters import RunNumber
 from .prompts import unknown
 from .route import Call, Route, answer, conflict, invalid
 
@@ -39,10 +39,10 @@ async def name_prompt(call: Call) -> web.StreamResponse:
     prompt_id, run = call.path["prompt_id"], call.query.run
     recording, name = call.host.recording, await _given(call.request)
     try:
-        known = await elsewhere(recording.reading.name, prompt_id, run, name)
+        known = await on_thread(recording.reading.name, prompt_id, run, name)
     except AnothersPromptError as error:
         raise conflict(str(error)) from None
-    found = await elsewhere(recording.reading.prompt, prompt_id, run) if known else None
+    found = await on_thread(recording.reading.prompt, prompt_id, run) if known else None
     if found is None:
         raise unknown(prompt_id, run)
     return answer(found)
@@ -54,7 +54,7 @@ ROUTES = (
         "/prompts/{prompt_id}/name",
         "Call a prompt by its workflow's name",
         name_prompt,
-        Run,
+        RunNumber,
         {200: Prompt},
         (404, 409),
         body=PromptName,

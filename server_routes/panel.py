@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from .answering import elsewhere
+from .answering import on_thread
 from .parameters import Page
 from .route import Call, Route, not_found
 
@@ -35,7 +35,7 @@ def _read(name: str) -> tuple[bytes, str]:
 
 async def _file(call: Call, name: str) -> web.StreamResponse:
     try:
-        body, tag = await elsewhere(_read, name)
+        body, tag = await on_thread(_read, name)
     except OSError:
         raise not_found(f"the panel has no file {name!r}", "file") from None
     if any(known.value in (tag, "*") for known in call.request.if_none_match or ()):

@@ -58,16 +58,15 @@ Moment = Annotated[
 ]
 Text = Annotated[str, AfterValidator(_text), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
 """What is looked for in the store: text that a database takes, so that every database answers alike."""
-RunNumber = Annotated[int | None, Field(None, ge=1, le=2**31 - 1, description="The Nth run of this id, from 1.")]
 
 
-class Run(Parameters):
+class RunNumber(Parameters):
     """Which run of a prompt id; the newest where it is not given, or the running one."""
 
-    run: RunNumber = None
+    run: Annotated[int | None, Field(None, ge=1, le=2**31 - 1, description="The Nth run of this id, from 1.")] = None
 
 
-class Wait(Run):
+class Wait(RunNumber):
     """How long to wait."""
 
     timeout: Annotated[float, AfterValidator(_finite)] = Field(

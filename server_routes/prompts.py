@@ -12,8 +12,8 @@ from ..telemetry.models.prompt import Prompt, PromptPage
 from ..telemetry.models.run_contract import SceneTelemetry, plain
 from ..telemetry.models.run_telemetry import telemetry_of
 from ..telemetry.store.errors import UnreadableRecordError
-from .answering import elsewhere
-from .parameters import Bound, Listing, Run, encode_cursor
+from .answering import on_thread
+from .parameters import Bound, Listing, encode_cursor
 from .route import ApiError, Call, Route, answer, answer_bytes, conflict, not_found
 
 
@@ -26,13 +26,13 @@ def unknown(prompt_id: str, run: int | None) -> ApiError:
 async def list_prompts(call: Call) -> web.StreamResponse:
     """A page of prompts, newest first."""
     wanted: Listing = call.query
-    items, after = await elsewhere(call.host.recording.reading.page, wanted.filter(), wanted.limit, wanted.cursor)
+    items, after = await on_thread(call.host.recording.reading.page, wanted.filter(), wanted.limit, wanted.cursor)
     return answer(PromptPage(items=items, next_cursor=encode_cursor(after) if after is not None else None))
 
 
 async def get_prompt(call: Call) -> web.StreamResponse:
     """One prompt."""
-    found = await elsewhere(call.host.recording.reading.prompt, call.path["prompt_id"], call.query.run)
+    found = await on_thread(call.host.recording.reading.prompt, call.path["prompt_id"], call.query.run)
     if found is None:
         raise unknown(call.path["prompt_id"], call.query.run)
     return answer(found)
@@ -40,7 +40,7 @@ async def get_prompt(call: Call) -> web.StreamResponse:
 
 async def get_nodes(call: Call) -> web.StreamResponse:
     """A prompt's nodes, in the order in which they ran."""
-    found = await elsewhere(call.host.recording.reading.nodes, call.path["prompt_id"], call.query.run)
+    found = await on_thread(call.host.recording.reading.nodes, call.path["prompt_id"], call.query.run)
     if found is None:
         raise unknown(call.path["prompt_id"], call.query.run)
     return answer(NodeList(items=found))
@@ -48,7 +48,7 @@ async def get_nodes(call: Call) -> web.StreamResponse:
 
 async def get_contract(call: Call) -> web.StreamResponse:
     """A prompt as the run contract's telemetry object; its files were not collected, so of that it says nothing."""
-    found = await elsewhere(call.host.recording.reading.prompt, call.path["prompt_id"], call.query.run)
+    found = await on_thread(call.host.recording.reading.prompt, call.path["prompt_id"], call.query.run)
     if found is None:
         raise unknown(call.path["prompt_id"], call.query.run)
     return answer_bytes(json.dumps(plain(telemetry_of(found))).encode("utf-8"))
@@ -58,37 +58,37 @@ async def delete_prompt(call: Call) -> web.StreamResponse:
     """Forget a prompt that has ended: all its runs, or one."""
     reading, prompt_id, run = call.host.recording.reading, call.path["prompt_id"], call.query.run
     try:
-        known = await elsewhere(reading.prompt, prompt_id, run)
+        known = await on_thread(reading.prompt, prompt_id, run)
         if known is None:
             raise unknown(prompt_id, run)
         is_open = known.status in OPEN_STATUSES
     except UnreadableRecordError:  # to delete it is the way to be rid of it
         is_open = False
-    if is_open or await elsewhere(reading.is_open_anywhere, prompt_id, run):
+    if is_open or await on_thread(reading.is_open_anywhere, prompt_id, run):
         raise conflict(f"prompt {prompt_id!r} is queued or running; cancel or interrupt it first")
-    await elsewhere(reading.delete, prompt_id, run)
+    await on_thread(reading.delete, prompt_id, run)
     return web.Response(status=204)
 
 
 async def delete_prompts(call: Call) -> web.StreamResponse:
     """Forget every ended prompt that was queued before a time."""
-    await elsewhere(call.host.recording.reading.delete_until, call.query.until)
+    await on_thread(call.host.recording.reading.delete_until, call.query.until)
     return web.Response(status=204)
 
 
 ROUTES = (
     Route("GET", "/prompts", "Prompts, newest first", list_prompts, Listing, {200: PromptPage}),
-    Route("GET", "/prompts/{prompt_id}", "One prompt", get_prompt, Run, {200: Prompt}, (404,)),
-    Route("GET", "/prompts/{prompt_id}/nodes", "A prompt's nodes", get_nodes, Run, {200: NodeList}, (404,)),
+    Route("GET", "/prompts/{prompt_id}", "One prompt", get_prompt, RunNumber, {200: Prompt}, (404,)),
+    Route("GET", "/prompts/{prompt_id}/nodes", "A prompt's nodes", get_nodes, RunNumber, {200: NodeList}, (404,)),
     Route(
         "GET",
         "/prompts/{prompt_id}/contract",
         "A prompt as the run contract's telemetry object",
         get_contract,
-        Run,
+        RunNumber,
         {200: SceneTelemetry},
         (404,),
     ),
-    Route("DELETE", "/prompts/{prompt_id}", "Forget one prompt", delete_prompt, Run, {204: None}, (404, 409)),
+    Route("DELETE", "/prompts/{prompt_id}", "Forget one prompt", delete_prompt, RunNumber, {204: None}, (404, 409)),
     Route("DELETE", "/prompts", "Forget the prompts before a time", delete_prompts, Bound, {204: None}),
 )

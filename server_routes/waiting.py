@@ -10,12 +10,12 @@ from aiohttp import web
 from ..telemetry.live.feed import Waiter
 from ..telemetry.models.base import OPEN_STATUSES
 from ..telemetry.models.prompt import Prompt
-from .answering import elsewhere
+from .answering import on_thread
 from .parameters import Wait
 from .prompts import unknown
 from .route import JSON, Call, Route, answer
 
-ELSEWHERE_SECONDS = 1.0
+OTHER_SERVER_SECONDS = 1.0
 """How often the store is asked for a prompt that another server on the same database runs: only that one is told."""
 
 
@@ -24,10 +24,10 @@ async def wait_for_prompt(call: Call) -> web.StreamResponse:
     reading, prompt_id, run = call.host.recording.reading, call.path["prompt_id"], call.query.run
     loop = asyncio.get_running_loop()
     deadline = loop.time() + call.query.timeout
-    found, waiter = await elsewhere(reading.wait, prompt_id, run, loop)
+    found, waiter = await on_thread(reading.wait, prompt_id, run, loop)
     while found is not None and waiter is None and found.status in OPEN_STATUSES and loop.time() < deadline:
-        await asyncio.sleep(min(ELSEWHERE_SECONDS, max(0.0, deadline - loop.time())))
-        found, waiter = await elsewhere(reading.wait, prompt_id, run, loop)
+        await asyncio.sleep(min(OTHER_SERVER_SECONDS, max(0.0, deadline - loop.time())))
+        found, waiter = await on_thread(reading.wait, prompt_id, run, loop)
     if found is None:
         raise unknown(prompt_id, run)
     if waiter is None:
@@ -49,8 +49,8 @@ async def wait_for_prompt(call: Call) -> web.StreamResponse:
 async def _as_it_is(call: Call, found: Prompt) -> web.StreamResponse:
     """Its end may just have been committed; one that can't be committed is not told as an end."""
     reading = call.host.recording.reading
-    now = await elsewhere(reading.prompt, found.prompt_id, found.run_number)
-    is_open = await elsewhere(reading.is_open, found.prompt_id, found.run_number)
+    now = await on_thread(reading.prompt, found.prompt_id, found.run_number)
+    is_open = await on_thread(reading.is_open, found.prompt_id, found.run_number)
     told = now or found
     return answer(told, 202 if is_open or told.status in OPEN_STATUSES else 200)
 
