@@ -24,11 +24,11 @@ class Sampling:
         """Reads and resets torch's peaks; null where ComfyUI's device has none, and then nodes cost nothing more."""
 
     def on_sampling(self, prompt_id: str, mono: float) -> Session:
-        """A prompt starts: read figures from now on, and torch's peaks at the borders of its nodes."""
+        """A prompt starts: read figures from now on, and torch's peaks at the boundaries of its nodes."""
         self.boundary = None
         session = self.sampler.begin(prompt_id, mono)
         if self.sampler.is_on:
-            self.boundary = self._torch.peak_reader(session.nodes.borders)
+            self.boundary = self._torch.peak_reader(session.nodes.boundaries)
         if self.boundary is not None:
             self.boundary(None, True)
         return session

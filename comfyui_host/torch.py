@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from ..telemetry.gpu.node_memory import Border
+from ..telemetry.gpu.node_memory import NodeBoundary
 from ..telemetry.gpu.torch_devices import HostDevice
 
 
@@ -60,8 +60,8 @@ class Torch:
         models = [entry.model for entry in list(loaded)]
         return frozenset(id(model) for model in models if model is not None)
 
-    def peak_reader(self, borders: deque[Border]) -> Callable[[str | None, bool], None] | None:
-        """What the executing thread calls at each border of a node; null where the device has no peaks to reset.
+    def peak_reader(self, boundaries: deque[NodeBoundary]) -> Callable[[str | None, bool], None] | None:
+        """What the executing thread calls at each boundary of a node; null where the device has no peaks to reset.
 
         Takes the node's id, null for the prompt itself, and whether it begins.
         """
@@ -71,15 +71,15 @@ class Torch:
             return None
         read, reset = backend.memory_stats_as_nested_dict, backend.reset_peak_memory_stats
 
-        def border(node_id: str | None, begins: bool) -> None:
+        def boundary(node_id: str | None, begins: bool) -> None:
             stats = read(device)
             if not stats:
                 return
             allocated, reserved = stats["allocated_bytes"]["all"], stats["reserved_bytes"]["all"]
-            borders.append(Border(node_id, begins, allocated["current"], allocated["peak"], reserved["peak"]))
+            boundaries.append(NodeBoundary(node_id, begins, allocated["current"], allocated["peak"], reserved["peak"]))
             reset(device)
 
-        return border
+        return boundary
 
 
 def _pci_address(about: Any) -> str | None:

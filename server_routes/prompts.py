@@ -13,7 +13,7 @@ from ..telemetry.models.run_contract import SceneTelemetry, plain
 from ..telemetry.models.run_telemetry import telemetry_of
 from ..telemetry.store.errors import UnreadableRecordError
 from .answering import on_thread
-from .parameters import Bound, Listing, encode_cursor
+from .parameters import Bound, Listing, RunNumber, encode_cursor
 from .route import ApiError, Call, Route, answer, answer_bytes, conflict, not_found
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from ..process.redact import redact
 from .merging import Snapshot, merge
-from .patience import HungError, Patience
 from .reading import Source, SourceReading, SourceUnavailableError
+from .timed_calls import HungError, TimedCalls
 from .torch_devices import TorchDevices
 
 READ_SECONDS = 2.0
@@ -28,7 +28,7 @@ class _Link:
     """One source and how it is."""
 
     source: Source
-    patience: Patience
+    calls: TimedCalls
     open: bool = False
     why: str | None = None
     """Why it gives nothing, or less than it could; null where all is well."""
@@ -55,7 +55,7 @@ class Chain:
         read_seconds: float = READ_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._links = [_Link(source, Patience(f"run-recorder-{source.name}")) for source in sources]
+        self._links = [_Link(source, TimedCalls(f"run-recorder-{source.name}")) for source in sources]
         self._read_seconds = read_seconds
         self._clock = clock
         self._lock = threading.Lock()
@@ -119,7 +119,7 @@ class Chain:
         if not link.source.may_hang:
             return work()  # type: ignore[return-value]
         seconds = max(0.0, min(self._read_seconds, deadline - time.monotonic()))
-        return link.patience.call(work, seconds)  # type: ignore[return-value]
+        return link.calls.call(work, seconds)  # type: ignore[return-value]
 
     def _spare_torch(self, snapshot: Snapshot) -> None:
         """Ask the driver through torch only for what nobody else tells."""
@@ -142,7 +142,7 @@ class Chain:
             except Exception as error:  # noqa: BLE001  it is not needed any more
                 link.why = str(error)
             link.open = False
-            link.patience.end()
+            link.calls.end()
 
 
 def _says_something(reading: SourceReading | None) -> bool:

@@ -1,6 +1,6 @@
-"""What each node did to the memory of ComfyUI's device, from torch's own counters at the borders of nodes.
+"""What each node did to the memory of ComfyUI's device, from torch's own counters at the boundaries of nodes.
 
-At each border the executing thread reads the highest that was allocated since the border before, and resets it. Nodes
+At each boundary the executing thread reads the highest that was allocated since the one before, and resets it. Nodes
 overlap: one that expands ends after those that it expanded into. So a node's peak is the highest of all stretches
 between its start and its end.
 """
@@ -11,7 +11,7 @@ from collections import deque
 from typing import NamedTuple
 
 
-class Border(NamedTuple):
+class NodeBoundary(NamedTuple):
     """A moment at which a node, or the prompt (`node_id` null), began or ended. Bytes."""
 
     node_id: str | None
@@ -19,7 +19,7 @@ class Border(NamedTuple):
     allocated: int
     """What torch had allocated at that moment."""
     allocated_peak: int
-    """The highest since the border before."""
+    """The highest since the boundary before."""
     reserved_peak: int
 
 
@@ -33,11 +33,11 @@ class NodeFigures(NamedTuple):
 
 
 class NodeMemory:
-    """Takes borders as they come, and knows the figures of every node so far. One thread at a time may ask."""
+    """Takes boundaries as they come, and knows the figures of every node so far. One thread at a time may ask."""
 
     def __init__(self) -> None:
-        self.borders: deque[Border] = deque()
-        """Filled by the executing thread: one append a border."""
+        self.boundaries: deque[NodeBoundary] = deque()
+        """Filled by the executing thread: one append a boundary."""
         self._found: dict[str, int] = {}
         """What each node that runs found allocated."""
         self._peaks: dict[str, int] = {}
@@ -49,29 +49,29 @@ class NodeMemory:
 
     def take_in(self) -> None:
         """Take what has come."""
-        while self.borders:
-            self._take(self.borders.popleft())
+        while self.boundaries:
+            self._take(self.boundaries.popleft())
 
-    def _take(self, border: Border) -> None:
-        self._last = border.allocated
-        if border.node_id is None and border.begins:
+    def _take(self, boundary: NodeBoundary) -> None:
+        self._last = boundary.allocated
+        if boundary.node_id is None and boundary.begins:
             return
-        self.allocated_peak = max(self.allocated_peak or 0, border.allocated_peak)
-        self.reserved_peak = max(self.reserved_peak or 0, border.reserved_peak)
+        self.allocated_peak = max(self.allocated_peak or 0, boundary.allocated_peak)
+        self.reserved_peak = max(self.reserved_peak or 0, boundary.reserved_peak)
         for node_id in self._found:
-            self._peaks[node_id] = max(self._peaks[node_id], border.allocated_peak)
-        if border.node_id is None:
+            self._peaks[node_id] = max(self._peaks[node_id], boundary.allocated_peak)
+        if boundary.node_id is None:
             return
-        if border.begins:
-            self._found.setdefault(border.node_id, border.allocated)
-            self._peaks.setdefault(border.node_id, border.allocated)
-        elif border.node_id in self._found:
-            self._ended[border.node_id] = self._figures(border.node_id)
-            del self._found[border.node_id], self._peaks[border.node_id]
+        if boundary.begins:
+            self._found.setdefault(boundary.node_id, boundary.allocated)
+            self._peaks.setdefault(boundary.node_id, boundary.allocated)
+        elif boundary.node_id in self._found:
+            self._ended[boundary.node_id] = self._figures(boundary.node_id)
+            del self._found[boundary.node_id], self._peaks[boundary.node_id]
 
     def _figures(self, node_id: str) -> NodeFigures:
         return NodeFigures(self._peaks[node_id], self._last - self._found[node_id])
 
     def of(self, node_id: str) -> NodeFigures | None:
-        """A node's figures; of one that has not ended, up to the last border. Null where its start was not seen."""
+        """A node's figures; of one that has not ended, up to the last boundary. Null where its start was not seen."""
         return self._figures(node_id) if node_id in self._found else self._ended.get(node_id)

@@ -16,11 +16,11 @@ from .chain import Chain
 from .host_memory import HostMemory
 from .merging import Snapshot
 from .nvml import Nvml
-from .patience import HungError
 from .reading import Source
 from .session import Session
 from .settings import SamplerSettings
 from .sysfs import Sysfs
+from .timed_calls import HungError
 from .torch_devices import HostDevices, TorchDevices
 
 BUSY_SHARE = 0.05
@@ -172,9 +172,9 @@ class Sampler:
             hint = "a reading could not be taken into a prompt's figures"
             self._problems.report("sampler reading", hint, error, passing=True)
 
-    def _read(self, patience: float = READ_WAIT_SECONDS) -> Snapshot | None:
+    def _read(self, wait_seconds: float = READ_WAIT_SECONDS) -> Snapshot | None:
         try:
-            snapshot = self.chain.read(patience)
+            snapshot = self.chain.read(wait_seconds)
             self.models.take(snapshot.loaded_models)
             self._last = snapshot
         except HungError:

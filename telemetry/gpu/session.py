@@ -127,7 +127,7 @@ class Session:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Hold the session still, with all borders of nodes taken in."""
+        """Hold the session still, with all boundaries of nodes taken in."""
         with self._lock:
             self.nodes.take_in()
             yield

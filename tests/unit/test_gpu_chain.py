@@ -10,8 +10,8 @@ from run_recorder.telemetry.gpu.chain import Chain
 from run_recorder.telemetry.gpu.identity import find, normal_pci, normal_uuid, visible_card
 from run_recorder.telemetry.gpu.merging import Snapshot, merge
 from run_recorder.telemetry.gpu.numbers import figure, free_of, parsed, size, text
-from run_recorder.telemetry.gpu.patience import HungError, Patience
 from run_recorder.telemetry.gpu.reading import DeviceReading, SourceReading, SourceUnavailableError, SystemReading
+from run_recorder.telemetry.gpu.timed_calls import HungError, TimedCalls
 from run_recorder.telemetry.gpu.torch_devices import HostDevice, TorchDevices
 
 GIB = 1024**3
@@ -356,37 +356,37 @@ def test_the_chain_knows_the_names_of_its_sources() -> None:
     assert Chain([Scripted("nvml", host()), Scripted("psutil", host())]).names == ("nvml", "psutil")
 
 
-# --- patience
+# --- calls that may hang
 
 
 def test_a_call_returns_or_raises_what_it_does() -> None:
-    patience = Patience("test")
-    assert patience.call(lambda: 5, 60) == 5
+    calls = TimedCalls("test")
+    assert calls.call(lambda: 5, 60) == 5
     with pytest.raises(KeyError):
-        patience.call(lambda: {}["x"], 60)
-    patience.end()
-    assert patience.call(lambda: 6, 60) == 6
-    patience.end()
-    patience.end()
+        calls.call(lambda: {}["x"], 60)
+    calls.end()
+    assert calls.call(lambda: 6, 60) == 6
+    calls.end()
+    calls.end()
 
 
 def test_at_most_one_thread_is_ever_stuck() -> None:
-    patience, going = Patience("stuck-test"), threading.Event()
+    calls, going = TimedCalls("stuck-test"), threading.Event()
 
     def threads() -> int:
         return sum(thread.name == "stuck-test" for thread in threading.enumerate())
 
     for _ in range(5):
         with pytest.raises(HungError):
-            patience.call(lambda: going.wait(60), 0.01)
+            calls.call(lambda: going.wait(60), 0.01)
     assert threads() == 1
     going.set()
     deadline = time.monotonic() + 30
     answer: Callable[[], int] = lambda: 7  # noqa: E731
     while time.monotonic() < deadline:
         try:
-            assert patience.call(answer, 30) == 7
+            assert calls.call(answer, 30) == 7
             break
         except HungError:
             time.sleep(0.01)
-    patience.end()
+    calls.end()

@@ -14,12 +14,12 @@ from run_recorder.telemetry.gpu.chain import Chain
 from run_recorder.telemetry.gpu.live import live_figures
 from run_recorder.telemetry.gpu.merging import Snapshot
 from run_recorder.telemetry.gpu.metrics import GpuMetrics
-from run_recorder.telemetry.gpu.node_memory import Border
-from run_recorder.telemetry.gpu.patience import HungError
+from run_recorder.telemetry.gpu.node_memory import NodeBoundary
 from run_recorder.telemetry.gpu.reading import DeviceReading, SourceReading, SystemReading
 from run_recorder.telemetry.gpu.sampler import ModelCounts, Sampler, make_sampler, sources_of
 from run_recorder.telemetry.gpu.session import Session
 from run_recorder.telemetry.gpu.settings import NAMES, SamplerSettings
+from run_recorder.telemetry.gpu.timed_calls import HungError
 from run_recorder.telemetry.gpu.torch_devices import HostDevice
 from run_recorder.telemetry.models.gpu import Figures
 from run_recorder.telemetry.models.view import UP_TO_THEN, node_of, prompt_of
@@ -318,7 +318,7 @@ def test_an_ended_runs_record_gets_its_figures_and_its_curve(store: Store) -> No
     session = run.session = session_of(run)
     recorder.apply(NodeStarted("p", "1", at(1).mono))
     recorder.apply(NodeFinished("p", "1", at(2).mono))
-    session.nodes.borders += [Border("1", True, 10, 10, 10), Border("1", False, 15, 90, 95)]
+    session.nodes.boundaries += [NodeBoundary("1", True, 10, 10, 10), NodeBoundary("1", False, 15, 90, 95)]
     refresh_figures(run)
     assert (run.nodes["1"].vram_used_peak_bytes, run.nodes["1"].vram_delta_bytes) == (90, 5)
     assert run.record.figures is None

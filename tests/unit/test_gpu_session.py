@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_recorder.telemetry.gpu.merging import Snapshot
-from run_recorder.telemetry.gpu.node_memory import Border, NodeMemory
+from run_recorder.telemetry.gpu.node_memory import NodeBoundary, NodeMemory
 from run_recorder.telemetry.gpu.notes import CPU_HAS_NONE
 from run_recorder.telemetry.gpu.reading import DeviceReading, SystemReading
 from run_recorder.telemetry.gpu.samples import MAX_SAMPLES, VERSION, Curve, decode
@@ -79,7 +79,7 @@ def test_memory_before_after_and_at_its_highest() -> None:
 
 def test_what_torch_had_reserved_between_two_readings_was_used() -> None:
     session = told(at(100, device()), at(100.2, device()))
-    session.nodes.borders.append(Border(None, False, 0, 4 * GIB, 5 * GIB))
+    session.nodes.boundaries.append(NodeBoundary(None, False, 0, 4 * GIB, 5 * GIB))
     found = only(session)
     assert (found.vram_used_peak_bytes, found.torch_reserved_peak_bytes) == (5 * GIB, 5 * GIB)
     assert found.torch_allocated_peak_bytes == 4 * GIB
@@ -225,7 +225,7 @@ def test_comfyuis_own_device_is_the_same_when_only_torch_tells_of_it() -> None:
 
 def crossed(*borders: tuple[str | None, bool, int, int]) -> NodeMemory:
     memory = NodeMemory()
-    memory.borders.extend(Border(*border, reserved_peak=border[3] + 1) for border in borders)
+    memory.boundaries.extend(NodeBoundary(*border, reserved_peak=border[3] + 1) for border in borders)
     memory.take_in()
     return memory
 

@@ -36,7 +36,7 @@ class _Job(Generic[Result]):
         return self._result  # type: ignore[return-value]
 
 
-class Patience:
+class TimedCalls:
     """Runs calls on one thread of its own, and gives each so many seconds. Asleep, without a timer, in between.
 
     A call that hangs keeps that thread; until it returns every further call fails at once, so that at most one thread
