@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .job import NAME, Job
 from .ours import MARK, check_owner
-from .plan import Ask, Plan, Remove, Run, Status, Step, Write, earlier, standing
+from .plan import Ask, Plan, Remove, RunCommand, Status, Step, Write, earlier, standing
 
 THROTTLE_SECONDS = 5
 AS_ROOT = "you are root, so it runs as root: install it as the user whose folders it watches, without sudo"
@@ -54,12 +54,12 @@ class Launchd:
         steps: list[Step] = []
         check_owner(self.path.parent)
         if earlier(self.path) != plist:
-            steps = [Run(("launchctl", "bootout", self._service), may_fail=True), Write(self.path, plist)]
+            steps = [RunCommand(("launchctl", "bootout", self._service), may_fail=True), Write(self.path, plist)]
         elif self.status(ask).Running:
             return Plan(())
         steps += [
-            Run(("launchctl", "enable", self._service)),
-            Run(("launchctl", "bootstrap", self._domain, str(self.path))),
+            RunCommand(("launchctl", "enable", self._service)),
+            RunCommand(("launchctl", "bootstrap", self._domain, str(self.path))),
         ]
         note = (
             "macOS may ask whether python may read the folder, where it is on the Desktop, in Documents or on a share"
@@ -71,7 +71,7 @@ class Launchd:
         if not earlier(self.path):
             return Plan(())
         check_owner(self.path.parent)
-        unload = Run(("launchctl", "bootout", self._service), may_fail=True)
+        unload = RunCommand(("launchctl", "bootout", self._service), may_fail=True)
         return Plan((unload, Remove(self.path), Remove(self.log, is_log=True)))
 
     def status(self, ask: Ask) -> Status:

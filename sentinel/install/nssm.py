@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .job import NAME, Job
 from .ours import DESCRIPTION, InstallError
-from .plan import Ask, Plan, Run, Status
+from .plan import Ask, Plan, RunCommand, Status
 from .windows import command_line
 
 RESTART_MS = 5000
@@ -44,12 +44,12 @@ class Nssm:
         }
         steps = [
             # It fails where the service is there already; the settings below are set either way.
-            Run(("nssm", "install", NAME, job.python), may_fail=True),
-            *(Run(("nssm", "set", NAME, name, value)) for name, value in settings.items()),
-            Run(("nssm", "set", NAME, "AppExit", "Default", "Restart")),
-            *(() if keeps else (Run(("nssm", "set", NAME, "ObjectName", ACCOUNT)),)),
-            Run(("nssm", "stop", NAME), may_fail=True),
-            Run(("nssm", "start", NAME)),
+            RunCommand(("nssm", "install", NAME, job.python), may_fail=True),
+            *(RunCommand(("nssm", "set", NAME, name, value)) for name, value in settings.items()),
+            RunCommand(("nssm", "set", NAME, "AppExit", "Default", "Restart")),
+            *(() if keeps else (RunCommand(("nssm", "set", NAME, "ObjectName", ACCOUNT)),)),
+            RunCommand(("nssm", "stop", NAME), may_fail=True),
+            RunCommand(("nssm", "start", NAME)),
         ]
         grants = " & ".join(f'icacls "{folder}" /grant "*S-1-5-19:(OI)(CI)M"' for folder in job.folders)
         notes = (
@@ -68,7 +68,7 @@ class Nssm:
             raise InstallError("nssm doesn't answer, so whose the service is isn't known; nothing was done")
         if not registered:
             return Plan(())
-        steps = (Run(("nssm", "stop", NAME), may_fail=True), Run(("nssm", "remove", NAME, "confirm")))
+        steps = (RunCommand(("nssm", "stop", NAME), may_fail=True), RunCommand(("nssm", "remove", NAME, "confirm")))
         return Plan(steps, self.administrator)
 
     def _is_registered(self, ask: Ask) -> bool | None:

@@ -46,14 +46,14 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunCommand:
     """A command is run. One that `may_fail` undoes what may not be there."""
 
     command: tuple[str, ...]
     may_fail: bool = False
 
 
-Step = Write | Remove | Run
+Step = Write | Remove | RunCommand
 
 
 @dataclass(frozen=True, slots=True)

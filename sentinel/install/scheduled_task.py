@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from .job import NAME, Job
 from .ours import DESCRIPTION, InstallError, earlier, is_ours
-from .plan import Ask, Plan, Remove, Run, Status, Write
+from .plan import Ask, Plan, Remove, RunCommand, Status, Write
 from .windows import command_line
 
 NAMESPACE = "http://schemas.microsoft.com/windows/2004/02/mit/task"
@@ -69,10 +69,10 @@ class ScheduledTask:
         return Plan(
             (
                 Write(self.temporary, self.xml(job), "utf-16", 0o600),
-                Run(("schtasks", "/End", "/TN", NAME), may_fail=True),
-                Run(("schtasks", "/Create", "/TN", NAME, "/XML", str(self.temporary), "/F")),
+                RunCommand(("schtasks", "/End", "/TN", NAME), may_fail=True),
+                RunCommand(("schtasks", "/Create", "/TN", NAME, "/XML", str(self.temporary), "/F")),
                 Remove(self.temporary),
-                Run(("schtasks", "/Run", "/TN", NAME)),
+                RunCommand(("schtasks", "/Run", "/TN", NAME)),
             ),
             notes=("it runs while you are logged on; for a service that doesn't need a logon: --method nssm",),
         )
@@ -84,8 +84,8 @@ class ScheduledTask:
             raise InstallError("schtasks doesn't answer, so whose the task is isn't known; nothing was done")
         if not registered:
             return Plan(())
-        end = Run(("schtasks", "/End", "/TN", NAME), may_fail=True)
-        return Plan((end, Run(("schtasks", "/Delete", "/TN", NAME, "/F")), Remove(self.temporary)))
+        end = RunCommand(("schtasks", "/End", "/TN", NAME), may_fail=True)
+        return Plan((end, RunCommand(("schtasks", "/Delete", "/TN", NAME, "/F")), Remove(self.temporary)))
 
     def _is_registered(self, ask: Ask) -> bool | None:
         """Whether a task of ours is there; null where nothing answers."""

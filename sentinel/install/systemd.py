@@ -11,7 +11,7 @@ from pathlib import Path
 from .account import Account
 from .job import NAME, Job
 from .ours import DESCRIPTION, MARK, InstallError, check_owner, earlier, standing
-from .plan import Ask, Plan, Remove, Run, Status, Step, Write
+from .plan import Ask, Plan, Remove, RunCommand, Status, Step, Write
 
 UNIT = f"{NAME}.service"
 SYSTEM_FOLDER = Path("/etc/systemd/system")
@@ -124,7 +124,7 @@ class Systemd:
         steps.append(self._systemctl("enable", UNIT))
         steps.append(self._systemctl("restart" if stands != unit else "start", UNIT))
         if switches:
-            steps.append(Run(("loginctl", "enable-linger", self.user)))
+            steps.append(RunCommand(("loginctl", "enable-linger", self.user)))
         return Plan(tuple(steps), self.administrator, tuple(self._notes(job, ask)))
 
     def uninstall(self, ask: Ask) -> Plan:
@@ -142,7 +142,7 @@ class Systemd:
             self._systemctl("reset-failed", UNIT, may_fail=True),
         ]
         if LINGER_LINE in stands:
-            steps.append(Run(("loginctl", "disable-linger", self.user), may_fail=True))
+            steps.append(RunCommand(("loginctl", "disable-linger", self.user), may_fail=True))
         return Plan(tuple(steps), self.administrator)
 
     def status(self, ask: Ask) -> Status:
@@ -190,8 +190,8 @@ class Systemd:
                 if not os.path.isdir(folder):  # noqa: PTH112
                     yield f"{folder} is not there: systemd starts the service again and again until it is"
 
-    def _systemctl(self, *words: str, may_fail: bool = False) -> Run:
-        return Run(("systemctl", *(() if self.system else ("--user",)), *words), may_fail)
+    def _systemctl(self, *words: str, may_fail: bool = False) -> RunCommand:
+        return RunCommand(("systemctl", *(() if self.system else ("--user",)), *words), may_fail)
 
 
 def is_below_tmp(path: str) -> bool:

@@ -20,7 +20,7 @@ from run_recorder.sentinel.install.job import NAME, Job, make_job
 from run_recorder.sentinel.install.launchd import Launchd
 from run_recorder.sentinel.install.nssm import Nssm
 from run_recorder.sentinel.install.ours import DESCRIPTION, MARK
-from run_recorder.sentinel.install.plan import Answer, InstallError, Plan, Remove, Run, StepError, Write, perform
+from run_recorder.sentinel.install.plan import Answer, InstallError, Plan, Remove, RunCommand, StepError, Write, perform
 from run_recorder.sentinel.install.scheduled_task import NAMESPACE, ScheduledTask
 from run_recorder.sentinel.install.systemd import Systemd
 from run_recorder.sentinel.watch import Options
@@ -126,7 +126,7 @@ def test_windows_gets_a_line_that_comes_apart_as_it_was(folder: str, tmp_path: P
     xml = ScheduledTask("HOME\\ü", tmp_path / "task.xml").xml(job)
     assert element(xml, "Actions/Exec/Command") == job.python
     assert parse_windows(element(xml, "Actions/Exec/Arguments")) == list(job.arguments)
-    runs = [step.command for step in Nssm().install(job, Manager()).steps if isinstance(step, Run)]
+    runs = [step.command for step in Nssm().install(job, Manager()).steps if isinstance(step, RunCommand)]
     line = next(command[4] for command in runs if command[3:4] == ("AppParameters",))
     assert parse_windows(line) == list(job.arguments)
 
@@ -484,7 +484,7 @@ def test_a_windows_service_never_runs_as_local_system() -> None:
             return Answer(0, text) if command[-1] == "ObjectName" else Manager()(command)
 
         steps = Nssm().install(windows_job("C:\\out"), ask).steps
-        return [step.command for step in steps if isinstance(step, Run) and "ObjectName" in step.command]
+        return [step.command for step in steps if isinstance(step, RunCommand) and "ObjectName" in step.command]
 
     fewest = ("nssm", "set", NAME, "ObjectName", "NT AUTHORITY\\LocalService")
     assert given("LocalSystem") == [fewest] == given("")
