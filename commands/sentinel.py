@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..sentinel.keeper import Told
+from ..sentinel.callbacks import KeeperCallbacks
 from ..sentinel.lock import HeldError
 from ..sentinel.service import Sentinel, distinct
 from ..sentinel.watch import Options
@@ -115,9 +115,9 @@ class Report:
         self.odd: set[Path] = set()
         """What lies there can't be marked."""
 
-    def told(self) -> Told:
+    def told(self) -> KeeperCallbacks:
         """For the keepers."""
-        return Told(marked=self._marked, withdrawn=self._withdrawn, failed=self._failed, odd=self._met)
+        return KeeperCallbacks(marked=self._marked, withdrawn=self._withdrawn, failed=self._failed, odd=self._met)
 
     def _marked(self, path: Path, marker: DoneMarker, _delay: float) -> None:
         with self._lock:

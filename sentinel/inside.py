@@ -17,7 +17,7 @@ from .evidence import FINAL, Answer, Ended, Named, Running, SilentError, literal
 if TYPE_CHECKING:
     from ..telemetry.models.record import NodeRecord, PromptRecord
     from ..telemetry.record.recording import Recording
-    from .keeper import Told
+    from .callbacks import KeeperCallbacks
     from .service import Sentinel
 
 
@@ -130,9 +130,9 @@ def _sentinel(recording: Recording) -> Sentinel:
     return Sentinel([folder], Options(), told=_told(recording), comfyui=Recorded(recording))
 
 
-def _told(recording: Recording) -> Told:
+def _told(recording: Recording) -> KeeperCallbacks:
     from ..telemetry.process.printable import printable
-    from .keeper import Told
+    from .callbacks import KeeperCallbacks
 
     def failed(_key: object, why: str) -> None:
         recording.problems.report("sentinel", f"a marker can't be written, and is tried again: {why}")
@@ -149,4 +149,4 @@ def _told(recording: Recording) -> Told:
         if not standing:
             recording.problems.solved(ODD)
 
-    return Told(failed=failed, odd=odd)
+    return KeeperCallbacks(failed=failed, odd=odd)

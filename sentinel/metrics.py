@@ -13,8 +13,8 @@ from prometheus_client.registry import Collector
 
 from ..telemetry.live.metrics import Registry
 from ..telemetry.models.marker import DoneMarker
+from .callbacks import KeeperCallbacks
 from .evidence import Key
-from .keeper import Told
 from .service import Sentinel
 
 DELAY_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -57,7 +57,7 @@ class SentinelMetrics:
         for why in SCANS:
             self._scans.labels(why)
 
-    def counting(self, told: Told) -> Told:
+    def counting(self, told: KeeperCallbacks) -> KeeperCallbacks:
         """The same, counted."""
 
         def marked(path: Path, marker: DoneMarker, delay: float) -> None:
@@ -81,7 +81,7 @@ class SentinelMetrics:
             self._odd.inc(why is not None)
             told.odd(path, why)
 
-        return Told(marked, withdrawn, failed, scanned, odd)
+        return KeeperCallbacks(marked, withdrawn, failed, scanned, odd)
 
     def watch(self, sentinel: Sentinel) -> None:
         """Read a sentinel when it is asked for."""

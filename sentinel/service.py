@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .callbacks import KeeperCallbacks
 from .evidence import Key
 from .feed import News, now
-from .keeper import Told
 from .source import ComfyUI, Source
 from .watch import FolderWatch, Options
 
@@ -30,9 +30,14 @@ class Sentinel:
     """Start it once, stop it once."""
 
     def __init__(
-        self, folders: Iterable[Path], options: Options, *, told: Told | None = None, comfyui: ComfyUI | None = None
+        self,
+        folders: Iterable[Path],
+        options: Options,
+        *,
+        told: KeeperCallbacks | None = None,
+        comfyui: ComfyUI | None = None,
     ) -> None:
-        self.told = told or Told()
+        self.told = told or KeeperCallbacks()
         self._source = Source(comfyui, self._tell, self._has_open) if comfyui is not None else None
         poke = self._source.poke if self._source is not None else None
         self.watches = [FolderWatch(folder, options, self.told, poke) for folder in folders]

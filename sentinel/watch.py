@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 from ..telemetry.markers.folder import folder_clock
 from ..telemetry.markers.prefix import EXTENSIONS
 from ..telemetry.process.printable import logger
+from .callbacks import KeeperCallbacks
 from .feed import Feed, FileNews, News, now
 from .filesystems import tells_of_changes, time_step
 from .groups import Groups
-from .keeper import Keeper, Told
+from .keeper import Keeper
 from .lock import FolderLock, HeldError
 from .tree import count_folders, counting
 
@@ -62,7 +63,7 @@ class Poke(Protocol):
 class FolderWatch:
     """One watched folder, on a thread of its own: one that hangs on a dead share holds up no other."""
 
-    def __init__(self, folder: Path, options: Options, told: Told, poke: Poke | None = None) -> None:
+    def __init__(self, folder: Path, options: Options, told: KeeperCallbacks, poke: Poke | None = None) -> None:
         """`poke` asks for news of prompts; it is called whenever a group is open. Null where there is nobody to ask."""
         self.folder = folder
         self.state = "starting"
@@ -125,7 +126,7 @@ class FolderWatch:
     def once(self) -> None:
         """Scan once, as at the start. Raises OSError where the folder can't be listed."""
         self._prepare()
-        self.keeper.scan(now(), self._clock())
+        self.keeper.scans.scan(now(), self._clock())
 
     def catch_up(self) -> None:
         """Take in what has been told, and write the markers that are due."""
@@ -175,7 +176,7 @@ class FolderWatch:
             self._say(f"{self.folder} keeps times to {step:g} s only, so that is the window")
         self.keeper.groups.window = window
         if self._poke is not None:
-            self.keeper.groups.expect_answers()
+            self.keeper.groups.prompts.expect_answers()
 
     def _watch(self) -> None:
         """Watch the folder until it is gone, or another one stands in its place."""
@@ -188,7 +189,7 @@ class FolderWatch:
         if self._native is None:
             self._poll(first=True)
         else:
-            self.keeper.scan(at, self._clock(), why="start")
+            self.keeper.scans.scan(at, self._clock(), why="start")
             self._check_watches()
         self._check_every = CHECK_SECONDS
         self._plan_check(now())
@@ -231,7 +232,7 @@ class FolderWatch:
             if self._native is not None and not self._native.is_alive:
                 self._say(f"the observer of {self.folder} has died; starting it again")
                 return False
-            if self._native is not None and self.keeper.has_opened():
+            if self._native is not None and self.keeper.scans.has_opened():
                 self._say(f"{self.folder} has a folder that can be read again; starting to watch it anew")
                 return False
             if self._new_folders:
@@ -323,11 +324,11 @@ class FolderWatch:
             return
         folder, _, name = item.path[len(root) :].replace(os.sep, "/").strip("/").rpartition("/")
         if item.what == "appeared":
-            self.keeper.appeared(folder, name, item.at)
+            self.keeper.files.appeared(folder, name, item.at)
         elif item.what == "closed":
-            self.keeper.closed(folder, name, item.at)
+            self.keeper.files.closed(folder, name, item.at)
         elif item.what == "gone":
-            self.keeper.gone(folder, name, item.at)
+            self.keeper.files.gone(folder, name, item.at)
         elif item.what == "folder appeared":
             new_folders.append(f"{folder}/{name}" if folder else name)
         elif not name:
@@ -341,7 +342,7 @@ class FolderWatch:
                 tops.append(folder)
         for folder in tops:
             with contextlib.suppress(OSError):
-                self.keeper.scan(now(), below=folder, why="folder")
+                self.keeper.scans.scan(now(), below=folder, why="folder")
         self._new_folders = True
 
     def _count_burst(self, count: int) -> None:
@@ -358,7 +359,7 @@ class FolderWatch:
         """Scan again once a burst is over, or has gone on for long."""
         calm = at - self._busy_at > 1.0
         if self._doubt_since is not None and (calm or at - self._doubt_since > DOUBT_SECONDS):
-            self.keeper.scan(now(), why="burst")
+            self.keeper.scans.scan(now(), why="burst")
             self._doubt_since = None
 
     # ------------------------------------------------------------ by polling
@@ -368,7 +369,7 @@ class FolderWatch:
             self._next_check = 0.0
             return
         began = now()
-        self.keeper.poll(began, self._clock() if first else None)
+        self.keeper.scans.poll(began, self._clock() if first else None)
         self._next_poll = now() + max(self._options.scan_interval, POLL_SHARE * (now() - began))
 
     # ------------------------------------------------------------ the log

@@ -56,7 +56,7 @@ def test_while_a_prompt_runs_nothing_that_is_new_in_its_folders_is_complete(
     output: dict[str, object], folder: str, name: str
 ) -> None:
     groups, key = Groups(3.0), Key(folder, name)
-    groups.runs(running_of("p", {"1": node("EmptyImage"), "3": output, "9": marker_node()}), 5.0)
+    groups.prompts.runs(running_of("p", {"1": node("EmptyImage"), "3": output, "9": marker_node()}), 5.0)
     groups.appeared(key, NAME, STAMP, 10.0)
     groups.closed(key, NAME, 10.0)
     assert groups.due(60.0) == []
@@ -68,7 +68,7 @@ def test_while_a_prompt_runs_nothing_that_is_new_in_its_folders_is_complete(
 @pytest.mark.parametrize("key", [Key("elsewhere", "a"), Key("shots/2026/deeper", "a"), Key("shots", "a")])
 def test_other_folders_are_not_held(key: Key) -> None:
     groups = Groups(3.0)
-    groups.runs(running_of("p", {"1": node("EmptyImage"), "3": GRAPHS["a prefix"][0]}), 5.0)
+    groups.prompts.runs(running_of("p", {"1": node("EmptyImage"), "3": GRAPHS["a prefix"][0]}), 5.0)
     groups.closed(key, NAME, 10.0)
     assert groups.due(14.0) == [key]
 
@@ -76,7 +76,7 @@ def test_other_folders_are_not_held(key: Key) -> None:
 def test_what_lay_there_before_the_prompt_began_is_not_held() -> None:
     groups, key = Groups(3.0), Key("ps", "older")
     groups.closed(key, NAME, 4.0)
-    groups.runs(running_of("p", {"1": node("EmptyImage"), "3": GRAPHS["a path and a name"][0]}), 5.0)
+    groups.prompts.runs(running_of("p", {"1": node("EmptyImage"), "3": GRAPHS["a path and a name"][0]}), 5.0)
     assert groups.due(8.0) == [key]
 
 

@@ -84,11 +84,11 @@ class Machine(RuleBasedStateMachine):
         if first:
             self.forget()
         if self.polling:
-            self.keeper.poll(self.now, clock)
+            self.keeper.scans.poll(self.now, clock)
             self.unseen = False
             self.next_poll = self.now + POLL
         else:
-            self.keeper.scan(self.now, clock)
+            self.keeper.scans.scan(self.now, clock)
         self.keeper.tick(self.now)
 
     def forget(self) -> None:
@@ -135,7 +135,7 @@ class Machine(RuleBasedStateMachine):
     def news(self, what: str, name: str) -> None:
         if not self.polling:
             folder, _, file = name.rpartition("/")
-            getattr(self.keeper, what)(folder, file, self.now)
+            getattr(self.keeper.files, what)(folder, file, self.now)
 
     there = precondition(lambda self: self.root.exists())
 

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from run_recorder.sentinel import group_markers as markers_module
 from run_recorder.sentinel import inside, native
-from run_recorder.sentinel import keeper as keeper_module
 from run_recorder.sentinel import watch as watch_module
-from run_recorder.sentinel.keeper import Told
+from run_recorder.sentinel.callbacks import KeeperCallbacks
 from run_recorder.sentinel.service import Sentinel
 from run_recorder.sentinel.watch import Options
 from run_recorder.telemetry.process.problems import Problems
@@ -158,16 +158,16 @@ def test_a_folder_is_told_while_it_cant_be_read_and_then_scanned(
 def test_one_group_that_cant_be_written_costs_no_other_and_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write, full = keeper_module.write_temporary, [True]
+    write, full = markers_module.write_temporary, [True]
 
     def fill(place: Any, told: Any) -> Path:
         if place.prefix.name == "a" and full[0]:
             raise OSError(28, "No space left on device")
         return write(place, told)
 
-    monkeypatch.setattr(keeper_module, "write_temporary", fill)
+    monkeypatch.setattr(markers_module, "write_temporary", fill)
     failures: list[str] = []
-    sentinel = Sentinel([tmp_path], OPTIONS, told=Told(failed=lambda _key, why: failures.append(why)))
+    sentinel = Sentinel([tmp_path], OPTIONS, told=KeeperCallbacks(failed=lambda _key, why: failures.append(why)))
     put(tmp_path, *frames("a", 2), *frames("b", 2))
     sentinel.start()
     try:

@@ -132,9 +132,9 @@ def test_a_later_process_does_what_is_left_of_it(store: Store, database_url: str
     database = Database(database_url)
     database.open()
     later = Store(database)
-    assert later.owes_words
+    assert later.erasing.owes_words
     forget_words(later, no_pause)
-    assert not later.owes_words
+    assert not later.erasing.owes_words
     assert "ж".encode() not in index_bytes(later)
     database.close()
 
