@@ -228,8 +228,8 @@ def timed(do: Callable[[], object], times: int = 5) -> float:
 
 def catchup(_given: argparse.Namespace) -> bool:
     """A scan of 100,000 files in 1,000 groups."""
+    from run_recorder.sentinel.options import Options
     from run_recorder.sentinel.service import Sentinel
-    from run_recorder.sentinel.watch import Options
 
     def scan() -> None:
         watch = Sentinel([folder], Options(1.0, lock=False)).watches[0]

@@ -12,8 +12,8 @@ import typer
 
 from ..sentinel.callbacks import KeeperCallbacks
 from ..sentinel.lock import HeldError
+from ..sentinel.options import Options
 from ..sentinel.service import Sentinel, distinct
-from ..sentinel.watch import Options
 from ..telemetry.markers.file import as_document
 from ..telemetry.models.marker import DoneMarker
 from .output import DONE, FAILED, INTERRUPTED, fail

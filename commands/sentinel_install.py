@@ -22,7 +22,7 @@ from ..sentinel.install.methods import (
     make_method,
 )
 from ..sentinel.install.plan import InstallError, Plan, StepError, ask, document_of, line_of, lines_of, perform
-from ..sentinel.watch import Options
+from ..sentinel.options import Options
 from .output import DONE, FAILED, facts, fail, print_json
 from .prompts import AsJson
 from .sentinel_options import (

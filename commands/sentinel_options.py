@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..sentinel.comfyui import HttpComfyUI
-from ..sentinel.watch import Options
+from ..sentinel.options import Options
 from ..telemetry.markers.prefix import EXTENSIONS, counts_as_output
 from .output import fail
 

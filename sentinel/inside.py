@@ -123,8 +123,8 @@ def _start(recording: Recording) -> None:
 
 def _sentinel(recording: Recording) -> Sentinel:
     # Imported here, on a thread of ours: ComfyUI's start need not wait for it.
+    from .options import Options
     from .service import Sentinel
-    from .watch import Options
 
     folder: Path = recording.host.roots()["output"]
     return Sentinel([folder], Options(), told=_told(recording), comfyui=Recorded(recording))

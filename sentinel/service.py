@@ -10,8 +10,9 @@ from pathlib import Path
 from .callbacks import KeeperCallbacks
 from .evidence import Key
 from .feed import News, now
+from .options import Options
 from .source import ComfyUI, Source
-from .watch import FolderWatch, Options
+from .watch import FolderWatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,51 +6,30 @@ import contextlib
 import os
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ..telemetry.markers.folder import folder_clock
-from ..telemetry.markers.prefix import EXTENSIONS
-from ..telemetry.process.printable import logger
+from .bursts import Bursts
 from .callbacks import KeeperCallbacks
 from .feed import Feed, FileNews, News, now
-from .filesystems import tells_of_changes, time_step
+from .filesystems import time_step
+from .folder_events import FolderEvents
 from .groups import Groups
 from .keeper import Keeper
 from .lock import FolderLock, HeldError
-from .tree import count_folders, counting
-
-if TYPE_CHECKING:
-    from .native import Native
-
+from .options import Options
+from .tree import counting
+from .watch_log import WatchLog
 
 CHECK_SECONDS = 2.0
 """How often it is looked whether the folder is there, is the same, and its observer lives: one stat."""
 IDLE_CHECK_SECONDS = 30.0
 """How often at least, by events, while nothing happens: each time without news twice as long as the time before."""
-BURST = 2000
-"""So much news within a second, and some may have been lost on the way: the folder is scanned again."""
-DOUBT_SECONDS = 5.0
-"""A burst that doesn't end is scanned after so long."""
 BATCH_SECONDS = 0.02
 """How long news is gathered during a burst."""
 POLL_SHARE = 4.0
 """A scan that takes long is made at most a fifth of the time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How folders are watched. Seconds."""
-
-    stable_seconds: float = 3.0
-    scan_interval: float = 2.0
-    min_frames: int = 1
-    recursive: bool = True
-    polling: bool = False
-    lock: bool = True
-    extensions: frozenset[str] = EXTENSIONS
-    """What counts as output, without a dot, in lower case."""
 
 
 class Poke(Protocol):
@@ -69,22 +48,19 @@ class FolderWatch:
         self.state = "starting"
         """What it does now, in a few words."""
         self.feed = Feed()
-        self._options, self._told, self._poke = options, told, poke
+        self._options, self._poke = options, poke
         root = Path(os.path.realpath(folder))
         groups = Groups(options.stable_seconds, options.min_frames, root.parts)
         self.keeper = Keeper(root, groups, now, options.recursive, told, counting(options.extensions))
         self._lock = FolderLock(root)
         self._thread = threading.Thread(target=self._run, name="run-recorder-sentinel", daemon=True)
         self._stopping = threading.Event()
-        self._said: set[str] = set()
-        self._is_share = False
+        self._log = WatchLog(folder)
+        self._events = FolderEvents(folder, options, self.feed, self._log)
+        self._bursts = Bursts()
         self._identity: tuple[int, int] | None = None
-        self._native: Native | None = None
-        self._why_polling: str | None = None
         self._next_check = self._next_poll = 0.0
         self._check_every = CHECK_SECONDS
-        self._burst_began, self._burst, self._busy_at = 0.0, 0, 0.0
-        self._doubt_since: float | None = None
         self._poked = 0
         self._new_folders = False
 
@@ -105,9 +81,7 @@ class FolderWatch:
     @property
     def mode(self) -> str:
         """How it watches now: `events`, `polling`, or `waiting` for the folder or its lock."""
-        if self._native is not None:
-            return "events"
-        return "polling" if self._why_polling is not None else "waiting"
+        return self._events.mode
 
     @property
     def has_open(self) -> bool:
@@ -121,7 +95,9 @@ class FolderWatch:
         try:
             self._lock.acquire()
         except OSError as error:
-            self._say(f"{self.folder} can't be locked ({error.strerror}), so a second sentinel there is not noticed")
+            self._log.say(
+                f"{self.folder} can't be locked ({error.strerror}), so a second sentinel there is not noticed"
+            )
 
     def once(self) -> None:
         """Scan once, as at the start. Raises OSError where the folder can't be listed."""
@@ -142,12 +118,12 @@ class FolderWatch:
                     self._watch()
                 else:
                     self.state = "waiting for the folder"
-                    self._say(f"{self.folder} is not there; waiting for it")
+                    self._log.say(f"{self.folder} is not there; waiting for it")
             except HeldError as error:
                 self.state = str(error)
-                self._say(str(error))
+                self._log.say(str(error))
             except Exception as error:  # noqa: BLE001  whatever a share can do: the watch goes on
-                self._say(f"{self.folder} can't be watched now ({type(error).__name__}: {error}); trying again")
+                self._log.say(f"{self.folder} can't be watched now ({type(error).__name__}: {error}); trying again")
             finally:
                 self._leave()
             self._stopping.wait(CHECK_SECONDS)
@@ -157,7 +133,7 @@ class FolderWatch:
             status = self.folder.stat()
         except (OSError, ValueError):
             return False
-        if not self.folder.is_dir() or (self._is_share and tells_of_changes(self.folder)):
+        if not self.folder.is_dir() or self._events.is_unmounted():
             return False  # a mount point without its mount is not the folder
         self._identity = status.st_dev, status.st_ino
         return True
@@ -173,7 +149,7 @@ class FolderWatch:
         step = time_step(self.keeper.root)
         window = max(self._options.stable_seconds, step)
         if window > self._options.stable_seconds:
-            self._say(f"{self.folder} keeps times to {step:g} s only, so that is the window")
+            self._log.say(f"{self.folder} keeps times to {step:g} s only, so that is the window")
         self.keeper.groups.window = window
         if self._poke is not None:
             self.keeper.groups.prompts.expect_answers()
@@ -184,18 +160,20 @@ class FolderWatch:
         if not self._lock.is_held:
             self._lock = FolderLock(self.keeper.root)
         self.take_lock()
-        self._start_events()
+        self._events.start(self.keeper.root)
+        self.keeper.groups.tells_closes = self._events.tells_closes
+        self.state = self._events.state
         at = now()
-        if self._native is None:
+        if self._events.native is None:
             self._poll(first=True)
         else:
             self.keeper.scans.scan(at, self._clock(), why="start")
             self._check_watches()
         self._check_every = CHECK_SECONDS
         self._plan_check(now())
-        self._unsay()
+        self._log.goes_well()
         while not self._stopping.is_set():
-            if self._doubt_since is None:
+            if not self._bursts.is_doubtful:
                 self.keeper.tick(now())
             else:  # nothing is decided now, so what comes may come in batches
                 self._stopping.wait(BATCH_SECONDS)
@@ -213,92 +191,55 @@ class FolderWatch:
 
     def _timeout(self) -> float:
         times = [self._next_check, self.keeper.next_due()]
-        if self._native is None:
+        if self._events.native is None:
             times.append(self._next_poll)
-        if self._doubt_since is not None:
-            times = [self._busy_at + 1.0]
+        if self._bursts.is_doubtful:
+            times = [self._bursts.calm_at]
         return max(0.0, min(time for time in times if time is not None) - now())
 
     def _go_on(self) -> bool:
         """What is to be done at intervals; false where the folder is gone."""
         at = now()
-        if self._doubt_since is not None:
-            self._settle_doubt(at)
+        if self._bursts.is_over(at):
+            self.keeper.scans.scan(now(), why="burst")
+            self._bursts.settled()
         if at >= self._next_check:
             self._plan_check(at)
             if not self._is_same():
-                self._say(f"{self.folder} is gone, or is another folder now")
+                self._log.say(f"{self.folder} is gone, or is another folder now")
                 return False
-            if self._native is not None and not self._native.is_alive:
-                self._say(f"the observer of {self.folder} has died; starting it again")
+            if self._events.has_died:
+                self._log.say(f"the observer of {self.folder} has died; starting it again")
                 return False
-            if self._native is not None and self.keeper.scans.has_opened():
-                self._say(f"{self.folder} has a folder that can be read again; starting to watch it anew")
+            if self._events.native is not None and self.keeper.scans.has_opened():
+                self._log.say(f"{self.folder} has a folder that can be read again; starting to watch it anew")
                 return False
             if self._new_folders:
                 self._check_watches()
-        if self._native is None and at >= self._next_poll:
+        if self._events.native is None and at >= self._next_poll:
             self._poll()
         return True
 
     def _plan_check(self, at: float) -> None:
-        longest = IDLE_CHECK_SECONDS if self._native is not None and not self.has_open else CHECK_SECONDS
+        longest = IDLE_CHECK_SECONDS if self._events.native is not None and not self.has_open else CHECK_SECONDS
         self._next_check = at + self._check_every
         self._check_every = min(2 * self._check_every, longest)
 
     def _leave(self) -> None:
-        if self._native is not None:
-            self._native.stop()
-        self._native = self._why_polling = None
-        self._doubt_since = None
+        self._events.stop()
+        self._bursts.settled()
         self.keeper.forget()
         self.feed.take(0)
         self._lock.release()
 
     # ------------------------------------------------------------ by events
 
-    def _start_events(self) -> None:
-        self._why_polling = None
-        if self._options.polling:
-            self._why_polling = "as asked"
-        elif not tells_of_changes(self.keeper.root):
-            self._is_share = True
-            self._why_polling = "its file system doesn't tell of changes that others make"
-        else:
-            self._try_events()
-        self.keeper.groups.tells_closes = self._native is not None and self._native.tells_closes
-        if self._why_polling is not None:
-            self._say_polling(self._why_polling)
-        self.state = "watching by events" if self._native is not None else f"polling: {self._why_polling}"
-
-    def _try_events(self) -> None:
-        try:
-            from .native import Native
-
-            native = Native(self.keeper.root, self.feed, recursive=self._options.recursive)
-            native.start()
-        except ImportError:
-            self._why_polling = "watchdog is not installed"
-        except (RuntimeError, OSError) as error:
-            self._why_polling = str(error)
-        else:
-            self._native = native
-
-    def _say_polling(self, why: str) -> None:
-        self._say(f"{self.folder} is polled every {self._options.scan_interval:g} s ({why})")
-
     def _check_watches(self) -> None:
         """Poll from now on, where the platform has run out of watches for the folders below."""
         self._new_folders = False
-        if self._native is None or not self._options.recursive:
-            return
-        if self._native.misses(count_folders(self.keeper.root)):
-            self._native.stop()
-            self._native = None
+        if self._events.has_run_out(self.keeper.root):
             self.keeper.groups.tells_closes = False
-            self._why_polling = "inotify has run out of watches; raise fs.inotify.max_user_watches"
-            self.state = f"polling: {self._why_polling}"
-            self._say_polling(self._why_polling)
+            self.state = self._events.state
             self._next_poll = 0.0
 
     def _take_in(self, news: list[News]) -> None:
@@ -315,7 +256,9 @@ class FolderWatch:
                 self._take_file(item, root, new_folders)
             else:
                 self.keeper.hear(item, now())
-        self._count_burst(len(news))
+        at = now()
+        if self._bursts.came(len(news), at) and self._events.native is not None:
+            self._bursts.doubt(at)
         if new_folders and self._options.recursive:
             self._scan_new(new_folders)
 
@@ -345,23 +288,6 @@ class FolderWatch:
                 self.keeper.scans.scan(now(), below=folder, why="folder")
         self._new_folders = True
 
-    def _count_burst(self, count: int) -> None:
-        at = now()
-        if at - self._burst_began > 1.0:
-            self._burst_began, self._burst = at, 0
-        self._burst += count
-        if self._burst > BURST and self._native is not None:
-            self._busy_at = at
-            if self._doubt_since is None:
-                self._doubt_since = at
-
-    def _settle_doubt(self, at: float) -> None:
-        """Scan again once a burst is over, or has gone on for long."""
-        calm = at - self._busy_at > 1.0
-        if self._doubt_since is not None and (calm or at - self._doubt_since > DOUBT_SECONDS):
-            self.keeper.scans.scan(now(), why="burst")
-            self._doubt_since = None
-
     # ------------------------------------------------------------ by polling
 
     def _poll(self, *, first: bool = False) -> None:
@@ -371,18 +297,3 @@ class FolderWatch:
         began = now()
         self.keeper.scans.poll(began, self._clock() if first else None)
         self._next_poll = now() + max(self._options.scan_interval, POLL_SHARE * (now() - began))
-
-    # ------------------------------------------------------------ the log
-
-    def _say(self, text: str) -> None:
-        """Log something, once until it is over."""
-        if text not in self._said:
-            self._said.add(text)
-            logger.warning("Run Recorder: %s", text)
-
-    def _unsay(self) -> None:
-        """It goes well again: what made trouble is said again when it comes again."""
-        kept = {text for text in self._said if "polled" in text or "keeps times" in text or "can't be locked" in text}
-        if self._said - kept:
-            logger.warning("Run Recorder: watching %s", self.folder)
-        self._said = kept

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from run_recorder.sentinel.options import Options
 from run_recorder.sentinel.service import Sentinel
-from run_recorder.sentinel.watch import Options
 
 from .graphs import Graph, Link
 from .hosts import Host

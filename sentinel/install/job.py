@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..watch import Options
+from ..options import Options
 from .account import Account
 from .ours import DESCRIPTION, InstallError
 

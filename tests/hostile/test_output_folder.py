@@ -15,9 +15,9 @@ from run_recorder.sentinel import inside
 from run_recorder.sentinel.evidence import Ended, Named
 from run_recorder.sentinel.lock import HOLDER_NAME, LOCK_NAME, FolderLock, HeldError
 from run_recorder.sentinel.metrics import SentinelMetrics
+from run_recorder.sentinel.options import Options
 from run_recorder.sentinel.service import Sentinel
 from run_recorder.sentinel.standing import read
-from run_recorder.sentinel.watch import Options
 from run_recorder.telemetry.markers.file import MAX_MARKER_BYTES
 from run_recorder.telemetry.process.problems import Problems
 

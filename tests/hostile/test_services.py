@@ -19,7 +19,7 @@ from run_recorder.sentinel.install.ours import MARK
 from run_recorder.sentinel.install.plan import Answer, InstallError, Plan, Remove, StepError, Write, perform
 from run_recorder.sentinel.install.scheduled_task import ScheduledTask
 from run_recorder.sentinel.install.systemd import Systemd
-from run_recorder.sentinel.watch import Options
+from run_recorder.sentinel.options import Options
 
 pytestmark = [
     pytest.mark.timeout(60),

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from run_recorder.sentinel.evidence import Asked, Ended, Key, Named, running_of
 from run_recorder.sentinel.groups import Groups
+from run_recorder.sentinel.options import Options
 from run_recorder.sentinel.service import Sentinel
-from run_recorder.sentinel.watch import Options
 from run_recorder.telemetry.markers.folder import FileStamp
 
 from ..unit.support import marker_node, node, saver

@@ -23,7 +23,7 @@ from run_recorder.sentinel.install.ours import DESCRIPTION, MARK
 from run_recorder.sentinel.install.plan import Answer, InstallError, Plan, Remove, RunCommand, StepError, Write, perform
 from run_recorder.sentinel.install.scheduled_task import NAMESPACE, ScheduledTask
 from run_recorder.sentinel.install.systemd import Systemd
-from run_recorder.sentinel.watch import Options
+from run_recorder.sentinel.options import Options
 
 from .watching import frames, marker, put
 

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from run_recorder.sentinel import watch as watch_module
+from run_recorder.sentinel import folder_events
+from run_recorder.sentinel.options import Options
 from run_recorder.sentinel.service import Sentinel
-from run_recorder.sentinel.watch import Options
 
 from .watching import frames, listed, marker, put
 from .watching import until as watching_until
@@ -58,7 +58,7 @@ def a_share(tmp: Path) -> None:
     share.mkdir()
     mount("-t", "tmpfs", "none", behind)
     mount("--bind", behind, share)
-    watch_module.tells_of_changes = lambda folder: not os.path.ismount(folder)  # a stand-in for a network file system
+    folder_events.tells_of_changes = lambda folder: not os.path.ismount(folder)  # a stand-in for a network file system
     sentinel = watching(share)
     put(share, *frames("a", 2), age=0)
     until(lambda: listed(marker(share, "a")) == set(frames("a", 2)))

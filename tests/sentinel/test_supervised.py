@@ -15,7 +15,7 @@ import pytest
 from run_recorder.sentinel.install.account import Account
 from run_recorder.sentinel.install.job import make_job
 from run_recorder.sentinel.install.systemd import Systemd
-from run_recorder.sentinel.watch import Options
+from run_recorder.sentinel.options import Options
 
 from ..hosts import CLI
 from .watching import frames, listed, marker, put

@@ -13,8 +13,8 @@ from run_recorder.sentinel import group_markers as markers_module
 from run_recorder.sentinel import inside, native
 from run_recorder.sentinel import watch as watch_module
 from run_recorder.sentinel.callbacks import KeeperCallbacks
+from run_recorder.sentinel.options import Options
 from run_recorder.sentinel.service import Sentinel
-from run_recorder.sentinel.watch import Options
 from run_recorder.telemetry.process.problems import Problems
 
 from .watching import frames, listed, marker, put, until
@@ -43,12 +43,12 @@ def test_an_observer_that_dies_is_started_again(
 ) -> None:
     watch = watching().watches[0]
     assert watch.mode == "events"
-    dead = watch._native
+    dead = watch._events.native
     assert dead is not None
     dead.stop()
     put(tmp_path, *frames("a", 3), age=0)
     until(lambda: listed(marker(tmp_path, "a")) == set(frames("a", 3)))
-    assert watch._native not in (None, dead)
+    assert watch._events.native not in (None, dead)
     assert sum("has died" in record.message for record in caplog.records) == 1
 
 
