@@ -95,14 +95,13 @@ class FolderWatch:
         try:
             self._lock.acquire()
         except OSError as error:
-            self._log.say(
-                f"{self.folder} can't be locked ({error.strerror}), so a second sentinel there is not noticed"
-            )
+            why = f"can't be locked ({error.strerror}), so a second sentinel there is not noticed"
+            self._log.say(f"{self.folder} {why}")
 
     def once(self) -> None:
         """Scan once, as at the start. Raises OSError where the folder can't be listed."""
         self._prepare()
-        self.keeper.scans.scan(now(), self._clock())
+        self.keeper.scans.scan(now(), _clock_of(self.keeper.root))
 
     def catch_up(self) -> None:
         """Take in what has been told, and write the markers that are due."""
@@ -167,7 +166,7 @@ class FolderWatch:
         if self._events.native is None:
             self._poll(first=True)
         else:
-            self.keeper.scans.scan(at, self._clock(), why="start")
+            self.keeper.scans.scan(at, _clock_of(self.keeper.root), why="start")
             self._check_watches()
         self._check_every = CHECK_SECONDS
         self._plan_check(now())
@@ -184,10 +183,6 @@ class FolderWatch:
             self._take_in(self.feed.take(self._timeout()))
             if not self._go_on():
                 return
-
-    def _clock(self) -> float:
-        clock = folder_clock(self.keeper.root)
-        return time.time() if clock is None else clock
 
     def _timeout(self) -> float:
         times = [self._next_check, self.keeper.next_due()]
@@ -279,11 +274,7 @@ class FolderWatch:
 
     def _scan_new(self, folders: list[str]) -> None:
         """Scan folders that are new: files may have come to them before they were watched."""
-        tops: list[str] = []
-        for folder in sorted(set(folders)):
-            if not any(folder.startswith(f"{top}/") for top in tops[-1:]):
-                tops.append(folder)
-        for folder in tops:
+        for folder in _topmost(folders):
             with contextlib.suppress(OSError):
                 self.keeper.scans.scan(now(), below=folder, why="folder")
         self._new_folders = True
@@ -295,5 +286,20 @@ class FolderWatch:
             self._next_check = 0.0
             return
         began = now()
-        self.keeper.scans.poll(began, self._clock() if first else None)
+        self.keeper.scans.poll(began, _clock_of(self.keeper.root) if first else None)
         self._next_poll = now() + max(self._options.scan_interval, POLL_SHARE * (now() - began))
+
+
+def _topmost(folders: list[str]) -> list[str]:
+    """The folders without those that lie in another of them."""
+    tops: list[str] = []
+    for folder in sorted(set(folders)):
+        if not any(folder.startswith(f"{top}/") for top in tops[-1:]):
+            tops.append(folder)
+    return tops
+
+
+def _clock_of(root: Path) -> float:
+    """The time that a folder gives to a file now, in seconds since 1970; this machine's where it takes none."""
+    clock = folder_clock(root)
+    return time.time() if clock is None else clock
