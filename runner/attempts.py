@@ -18,7 +18,8 @@ from ..telemetry.files.temporaries import temporary_name
 from ..telemetry.models.run_contract import SceneTelemetry
 from ..telemetry.models.text import clean
 from ..telemetry.record.refusals import FaultyNode
-from .collect import Collected, Collector
+from .collect import Collector
+from .collected import Collected
 from .comfy_client import ComfyClient, RefusedError
 from .disk import output_folder
 from .patching import OUR_NODE, under_another_prefix

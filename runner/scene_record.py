@@ -8,7 +8,7 @@ from typing import Any
 
 from ..telemetry.models.run_contract import Scene
 from .attempts import Attempt, Outcome, prefix_of_try
-from .collect import Collected
+from .collected import Collected
 from .policy import Policy
 from .telemetry import scene_telemetry
 from .track import Tracked, now

@@ -8,7 +8,7 @@ from ..client.outside import Seen
 from ..telemetry.models.gpu import System
 from ..telemetry.models.run_contract import ExitReason, GpuTelemetry, SceneTelemetry, SystemTelemetry
 from ..telemetry.models.run_telemetry import NO_DEVICE, gpu_telemetry
-from .collect import Collected
+from .collected import Collected
 from .policy import Policy
 from .summary import unbounded
 from .track import Tracked

@@ -19,7 +19,7 @@ from filelock import FileLock
 from PIL import Image
 from run_recorder.cli import main
 from run_recorder.client.http import Answer
-from run_recorder.runner import archive, collect
+from run_recorder.runner import archive, server_files
 from run_recorder.runner.comfy_client import ComfyClient
 from run_recorder.telemetry.models.run_contract import ArtifactMetadata
 from run_recorder.telemetry.models.times import parse
@@ -641,7 +641,7 @@ def test_a_disk_that_is_full_ends_the_run_and_a_resumed_one_has_it_all_without_r
     ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(collect, "_set_time", lambda path, _: _full() if "scene-002" in str(path) else None)
+        patched.setattr(server_files, "_set_time", lambda path, _: _full() if "scene-002" in str(path) else None)
         ran.run(scenes(3), template())
     assert (ran.code, ran.told["error"]["type"]) == (2, "io")
     assert ran.scene(1)["Success"] is True

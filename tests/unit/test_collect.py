@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from run_recorder.runner import collect as collect_module
-from run_recorder.runner.collect import Collected, Collector, disbelief
+from run_recorder.runner import marker_belief, marker_wait
+from run_recorder.runner.collect import Collector
+from run_recorder.runner.collected import Collected
 from run_recorder.runner.comfy_client import ComfyClient, OutputFile, ServerError, refusal
+from run_recorder.runner.marker_belief import disbelief
 from run_recorder.runner.policy import resolve
 from run_recorder.telemetry.models.marker import DoneMarker, MarkerFile
 
@@ -177,7 +179,7 @@ async def test_a_film_is_hashed_in_pieces_and_off_the_event_loop(
 ) -> None:
     threads: list[threading.Thread] = []
     sizes: list[int] = []
-    real = collect_module.copy_regular
+    real = marker_belief.copy_regular
 
     def seen(path: Path, write: Callable[[bytes], object], most: int) -> int:
         def piece(chunk: bytes) -> None:
@@ -187,7 +189,7 @@ async def test_a_film_is_hashed_in_pieces_and_off_the_event_loop(
 
         return real(path, piece, most)
 
-    monkeypatch.setattr(collect_module, "copy_regular", seen)
+    monkeypatch.setattr(marker_belief, "copy_regular", seen)
     film = b"film" * 1_000_000
     (tmp_path / "a.mp4").write_bytes(film)
     listed = MarkerFile(Name="a.mp4", Bytes=len(film), Modified=NOW, Sha256=hashlib.sha256(film).hexdigest())
@@ -205,9 +207,9 @@ async def test_a_film_is_hashed_in_pieces_and_off_the_event_loop(
     )
     async with ComfyClient(url) as client:
         collector = Collector(client, resolve({}), tmp_path, tmp_path)
-        monkeypatch.setattr(collect_module, "_read_marker", lambda _path: marker)
+        monkeypatch.setattr(marker_wait, "read_marker", lambda _path: marker)
         got = Collected(files=["a.mp4"])
-        assert await collector._look_at("a.done", "p", [], got) == ""
+        assert await collector._marker.look_at("a.done", "p", [], got) == ""
     assert threads and threading.current_thread() not in threads
     assert max(sizes) <= 1024 * 1024
 

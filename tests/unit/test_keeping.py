@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from run_recorder.runner.attempts import Attempt, Outcome
-from run_recorder.runner.collect import Collected
+from run_recorder.runner.collected import Collected
 from run_recorder.runner.keeping import Kept, keep_best
 
 from .support import tree
