@@ -25,6 +25,7 @@ from ..runner.plan import Plan, PlanError
 from ..runner.policy import Given, Policy, PolicyError, resolve
 from ..runner.preparing import PreparingError, Source
 from ..runner.report import REPORT
+from ..runner.report_template import ReportTemplateError, our_template, read_template
 from ..runner.story import StoryError
 from ..runner.validate import Findings, UncheckableError
 from ..runner.workflow import WorkflowError, read_workflow
@@ -70,6 +71,8 @@ class Asked:
     fail_fast: bool = False
     allow_partial: bool = False
     trust_servers: bool = False
+    report_template: Path | None = None
+    """A studio's own; null for ours."""
 
 
 def run(
@@ -98,6 +101,9 @@ def run(
     skip_llm_healthcheck: Annotated[
         bool, typer.Option("--skip-llm-healthcheck", help="Don't ask the language model how it is.")
     ] = False,
+    report_template: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A Jinja template for the run's report, in the place of ours.")
+    ] = None,
     no_add_marker: Annotated[
         bool, typer.Option("--no-add-marker", help="Add no Write Done Marker to a graph without one.")
     ] = False,
@@ -132,6 +138,7 @@ def run(
         fail_fast=fail_fast,
         allow_partial=allow_partial,
         trust_servers=trust_servers,
+        report_template=report_template,
     )
     with _ended_by_sigterm(), told_errors(given):
         return _run(given, as_json=as_json)
@@ -167,7 +174,7 @@ def told_errors(given: Asked) -> Iterator[None]:
         yield
     except (PolicyError, SettingError, TokenError) as error:
         fail("invalid_parameter", str(error))
-    except (WorkflowError, PatchError, KeyframeError, PlanError, ServerError) as error:
+    except (WorkflowError, PatchError, KeyframeError, PlanError, ReportTemplateError, ServerError) as error:
         fail(error.kind, str(error))
     except StoryError as error:
         fail(error.kind, "; ".join(error.mistakes) or str(error))
@@ -235,11 +242,13 @@ def _interruptible(work: Any) -> Any:
 
 async def _begin(given: Asked) -> tuple[runs.Run, list[str]]:
     """A run that may start: its story is told, its graph is patched once, and a server has all that it needs."""
+    template = our_template() if given.report_template is None else read_template(given.report_template)
     if given.resume is not None:
         begun = runs.resume(given.resume, lambda plan: _change(plan, given))
         begun.trusted = None if given.trust_servers else frozenset(given.servers)
     else:
         begun = await _new(given)
+    begun.report_template = template
     try:
         if begun.succeeded:
             return begun, []  # its files are all that is left to be written
@@ -320,6 +329,8 @@ def _progress(begun: runs.Run) -> Iterator[Callable[[str, str], None]]:
 
 
 def _told(begun: runs.Run, found: Findings, *, as_json: bool) -> int:
+    if begun.report_trouble is not None:
+        tell(f"warning: {begun.report_trouble}")
     if as_json:
         print_json(run_document(begun, found))
     else:

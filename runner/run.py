@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from ..client.errors import ServerError
 from ..telemetry.files.temporaries import sweep
 from ..telemetry.models.run_contract import SceneVideo
-from . import report, video
+from . import video
 from .attempts import SceneRun
 from .comfy_client import ComfyClient
 from .left_behind import check_tree
@@ -26,6 +26,9 @@ from .plan import MAPPING, STORY, WORKFLOW, Plan, PlanError, read_plan, write_pl
 from .policy import Policy
 from .pool import Pool, Verdict, Work
 from .proof import NoRoomError
+from .report import REPORT
+from .report import render as render_report
+from .report_template import ReportTemplate, ReportTemplateError
 from .run_folder import METADATA, SUMMARY, RunFolder, write_atomically
 from .scene_graph import SceneGraph, copy_keyframes, needs_keyframe
 from .scene_job import SceneJob
@@ -84,6 +87,10 @@ class Run:
     lock: FileLock | None = None
     trusted: frozenset[str] | None = None
     """The servers that get the token; null: all of them, which the command line named."""
+    report_template: ReportTemplate | None = None
+    """A studio's own; null for ours. It isn't kept in the run's folder, which may come from somebody else."""
+    report_trouble: str | None = None
+    """Why the report was made with our template in the place of a studio's; null where it wasn't."""
 
     def prefix_of(self, scene: Scene) -> str:
         """Under which a scene's files are saved on the server, where the workflow lets us say."""
@@ -250,7 +257,10 @@ async def _cancel_strays(run: Run, client: ComfyClient, name: str) -> None:
 
 
 def finish(run: Run) -> Findings:
-    """Write the run's files from its scenes, whole or not, and check them. Raises OSError."""
+    """Write the run's files from its scenes, whole or not, and check them. Raises OSError.
+
+    Where a studio's template fails, `report_trouble` says why, and the report is made with ours.
+    """
     for job in run.jobs:
         if job.record is None:
             job.end("the run was interrupted")
@@ -262,7 +272,13 @@ def finish(run: Run) -> Findings:
     metadata = write_run_files(run.folder, run.policy, run.plan.Story, scenes)
     summary = read_summary((run.folder.path / SUMMARY).read_text("utf-8").splitlines())
     found = validate_files(summary, (run.folder.path / METADATA).read_text("utf-8"))
-    write_atomically(run.folder.path / report.REPORT, report.render(metadata, run.policy, run.folder.path, found))
+    run.report_trouble = None
+    try:
+        page = render_report(metadata, run.policy, run.folder.path, found, run.report_template)
+    except ReportTemplateError as error:
+        run.report_trouble = f"the report is made with our own template: {error}"
+        page = render_report(metadata, run.policy, run.folder.path, found)
+    write_atomically(run.folder.path / REPORT, page)
     write_run_archive(run.folder, succeeded=run.succeeded)
     return validate_run(run.folder.path)
 

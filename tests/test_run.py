@@ -171,6 +171,25 @@ def test_a_story_of_three_scenes_is_rendered_whole_and_validates(ran: Ran, one: 
             assert path.read_bytes() == (one.output / path.name).read_bytes()
 
 
+def test_a_studio_s_template_makes_the_report_and_one_that_fails_costs_no_report(ran: Ran) -> None:
+    studio = ran.tmp / "studio.html.j2"
+    studio.write_text("<title>{{ report.story_id }}</title>", "utf-8")
+    ran.run(scenes(1), template(), "--report-template", str(studio))
+    assert (ran.code, (ran.folder / "report.html").read_text("utf-8")) == (0, "<title>the-story</title>")
+    studio.write_text("{% if report.story_id == 'the-story' %}{{ report.nothing }}{% endif %}", "utf-8")
+    ran.resume("--report-template", str(studio))
+    assert ran.code == 0 and "Queue policy" in (ran.folder / "report.html").read_text("utf-8")
+    assert "the report is made with our own template" in ran.error and "line 1" in ran.error
+
+
+def test_a_template_that_can_t_be_used_is_told_before_anything_is_made(ran: Ran) -> None:
+    studio = ran.tmp / "studio.html.j2"
+    studio.write_text("{{ report.scenes[0].__class__ }}", "utf-8")
+    ran.run(scenes(1), template(), "--report-template", str(studio))
+    assert (ran.code, ran.told["error"]["type"]) == (2, "invalid_template")
+    assert not (ran.tmp / "runs").exists()
+
+
 def test_the_folder_is_laid_out_as_the_contract_says(ran: Ran) -> None:
     ran.run(scenes(2), template())
     there = {path.relative_to(ran.folder).as_posix() for path in ran.folder.rglob("*")}

@@ -1,16 +1,20 @@
 """A run's report: safe whatever is in it, and nothing fetched from outside."""
 
 import copy
+import dataclasses
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from run_recorder.runner.html import Html, link_to, tag, text
 from run_recorder.runner.policy import resolve
-from run_recorder.runner.report import render
+from run_recorder.runner.report import render, view_of
+from run_recorder.runner.report_links import link_to
+from run_recorder.runner.report_template import ReportTemplate, ReportTemplateError, read_template
+from run_recorder.runner.report_view import ReportView, sample
 from run_recorder.runner.thumbnails import spread, thumbnail
 from run_recorder.runner.validate import Findings
 from run_recorder.telemetry.models.run_contract import ArtifactMetadata
@@ -150,10 +154,71 @@ def test_a_large_prompt_is_cut_and_says_so(tmp_path: Path) -> None:
     assert "980000 characters more" in page
 
 
-def test_a_text_is_escaped_and_html_is_not_twice() -> None:
-    assert tag("p", "<b>", Html("<i></i>"), None, [1, "&"]) == "<p>&lt;b&gt;<i></i>1&amp;</p>"
-    assert tag("a", "x", href='"><script>', class_="c") == '<a href="&quot;&gt;&lt;script&gt;" class="c">x</a>'
-    assert text("\x00\ud800") == "\ufffd\ufffd"
+def template(folder: Path, text: str) -> ReportTemplate:
+    path = folder / "studio.html.j2"
+    path.write_text(text, "utf-8")
+    return read_template(path)
+
+
+def report_of(**changes: Any) -> ReportView:
+    return dataclasses.replace(sample(), **changes)
+
+
+def test_a_studio_s_template_has_the_run_and_every_text_is_escaped(tmp_path: Path) -> None:
+    ours = template(tmp_path, "<p title='{{ report.title }}'>{{ report.logline }}{{ report.facts[0][1] }}</p>")
+    page = ours.page(report_of(title="'\"><script>", logline="<b>&\x00\ud800"))
+    assert page == "<p title='&#39;&#34;&gt;&lt;script&gt;'>&lt;b&gt;&amp;\ufffd\ufffd1</p>"
+
+
+def test_a_studio_s_template_may_extend_ours(tmp_path: Path) -> None:
+    text = (
+        '{% extends "report.html.j2" %}{% block top %}<h1>Studio {{ report.story_id }}</h1>{{ super() }}{% endblock %}'
+    )
+    model = ArtifactMetadata.model_validate(METADATA)
+    page = render(model, resolve({}), tmp_path, Findings(), template(tmp_path, text))
+    assert "<h1>Studio story-1</h1>" in page and "Queue policy" in page and "color-scheme" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{% for x in %}", "line 1: "),
+        ("a\n{{ report.nothing }}", "line 2: "),
+        ("{{ nobody }}", "'nobody' is undefined"),
+        ("{{ report.title|safe }}", "'safe'"),
+        ("{% autoescape false %}{{ report.title }}{% endautoescape %}", "escaped"),
+        ("{{ report.title.__class__.__mro__ }}", "unsafe"),
+        ("{{ ''['__class__'] }}", "unsafe"),
+        ("{{ '{0.__class__}'.format(report) }}", "unsafe"),
+        ("{{ cycler.__init__.__globals__ }}", "unsafe"),
+        ("{{ report.facts.append(1) }}", "unsafe"),
+        ("{% include '/etc/passwd' %}", "/etc/passwd"),
+        ("{% include '../report.py' %}", "report.py"),
+        ("{% extends 'another.html' %}", "another.html"),
+        ("{{ 1 / 0 }}", "division"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion"),
+        ("{{ range(10 ** 9) }}", "Range"),
+        ("x" * (2**20 + 1), "larger"),
+    ],
+)
+def test_what_is_no_template_or_reaches_too_far_is_refused_by_name(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ReportTemplateError, match=re.escape(words)) as raised:
+        template(tmp_path, text)
+    assert raised.value.kind == "invalid_template" and "studio.html.j2" in str(raised.value)
+
+
+def test_a_template_that_is_not_there_or_no_text_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ReportTemplateError, match="can't be read") as raised:
+        read_template(tmp_path / "nothing")
+    assert raised.value.kind == "not_found"
+    (tmp_path / "binary").write_bytes(b"\xff")
+    with pytest.raises(ReportTemplateError, match="UTF-8"):
+        read_template(tmp_path / "binary")
+
+
+def test_the_sample_has_every_name_that_a_run_has(tmp_path: Path) -> None:
+    real = view_of(ArtifactMetadata.model_validate(METADATA), resolve({}), tmp_path, Findings())
+    assert dataclasses.asdict(real).keys() == dataclasses.asdict(sample()).keys()
 
 
 @pytest.mark.parametrize(
