@@ -63,11 +63,11 @@ def watch(
         _check_there(folders)
     log_to_terminal()
     report = Report(as_json=as_json)
-    told, stop_metrics = report.told(), None
+    callbacks, stop_metrics = report.callbacks(), None
     metrics = _metrics(metrics_port)
     if metrics is not None:
-        told = metrics.counting(told)
-    sentinel = Sentinel(distinct(folders, recursive=recursive), options, told=told, comfyui=server(comfyui))
+        callbacks = metrics.counting(callbacks)
+    sentinel = Sentinel(distinct(folders, recursive=recursive), options, callbacks=callbacks, comfyui=server(comfyui))
     try:
         sentinel.take_locks()
     except HeldError as error:
@@ -115,7 +115,7 @@ class Report:
         self.odd: set[Path] = set()
         """What lies there can't be marked."""
 
-    def told(self) -> KeeperCallbacks:
+    def callbacks(self) -> KeeperCallbacks:
         """For the keepers."""
         return KeeperCallbacks(marked=self._marked, withdrawn=self._withdrawn, failed=self._failed, odd=self._met)
 

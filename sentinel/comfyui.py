@@ -15,7 +15,17 @@ from ..telemetry.markers.outputs import reported_files
 from ..telemetry.models.base import MarkerStatus
 from ..telemetry.models.prompt import Prompt
 from ..telemetry.process.token import TokenError, bearer_of
-from .evidence import FINAL, Answer, Ended, Named, Running, SilentError, literals_of, marked_by, running_of
+from .evidence import (
+    FINAL,
+    Answer,
+    EndedPrompt,
+    NamedFile,
+    RunningPrompt,
+    SilentError,
+    literals_of,
+    marked_by,
+    running_of,
+)
 
 RECENT = 8
 """How many ended prompts are asked for."""
@@ -45,7 +55,7 @@ class HttpComfyUI:
         self._seen = {told.prompt_id: self._seen[told.prompt_id] for told in running}
         return Answer(running, tuple(self._recent()))
 
-    def wait(self, running: Running, seconds: float) -> Ended | None:
+    def wait(self, running: RunningPrompt, seconds: float) -> EndedPrompt | None:
         """The prompt's end, where it comes within the time. Raises SilentError."""
         path = f"/telemetry/prompts/{quote(running.prompt_id, safe='')}/wait?timeout={seconds:g}"
         record = self._get(path, "wait", seconds)
@@ -54,14 +64,14 @@ class HttpComfyUI:
             _of_record(record, literals_of(graph), running, marked_by(graph)) if isinstance(record, Mapping) else None
         )
 
-    def _running(self, queue: Any) -> Iterator[Running]:
+    def _running(self, queue: Any) -> Iterator[RunningPrompt]:
         items = queue.get("queue_running") if isinstance(queue, Mapping) else None
         for item in items if isinstance(items, list) else ():
             if isinstance(item, list) and len(item) > 2 and isinstance(item[1], str) and isinstance(item[2], Mapping):
                 self._seen[item[1]] = item[2]
                 yield running_of(item[1], item[2])
 
-    def _recent(self) -> Iterator[Ended]:
+    def _recent(self) -> Iterator[EndedPrompt]:
         history = self._get(f"/history?max_items={RECENT}", "history")
         for prompt_id, entry in history.items() if isinstance(history, Mapping) else ():
             ended = _of_history(str(prompt_id), entry)
@@ -90,7 +100,7 @@ class HttpComfyUI:
         return answer.value
 
 
-def _of_history(prompt_id: str, entry: Any) -> Ended | None:
+def _of_history(prompt_id: str, entry: Any) -> EndedPrompt | None:
     """An entry of `/history`; null for what is none."""
     try:
         told = History.model_validate(entry)
@@ -106,7 +116,7 @@ def _of_history(prompt_id: str, entry: Any) -> Ended | None:
     cached = {str(node_id) for node_id in nodes} if isinstance(nodes, list) else set()
     literals = literals_of(graph)
     files = tuple(
-        Named(
+        NamedFile(
             file.subfolder,
             file.filename,
             file.node_id,
@@ -117,12 +127,12 @@ def _of_history(prompt_id: str, entry: Any) -> Ended | None:
         for file in reported_files(told.outputs)
         if file.type in ("output", None)
     )
-    return Ended(prompt_id, final, files, running_of(prompt_id, graph), marked_by(graph))
+    return EndedPrompt(prompt_id, final, files, running_of(prompt_id, graph), marked_by(graph))
 
 
 def _of_record(
-    told: Mapping[str, Any], literals: Mapping[str, str], running: Running | None, marked: tuple[str, ...]
-) -> Ended | None:
+    told: Mapping[str, Any], literals: Mapping[str, str], running: RunningPrompt | None, marked: tuple[str, ...]
+) -> EndedPrompt | None:
     """A prompt as `/telemetry` tells it; null while it has not ended. Raises SilentError for what is no record."""
     try:
         record = Prompt.model_validate(told)
@@ -132,7 +142,7 @@ def _of_record(
     if final is None:
         return None
     files = tuple(
-        Named(
+        NamedFile(
             file.subfolder,
             file.filename,
             file.node_id,
@@ -142,4 +152,4 @@ def _of_record(
         for file in record.outputs
         if file.type == "output"
     )
-    return Ended(record.prompt_id, final, files, running, marked, record.run_number)
+    return EndedPrompt(record.prompt_id, final, files, running, marked, record.run_number)

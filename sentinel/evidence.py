@@ -30,7 +30,7 @@ class Key(NamedTuple):
     name: str
 
 
-class Named(NamedTuple):
+class NamedFile(NamedTuple):
     """A file as ComfyUI names it, relative to its output folder."""
 
     folder: str
@@ -45,7 +45,7 @@ class Named(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningPrompt:
     """A prompt that runs. It holds open the groups that its savers may still write to."""
 
     prompt_id: str
@@ -66,14 +66,14 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedPrompt:
     """A prompt that has ended, and what it saved."""
 
     prompt_id: str
     status: MarkerStatus
-    files: tuple[Named, ...] = ()
+    files: tuple[NamedFile, ...] = ()
     """What its nodes reported as output."""
-    running: Running | None = None
+    running: RunningPrompt | None = None
     """What it held while it ran; null where it was not seen to."""
     marked: tuple[str, ...] = ()
     """The prefixes that the graph's own marker nodes mark, as they stand in it; an empty one is every prefix."""
@@ -86,7 +86,7 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class KnownAsOf:
     """An answer has come to a question that was put at `at`; null where nobody answers."""
 
     at: float | None
@@ -98,8 +98,8 @@ class Asked:
 class Answer:
     """What a ComfyUI says when it is asked: the prompts that run, and those that have ended, oldest first."""
 
-    running: tuple[Running, ...] = ()
-    ended: tuple[Ended, ...] = ()
+    running: tuple[RunningPrompt, ...] = ()
+    ended: tuple[EndedPrompt, ...] = ()
 
 
 class SilentError(RuntimeError):
@@ -107,7 +107,7 @@ class SilentError(RuntimeError):
 
 
 @dataclass(slots=True)
-class Saved:
+class SavedFiles:
     """What one prompt saved into one group of a watched folder."""
 
     prompt_id: str
@@ -119,10 +119,10 @@ class Saved:
     cached: bool = False
 
 
-def running_of(prompt_id: str, graph: Mapping[str, Any]) -> Running:
+def running_of(prompt_id: str, graph: Mapping[str, Any]) -> RunningPrompt:
     """What a queued graph says of the groups that its prompt may write to."""
     wired = any(isinstance(given.get("filename_prefix"), list) for _, _, given in _nodes(graph))
-    return Running(prompt_id, tuple(dict.fromkeys(literals_of(graph).values())), wired, _folders_of(graph))
+    return RunningPrompt(prompt_id, tuple(dict.fromkeys(literals_of(graph).values())), wired, _folders_of(graph))
 
 
 def _nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import Literal, NamedTuple
 
-from .evidence import Asked, Ended, Running
+from .evidence import EndedPrompt, KnownAsOf, RunningPrompt
 
 What = Literal["appeared", "closed", "gone", "folder appeared", "folder gone"]
 
@@ -22,7 +22,7 @@ class FileNews(NamedTuple):
     """On `time.monotonic`."""
 
 
-News = FileNews | Running | Ended | Asked
+News = FileNews | RunningPrompt | EndedPrompt | KnownAsOf
 
 
 class Feed:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..telemetry.markers.folder import FileStamp
 from ..telemetry.models.base import MarkerStatus
-from .evidence import Saved
+from .evidence import SavedFiles
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class Group:
     """Those not known to be closed: what each looked like, and since when."""
     unheard: set[str] = field(default_factory=set)
     """Those of them that a scan has met: whether they are closed nobody has told, so a prompt's record may."""
-    saved: Saved | None = None
+    saved: SavedFiles | None = None
     notes: list[str] = field(default_factory=list)
     failures: int = 0
     due: float = 0.0

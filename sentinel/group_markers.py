@@ -30,10 +30,10 @@ from .tree import path_of as folder_of
 class GroupMarkers:
     """The markers below `root`, and the odd things that lie where one should."""
 
-    def __init__(self, root: Path, told: KeeperCallbacks) -> None:
+    def __init__(self, root: Path, callbacks: KeeperCallbacks) -> None:
         self.root = root
-        self.told = told
-        self.odd = Oddities(lambda path, why: told.odd(path, why))
+        self.callbacks = callbacks
+        self.odd = Oddities(lambda path, why: callbacks.odd(path, why))
 
     def surely(self, key: Key, do: Callable[..., None], *given: object) -> None:
         """Do something for one group; whatever lies there costs no other group anything."""
@@ -69,7 +69,7 @@ class GroupMarkers:
         """Remove a marker of a sentinel's, and tell; false where it is none, or no longer there."""
         if not stands.is_ours or self._take_away(stands.path) is None:
             return False
-        self.told.withdrawn(stands.path)
+        self.callbacks.withdrawn(stands.path)
         return True
 
     def _take_away(self, path: Path) -> DoneMarker | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from ..telemetry.markers.folder import FileStamp
 from ..telemetry.markers.grouping import group_of
 from .completion import completed_by_record, completed_by_window, missing_of, settle
-from .evidence import PATIENCE_SECONDS, Asked, Ended, Key, Named, Saved
+from .evidence import PATIENCE_SECONDS, EndedPrompt, Key, KnownAsOf, NamedFile, SavedFiles
 from .group import Complete, Group
 from .open_groups import NEVER, OpenGroups
 from .running_prompts import RunningPrompts
@@ -119,7 +119,7 @@ class Groups:
 
     # ------------------------------------------------------------ news of prompts
 
-    def ended(self, ended: Ended, present: Mapping[Key, Mapping[str, Named]], at: float) -> None:
+    def ended(self, ended: EndedPrompt, present: Mapping[Key, Mapping[str, NamedFile]], at: float) -> None:
         """A prompt has ended. `present` gives the groups of its files here, and each file by its name."""
         held = self.prompts.end(ended.prompt_id)
         running = ended.running or held
@@ -130,14 +130,14 @@ class Groups:
             else:
                 nodes = {name: file.node_id for name, file in names.items()}
                 cached = all(file.cached for file in names.values())
-                self._explain(key, Saved(ended.prompt_id, ended.status, nodes, at, cached), at)
+                self._explain(key, SavedFiles(ended.prompt_id, ended.status, nodes, at, cached), at)
         for key, group in list(self.open.items()):
             if key in present or running is None or not running.claims(key, self.root):
                 continue
             if ended.marks(key, self.root):
                 self.open.pop(key)
             elif group.saved is None or not group.saved.names:
-                group.saved = Saved(ended.prompt_id, ended.status, {}, at)
+                group.saved = SavedFiles(ended.prompt_id, ended.status, {}, at)
                 self._groups.plan(key, group, max(at, group.active) + self.window)
         self._plan_unheld(at)
 
@@ -152,7 +152,7 @@ class Groups:
                 if not group.joined:
                     self.open.pop(plain)
 
-    def _explain(self, key: Key, saved: Saved, at: float) -> None:
+    def _explain(self, key: Key, saved: SavedFiles, at: float) -> None:
         """A group's files are now known to be a prompt's; one that another prompt writes to already is that one's."""
         group = self._groups.opened_at(key, at)
         earlier = [group.saved] if group.saved is not None and group.saved.prompt_id != saved.prompt_id else []
@@ -165,7 +165,7 @@ class Groups:
             group.joined.pop(name, None)
             group.unsettled.pop(name, None)
 
-    def asked(self, answer: Asked, at: float) -> None:
+    def asked(self, answer: KnownAsOf, at: float) -> None:
         """What is known of prompts is as new as that; or there is nobody to ask, and only windows count."""
         self.prompts.asked(answer)
         self._plan_unheld(at)

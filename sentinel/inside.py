@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 
 from ..telemetry.process.printable import logger
 from ..telemetry.process.settings import WrongSetting
-from .evidence import FINAL, Answer, Ended, Named, Running, SilentError, literals_of, marked_by, running_of
+from .evidence import (
+    FINAL,
+    Answer,
+    EndedPrompt,
+    NamedFile,
+    RunningPrompt,
+    SilentError,
+    literals_of,
+    marked_by,
+    running_of,
+)
 
 if TYPE_CHECKING:
     from ..telemetry.models.record import NodeRecord, PromptRecord
@@ -38,7 +48,7 @@ class Recorded:
 
     def __init__(self, recording: Recording) -> None:
         self._reading = recording.reading
-        self._ended: OrderedDict[tuple[str, int], Ended] = OrderedDict()
+        self._ended: OrderedDict[tuple[str, int], EndedPrompt] = OrderedDict()
         self._news = threading.Condition()
         recording.when_ended(self._on_ended)
 
@@ -55,13 +65,13 @@ class Recorded:
             ]
             return Answer(tuple(running), tuple(self._ended.values()))
 
-    def wait(self, running: Running, seconds: float) -> Ended | None:
+    def wait(self, running: RunningPrompt, seconds: float) -> EndedPrompt | None:
         """A running prompt's end, once it is committed; null when the time is up."""
         with self._news:
             self._news.wait_for(lambda: self._end_of(running) is not None, seconds)
             return self._end_of(running)
 
-    def _end_of(self, running: Running) -> Ended | None:
+    def _end_of(self, running: RunningPrompt) -> EndedPrompt | None:
         return next((end for key, end in reversed(self._ended.items()) if key[0] == running.prompt_id), None)
 
     def _on_ended(self, record: PromptRecord, nodes: Sequence[NodeRecord]) -> None:
@@ -83,18 +93,18 @@ def _key(record: PromptRecord) -> tuple[str, int]:
     return record.prompt_id, record.run_number
 
 
-def _ended_of(record: PromptRecord, graph: Mapping[str, object]) -> Ended | None:
+def _ended_of(record: PromptRecord, graph: Mapping[str, object]) -> EndedPrompt | None:
     """How a prompt ended; null for one that never started: it has saved nothing."""
     final = FINAL.get(record.status)
     if final is None:
         return None
     literals = literals_of(graph)
     files = tuple(
-        Named(file.subfolder, file.filename, file.node_id, literals.get(file.node_id or ""), file.cached)
+        NamedFile(file.subfolder, file.filename, file.node_id, literals.get(file.node_id or ""), file.cached)
         for file in record.outputs
         if file.type == "output"
     )
-    return Ended(
+    return EndedPrompt(
         record.prompt_id, final, files, running_of(record.prompt_id, graph), marked_by(graph), record.run_number
     )
 
@@ -127,10 +137,10 @@ def _sentinel(recording: Recording) -> Sentinel:
     from .service import Sentinel
 
     folder: Path = recording.host.roots()["output"]
-    return Sentinel([folder], Options(), told=_told(recording), comfyui=Recorded(recording))
+    return Sentinel([folder], Options(), callbacks=_callbacks(recording), comfyui=Recorded(recording))
 
 
-def _told(recording: Recording) -> KeeperCallbacks:
+def _callbacks(recording: Recording) -> KeeperCallbacks:
     from ..telemetry.process.printable import printable
     from .callbacks import KeeperCallbacks
 

@@ -16,7 +16,7 @@ from ..telemetry.markers.outputs import names_like
 from ..telemetry.markers.prefix import PrefixError
 from ..telemetry.process.printable import logger
 from .callbacks import KeeperCallbacks
-from .evidence import Asked, Ended, Key, Named, Running, places_below
+from .evidence import EndedPrompt, Key, KnownAsOf, NamedFile, RunningPrompt, places_below
 from .file_news import FileNewsTaker
 from .group_markers import GroupMarkers
 from .groups import Groups
@@ -43,14 +43,14 @@ class Keeper:
         groups: Groups,
         clock: Callable[[], float],
         recursive: bool = True,
-        told: KeeperCallbacks | None = None,
+        callbacks: KeeperCallbacks | None = None,
         counts: Counts | None = None,
     ) -> None:
         self.groups = groups
         self._clock = clock
-        self._told = told or KeeperCallbacks()
+        self._callbacks = callbacks or KeeperCallbacks()
         self._counts = counts or counting()
-        self._markers = GroupMarkers(root, self._told)
+        self._markers = GroupMarkers(root, self._callbacks)
         self.files = FileNewsTaker(self._markers, groups, self._counts)
         self.scans = Scans(self._markers, groups, self.files, self._counts, recursive=recursive)
         self._looks: dict[str, float] = {}
@@ -76,20 +76,20 @@ class Keeper:
 
     # ------------------------------------------------------------ news of prompts
 
-    def hear(self, news: Running | Ended | Asked, at: float) -> None:
+    def hear(self, news: RunningPrompt | EndedPrompt | KnownAsOf, at: float) -> None:
         """Something was told of prompts."""
-        if isinstance(news, Running):
+        if isinstance(news, RunningPrompt):
             self.groups.prompts.runs(news, at)
-        elif isinstance(news, Asked):
+        elif isinstance(news, KnownAsOf):
             self.groups.asked(news, at)
         else:
             self._markers.surely(Key("", news.prompt_id), self._hear_end, news, at)
 
-    def _hear_end(self, ended: Ended, at: float) -> None:
+    def _hear_end(self, ended: EndedPrompt, at: float) -> None:
         ended = replace(ended, files=tuple(one for file in ended.files for one in self._spelled_out(file)))
         self.groups.ended(ended, groups_of(ended, self.root.parts, self._finder()), at)
 
-    def _spelled_out(self, file: Named) -> list[Named]:
+    def _spelled_out(self, file: NamedFile) -> list[NamedFile]:
         """The files here that a name like `frame_%03d.png` stands for; else itself."""
         pattern = pattern_of(file.name)
         if pattern is None:
@@ -162,10 +162,10 @@ class Keeper:
             return
         self.groups.done(key)
         if marker is not None:
-            self._told.marked(*marker, max(0.0, self._clock() - active))
+            self._callbacks.marked(*marker, max(0.0, self._clock() - active))
 
     def _failed(self, key: Key, why: str, at: float) -> None:
         if not self.groups.open[key].failures:
             logger.error("Run Recorder: %s; it is tried again", why)
         self.groups.failed(key, at)
-        self._told.failed(key, why)
+        self._callbacks.failed(key, why)

@@ -57,29 +57,29 @@ class SentinelMetrics:
         for why in SCANS:
             self._scans.labels(why)
 
-    def counting(self, told: KeeperCallbacks) -> KeeperCallbacks:
+    def counting(self, callbacks: KeeperCallbacks) -> KeeperCallbacks:
         """The same, counted."""
 
         def marked(path: Path, marker: DoneMarker, delay: float) -> None:
             self._markers.labels(marker.Status or "success").inc()
             self._delays.observe(delay)
-            told.marked(path, marker, delay)
+            callbacks.marked(path, marker, delay)
 
         def withdrawn(path: Path) -> None:
             self._withdrawn.inc()
-            told.withdrawn(path)
+            callbacks.withdrawn(path)
 
         def failed(key: Key, why: str) -> None:
             self._failures.inc()
-            told.failed(key, why)
+            callbacks.failed(key, why)
 
         def scanned(why: str) -> None:
             self._scans.labels(why).inc()
-            told.scanned(why)
+            callbacks.scanned(why)
 
         def odd(path: Path, why: str | None) -> None:
             self._odd.inc(why is not None)
-            told.odd(path, why)
+            callbacks.odd(path, why)
 
         return KeeperCallbacks(marked, withdrawn, failed, scanned, odd)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .evidence import Asked, Key, Running
+from .evidence import Key, KnownAsOf, RunningPrompt
 from .group import Group
 
 
@@ -12,10 +12,10 @@ class RunningPrompts:
     def __init__(self, root: tuple[str, ...]) -> None:
         """`root` is the watched folder's path in parts, to recognise what ComfyUI calls it by."""
         self.root = root
-        self._running: dict[str, tuple[Running, float]] = {}
+        self._running: dict[str, tuple[RunningPrompt, float]] = {}
         self._asked: float | None = None
 
-    def runs(self, running: Running, at: float) -> None:
+    def runs(self, running: RunningPrompt, at: float) -> None:
         """A prompt runs; it holds its groups open until it is told to have ended."""
         self._running.setdefault(running.prompt_id, (running, at))
 
@@ -39,12 +39,12 @@ class RunningPrompts:
         """Whether nobody has answered yet which prompts ran when something last happened to a group."""
         return self._asked is not None and self._asked < group.active
 
-    def end(self, prompt_id: str) -> Running | None:
+    def end(self, prompt_id: str) -> RunningPrompt | None:
         """A prompt runs no more; what it held, null where it was not known to run."""
         held = self._running.pop(prompt_id, None)
         return held[0] if held else None
 
-    def asked(self, answer: Asked) -> None:
+    def asked(self, answer: KnownAsOf) -> None:
         """What is known of prompts is as new as that; or there is nobody to ask, and only windows count."""
         for prompt_id in [prompt_id for prompt_id in self._running if prompt_id not in answer.running]:
             del self._running[prompt_id]

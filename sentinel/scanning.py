@@ -32,7 +32,7 @@ class Scans:
         self._recursive = recursive
         self._prints: dict[Key, int] = {}
         """While polling: a digest of each group as the last scan met it."""
-        self._shut = Oddities(lambda path, why: markers.told.odd(path, why))
+        self._shut = Oddities(lambda path, why: markers.callbacks.odd(path, why))
         """Folders that can't be read: a path may be one's and a group's as well."""
 
     def forget(self) -> None:
@@ -55,7 +55,7 @@ class Scans:
             self._check_orphans(folder)
         if not below:
             self._take_back(seen, at)
-        self._markers.told.scanned(why)
+        self._markers.callbacks.scanned(why)
 
     def poll(self, at: float, clock: float | None = None) -> None:
         """As a scan, but what the last one has met just so is passed over. Raises OSError as `scan` does."""

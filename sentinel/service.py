@@ -35,13 +35,13 @@ class Sentinel:
         folders: Iterable[Path],
         options: Options,
         *,
-        told: KeeperCallbacks | None = None,
+        callbacks: KeeperCallbacks | None = None,
         comfyui: ComfyUI | None = None,
     ) -> None:
-        self.told = told or KeeperCallbacks()
+        callbacks = callbacks or KeeperCallbacks()
         self._source = Source(comfyui, self._tell, self._has_open) if comfyui is not None else None
         poke = self._source.poke if self._source is not None else None
-        self.watches = [FolderWatch(folder, options, self.told, poke) for folder in folders]
+        self.watches = [FolderWatch(folder, options, callbacks, poke) for folder in folders]
 
     def _tell(self, news: News) -> None:
         for watch in self.watches:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..telemetry.process.printable import logger
-from .evidence import Answer, Asked, Ended, Running, SilentError
+from .evidence import Answer, EndedPrompt, KnownAsOf, RunningPrompt, SilentError
 from .feed import News, now
 
 ASK_SECONDS = 0.25
@@ -29,7 +29,7 @@ class ComfyUI(Protocol):
     def ask(self) -> Answer:
         """What runs, and what has ended lately. Raises SilentError."""
 
-    def wait(self, running: Running, seconds: float) -> Ended | None:
+    def wait(self, running: RunningPrompt, seconds: float) -> EndedPrompt | None:
         """The end of a running prompt as soon as it has come; null when the time is up, or it can't be waited for.
 
         Raises SilentError.
@@ -51,7 +51,7 @@ class Source:
         """A group has been opened since the last question."""
         self._asked = float("-inf")
         self._told: OrderedDict[tuple[str, int], None] = OrderedDict()
-        self._running: Sequence[Running] = ()
+        self._running: Sequence[RunningPrompt] = ()
         self._answered = now()
         self._is_silent = False
         self._thread = threading.Thread(target=self._run, name="run-recorder-sentinel-source", daemon=True)
@@ -105,7 +105,7 @@ class Source:
         for ended in answer.ended:
             self._tell_end(ended)
         self._running = answer.running
-        self._tell(Asked(asked, frozenset(running.prompt_id for running in answer.running)))
+        self._tell(KnownAsOf(asked, frozenset(running.prompt_id for running in answer.running)))
 
     def _unanswered(self, why: str) -> None:
         self._running = ()
@@ -114,9 +114,9 @@ class Source:
         if not self._is_silent:
             logger.warning("Run Recorder: %s; until it answers, only the files themselves tell what is complete", why)
         self._is_silent = True
-        self._tell(Asked(None))
+        self._tell(KnownAsOf(None))
 
-    def _tell_end(self, ended: Ended) -> None:
+    def _tell_end(self, ended: EndedPrompt) -> None:
         key = ended.prompt_id, ended.run_number
         if key not in self._told:
             self._told[key] = None

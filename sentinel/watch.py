@@ -42,7 +42,7 @@ class Poke(Protocol):
 class FolderWatch:
     """One watched folder, on a thread of its own: one that hangs on a dead share holds up no other."""
 
-    def __init__(self, folder: Path, options: Options, told: KeeperCallbacks, poke: Poke | None = None) -> None:
+    def __init__(self, folder: Path, options: Options, callbacks: KeeperCallbacks, poke: Poke | None = None) -> None:
         """`poke` asks for news of prompts; it is called whenever a group is open. Null where there is nobody to ask."""
         self.folder = folder
         self.state = "starting"
@@ -51,7 +51,7 @@ class FolderWatch:
         self._options, self._poke = options, poke
         root = Path(os.path.realpath(folder))
         groups = Groups(options.stable_seconds, options.min_frames, root.parts)
-        self.keeper = Keeper(root, groups, now, options.recursive, told, counting(options.extensions))
+        self.keeper = Keeper(root, groups, now, options.recursive, callbacks, counting(options.extensions))
         self._lock = FolderLock(root)
         self._thread = threading.Thread(target=self._run, name="run-recorder-sentinel", daemon=True)
         self._stopping = threading.Event()

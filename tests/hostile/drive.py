@@ -50,10 +50,10 @@ def ran(arguments: list[str]) -> int:
 
         return main(arguments)
     from run_recorder.sentinel.comfyui import HttpComfyUI
-    from run_recorder.sentinel.evidence import Running, SilentError
+    from run_recorder.sentinel.evidence import RunningPrompt, SilentError
 
     asked = HttpComfyUI(arguments[1])
-    for ask in (lambda: asked.can_wait, asked.ask, lambda: asked.wait(Running("p"), 0.1)):
+    for ask in (lambda: asked.can_wait, asked.ask, lambda: asked.wait(RunningPrompt("p"), 0.1)):
         with contextlib.suppress(SilentError):
             ask()
     return 0

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from run_recorder.sentinel import inside
-from run_recorder.sentinel.evidence import Ended, Named
+from run_recorder.sentinel.evidence import EndedPrompt, NamedFile
 from run_recorder.sentinel.lock import HOLDER_NAME, LOCK_NAME, FolderLock, HeldError
 from run_recorder.sentinel.metrics import SentinelMetrics
 from run_recorder.sentinel.options import Options
@@ -217,7 +217,7 @@ def test_a_prompt_s_marker_whose_time_is_no_text_costs_nothing(output: Path) -> 
     sentinel = Sentinel([output], OPTIONS)
     sentinel.once()
     watch = sentinel.watches[0]
-    ended = Ended("p", "success", tuple(Named("", name) for name in frames("odd", 2)))
+    ended = EndedPrompt("p", "success", tuple(NamedFile("", name) for name in frames("odd", 2)))
     watch.feed.put(ended)
     watch.catch_up()
     assert (marker(output, "odd") or {})["PromptId"] == "p"
@@ -331,11 +331,11 @@ def test_health_and_metrics_tell_of_it_until_it_is_gone(output: Path, polling: b
     put(output, *frames("odd", 2), *frames("named ", 1))
     os.mkfifo(output / "odd.done")
     problems, metrics = Problems(), SentinelMetrics()
-    told = inside._told(SimpleNamespace(problems=problems))  # type: ignore[arg-type]
+    told = inside._callbacks(SimpleNamespace(problems=problems))  # type: ignore[arg-type]
     sentinel = Sentinel(
         [output],
         Options(stable_seconds=0.3, scan_interval=0.2, polling=polling),
-        told=metrics.counting(told),
+        callbacks=metrics.counting(told),
     )
     sentinel.start()
     try:
@@ -356,21 +356,21 @@ def test_health_and_metrics_tell_of_it_until_it_is_gone(output: Path, polling: b
 def test_what_a_server_says_of_files_is_looked_for_in_the_folder_alone(output: Path) -> None:
     (output / "away").symlink_to(output.parent / "outside", target_is_directory=True)
     names = [
-        Named("", "x" * 5000 + ".png"),
-        Named("", "a\0.png"),
-        Named("", "\ud800_00001_.png"),
-        Named("x" * 5000, "a_00001_.png"),
-        Named("\0", "a_00001_.png"),
-        Named("../outside", "out_00001_.png"),
-        Named("away", "out_00001_.png"),
-        Named(str(output.parent / "outside"), "out_00001_.png"),
-        Named("", "../outside/out_00001_.png"),
-        *(Named("", name) for name in GOOD),
+        NamedFile("", "x" * 5000 + ".png"),
+        NamedFile("", "a\0.png"),
+        NamedFile("", "\ud800_00001_.png"),
+        NamedFile("x" * 5000, "a_00001_.png"),
+        NamedFile("\0", "a_00001_.png"),
+        NamedFile("../outside", "out_00001_.png"),
+        NamedFile("away", "out_00001_.png"),
+        NamedFile(str(output.parent / "outside"), "out_00001_.png"),
+        NamedFile("", "../outside/out_00001_.png"),
+        *(NamedFile("", name) for name in GOOD),
     ]
     sentinel = Sentinel([output], OPTIONS)
     watch = sentinel.watches[0]
     watch.once()
-    watch.feed.put(Ended("p", "success", tuple(names)))
+    watch.feed.put(EndedPrompt("p", "success", tuple(names)))
     watch.catch_up()
     told = marker(output, "good") or {}
     assert (told["PromptId"], listed(told)) == ("p", GOOD)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from run_recorder.sentinel.evidence import Asked, Ended, Key, Named, running_of
+from run_recorder.sentinel.evidence import EndedPrompt, Key, KnownAsOf, NamedFile, running_of
 from run_recorder.sentinel.groups import Groups
 from run_recorder.sentinel.options import Options
 from run_recorder.sentinel.service import Sentinel
@@ -14,7 +14,7 @@ from .watching import marker, put
 
 KEY, STAMP = Key("new", "a"), FileStamp(9, 1_000_000_000, "1")
 NAME = "a_00001_.png"
-ENDED = Ended("p", "success", (Named("new", NAME, "2"),))
+ENDED = EndedPrompt("p", "success", (NamedFile("new", NAME, "2"),))
 
 
 def ended(groups: Groups, at: float) -> object:
@@ -60,8 +60,8 @@ def test_while_a_prompt_runs_nothing_that_is_new_in_its_folders_is_complete(
     groups.appeared(key, NAME, STAMP, 10.0)
     groups.closed(key, NAME, 10.0)
     assert groups.due(60.0) == []
-    groups.ended(Ended("p", "success"), {}, 61.0)
-    groups.asked(Asked(61.0), 61.0)
+    groups.ended(EndedPrompt("p", "success"), {}, 61.0)
+    groups.asked(KnownAsOf(61.0), 61.0)
     assert groups.due(70.0) == [key]
 
 
@@ -88,7 +88,9 @@ def test_what_a_name_with_a_number_in_it_stands_for_is_looked_for_on_the_disk(tm
     sentinel = Sentinel([tmp_path], Options())
     watch = sentinel.watches[0]
     watch.once()
-    watch.feed.put(Ended("p", "success", (Named(folder, "AD_00001.%03d.png", "2", f"{folder}/AD".lstrip("/")),)))
+    watch.feed.put(
+        EndedPrompt("p", "success", (NamedFile(folder, "AD_00001.%03d.png", "2", f"{folder}/AD".lstrip("/")),))
+    )
     watch.catch_up()
     told = marker(tmp_path / folder, "AD") or {}
     assert (told["PromptId"], {file["Name"] for file in told["Files"]}) == ("p", names)

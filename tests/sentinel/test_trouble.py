@@ -139,8 +139,8 @@ def test_a_folder_is_told_while_it_cant_be_read_and_then_scanned(
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name not in shut and access(path, mode))
     monkeypatch.setattr(watch_module, "CHECK_SECONDS", 0.1)
     problems = Problems()
-    told = inside._told(SimpleNamespace(problems=problems))  # type: ignore[arg-type]
-    sentinel = Sentinel([tmp_path], Options(stable_seconds=0.3, scan_interval=0.1, polling=polling), told=told)
+    told = inside._callbacks(SimpleNamespace(problems=problems))  # type: ignore[arg-type]
+    sentinel = Sentinel([tmp_path], Options(stable_seconds=0.3, scan_interval=0.1, polling=polling), callbacks=told)
     sentinel.start()
     try:
         until(lambda: marker(tmp_path, "sub"))
@@ -167,7 +167,7 @@ def test_one_group_that_cant_be_written_costs_no_other_and_is_tried_again(
 
     monkeypatch.setattr(markers_module, "write_temporary", fill)
     failures: list[str] = []
-    sentinel = Sentinel([tmp_path], OPTIONS, told=KeeperCallbacks(failed=lambda _key, why: failures.append(why)))
+    sentinel = Sentinel([tmp_path], OPTIONS, callbacks=KeeperCallbacks(failed=lambda _key, why: failures.append(why)))
     put(tmp_path, *frames("a", 2), *frames("b", 2))
     sentinel.start()
     try:
