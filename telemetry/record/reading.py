@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..live.feed import Waiter
 from ..live.stream import Stream
@@ -18,22 +18,19 @@ from ..models.environment import Environment
 from ..models.gpu import SampleColumns
 from ..models.listing import Filter, Position
 from ..models.node import Node
-from ..models.prompt import CurrentNode, Instance, Prompt
-from ..models.record import PromptRecord
+from ..models.prompt import CurrentNode, Prompt
 from ..models.view import node_of, prompt_of
 from ..store.retention import erase_until
-from ..store.rows import search_text
 from .acknowledging import Acknowledging
 from .context import Context
-from .figures import columns_of, curve_of, figures_of
+from .figures import columns_of, curve_of
+from .memory_views import MemoryViews
 from .names_given import SECONDS as NAMING_SECONDS
 from .names_given import Naming
-from .prompt import OpenPrompt
 from .writer import Writer
 
 LOCK_SECONDS = 0.05
 """How long health waits for what the writer may be changing."""
-UNCOMMITTED = "the store can't be written now, so this end is not committed and its markers are not written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +49,7 @@ class Reading:
         self._context = context
         self._writer = writer
         self._acknowledging = acknowledging
+        self._memory = MemoryViews(context, writer)
 
     # ------------------------------------------------------------ one prompt
 
@@ -62,10 +60,10 @@ class Reading:
         with context.lock:
             run = context.recorder.find(prompt_id, run_number)
             if run is not None:
-                return self._view(run)
+                return self._memory.view(run)
             kept = context.kept.find(prompt_id, run_number)
             if kept is not None:
-                return self._view_of(kept.record)
+                return self._memory.view_of(kept.record)
         record = context.store.prompts.record(prompt_id, run_number)
         if record is None:
             return self.prompt(prompt_id, run_number) if self._meets(prompt_id, run_number) else None
@@ -116,7 +114,7 @@ class Reading:
             with context.lock:
                 run = context.recorder.find(prompt_id, run_number)
                 if run is not None:
-                    return self._view(run), context.feed.wait_for(run.key, loop)
+                    return self._memory.view(run), context.feed.wait_for(run.key, loop)
             if found is not None:
                 return found, None
             found = self.prompt(prompt_id, run_number)
@@ -136,21 +134,6 @@ class Reading:
         with context.lock:
             return context.recorder.find(prompt_id, run_number) is not None
 
-    def _view_of(self, record: PromptRecord) -> Prompt:
-        """An ended prompt of this process that is certain and not in the store yet."""
-        return prompt_of(record, self._this_instance())
-
-    def _view(self, run: OpenPrompt) -> Prompt:
-        run.refresh()
-        record = replace(run.record, figures=figures_of(run))
-        if run.final is not None and self._writer.is_failing:
-            record = replace(record, status=run.final, notes=[*record.notes, UNCOMMITTED])
-        return prompt_of(record, self._this_instance())
-
-    def _this_instance(self) -> dict[str, Instance]:
-        instance = self._context.instance
-        return {instance.id: instance}
-
     # ------------------------------------------------------------ many prompts
 
     def flush(self) -> None:
@@ -162,40 +145,16 @@ class Reading:
         self.flush()
         store = self._context.store
         if not store.database.is_open:
-            return self._page_of_memory(wanted, limit), None
-        unsaved = self._page_of_memory(wanted, limit - 1, unsaved=True) if after is None else []
+            return self._memory.page(wanted, limit), None
+        unsaved = self._memory.page(wanted, limit - 1, unsaved=True) if after is None else []
         room = limit - len(unsaved)
         records = store.prompts.page(wanted, room + 1, after)
         more = len(records) > room
         records = records[:room]
         instances = store.servers.instances([record.instance_id for record in records])
-        items = unsaved + [self._current(prompt_of(record, instances)) for record in records]
+        items = unsaved + [self._memory.current(prompt_of(record, instances)) for record in records]
         last = records[-1].pk if records and more else None
         return items, store.prompts.position(last) if last is not None else None
-
-    def _page_of_memory(self, wanted: Filter, limit: int, *, unsaved: bool = False) -> list[Prompt]:
-        """What is in memory, newest first: all there is while the store is closed; or what the store doesn't have."""
-        context = self._context
-        context.take_in()
-        with context.lock:
-            open_runs = reversed(context.recorder.runs)
-            runs = [run for run in open_runs if not (unsaved and run.record.pk is not None)]
-            views = [self._view(run) for run in runs if matches(wanted, run)][:limit]
-            ends = [end for end in reversed(context.kept.ends.values()) if end.record.pk is None or not unsaved]
-            views += [self._view_of(end.record) for end in ends if matches(wanted, end.run, end.record)]
-            views.sort(key=lambda prompt: prompt.queued_at or prompt.started_at or "", reverse=True)
-            return views[:limit]
-
-    def _current(self, prompt: Prompt) -> Prompt:
-        if prompt.status not in OPEN_STATUSES:
-            return prompt
-        context = self._context
-        with context.lock:
-            kept = context.kept.find(prompt.prompt_id, prompt.run_number)
-            if kept is not None:
-                return self._view_of(kept.record)
-            run = context.recorder.find(prompt.prompt_id, prompt.run_number)
-            return self._view(run) if run is not None else prompt
 
     def is_open(self, prompt_id: str, run_number: int | None = None) -> bool:
         """True where a run (that one, or any) of this id is queued or running here."""
@@ -307,21 +266,3 @@ class Reading:
             return naming.known.result(NAMING_SECONDS)
         except FutureTimeoutError:
             raise TimeoutError("the name was not written in time") from None
-
-
-def matches(wanted: Filter, run: OpenPrompt, record: PromptRecord | None = None) -> bool:
-    """Whether a run in memory is asked for; the same question as the store's, asked of one, or of its final record."""
-    record = record or run.record
-    queued = record.queued_ms if record.queued_ms is not None else record.started_ms or 0
-    classes = {node.class_type or "" for node in run.nodes.values()}
-    return (
-        (not wanted.statuses or record.status in wanted.statuses)
-        and (wanted.since_ms is None or queued >= wanted.since_ms)
-        and (wanted.until_ms is None or queued < wanted.until_ms)
-        and (
-            wanted.q is None
-            or any(wanted.q.lower() in text for text in (search_text(record), *map(str.lower, classes)))
-        )
-        and (wanted.class_type is None or wanted.class_type in classes)
-        and (wanted.output is None or any(file.filename == wanted.output for file in record.outputs))
-    )

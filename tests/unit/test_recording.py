@@ -33,8 +33,8 @@ from run_recorder.telemetry.record.events import (
     PromptStarted,
 )
 from run_recorder.telemetry.record.host import HostProcess
+from run_recorder.telemetry.record.memory_views import UNCOMMITTED
 from run_recorder.telemetry.record.opening import KEY_FILE, Opening, digest_key
-from run_recorder.telemetry.record.reading import UNCOMMITTED
 from run_recorder.telemetry.record.recorder import STOPPED, Recorder
 from run_recorder.telemetry.record.recording import Recording
 from run_recorder.telemetry.record.recovery import Recovery
