@@ -10,6 +10,7 @@ import pytest
 from run_recorder.telemetry.process.settings import NAMES
 
 from .hosts import REPO
+from .problem_names import Source
 
 DOCS = REPO / "docs"
 ENVIRONMENT_VARIABLE = re.compile(r"\b(?:RUN_RECORDER|COMFYUI|LOCAL_LLM|LOCAL_STORY)_[A-Z][A-Z_]+\b")
@@ -202,3 +203,33 @@ def test_the_site_is_built_and_has_every_page(tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     pages = {path.stem for path in DOCS.glob("*.md")} - {"README"}
     assert pages <= {path.name for path in tmp_path.iterdir() if path.is_dir()}
+
+
+PROBLEM_HEADING = re.compile(r"^### (.*)$", re.MULTILINE)
+
+
+def test_every_problem_that_health_can_name_is_in_the_docs() -> None:
+    text = page("troubleshooting.md")
+    headings = {name for heading in PROBLEM_HEADING.findall(text) for name in re.findall(r"`([^`]+)`", heading)}
+    beginnings = tuple(name.partition("<")[0] for name in headings if "<" in name)
+    found = Source().problems()
+    assert {"store", "route ", "setting RUN_RECORDER_TOKEN"} <= {name.text for name in found}
+    missing = [
+        name.text
+        for name in found
+        if name.text not in (headings if name.is_whole else beginnings)
+        and not (name.is_whole and name.text.startswith(beginnings))
+    ]
+    assert missing == []
+    whole = {name.text for name in found if name.is_whole}
+    begun = {name.text for name in found if not name.is_whole}
+    stale = [name for name in headings if "<" not in name and name not in whole]
+    stale += [one for one in beginnings if one not in begun and not any(name.startswith(one) for name in whole)]
+    assert stale == [], "nothing reports these"
+    assert not [name for name in NAMES if f"| `setting {name}` |" not in text]
+
+
+def test_each_problem_in_the_docs_says_what_it_means_costs_and_needs() -> None:
+    parts = PROBLEM_HEADING.split(page("troubleshooting.md"))
+    for heading, body in zip(parts[1::2], parts[2::2], strict=True):
+        assert re.findall(r"^- \*\*(\w+):\*\*", body, re.MULTILINE) == ["Means", "Costs", "Do"], heading
