@@ -5,9 +5,7 @@ from __future__ import annotations
 from . import io, ui
 from .v3_node import ComfyNode
 
-IO, UI = io, ui
-
-__all__ = ["IO", "UI", "ComfyExtension", "io", "ui"]
+__all__ = ["ComfyExtension", "io", "ui"]
 
 
 class ComfyExtension:

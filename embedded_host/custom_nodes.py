@@ -68,7 +68,6 @@ def _import(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
-    nodes.LOADED_MODULE_DIRS[_pack_name(path)] = str(file.parent)
     return module
 
 

@@ -6,16 +6,12 @@ import os
 import time
 from pathlib import Path
 
-base_path = str(Path.cwd())
-models_dir = str(Path.cwd() / "models")
 folder_names_and_paths: dict[str, tuple[list[str], set[str]]] = {}
 _directories: dict[str, str] = {}
 
 
 def configure(base: Path, **overrides: str | None) -> None:
     """Lay out the folders below ``base``; an override names another place for one of them."""
-    global base_path, models_dir
-    base_path, models_dir = str(base), str(base / "models")
     for kind in ("output", "input", "temp", "user"):
         chosen = Path(overrides.get(kind) or base / kind).resolve()
         if kind != "temp":
@@ -45,26 +41,6 @@ def get_user_directory() -> str:
     return _directories["user"]
 
 
-def set_output_directory(path: str) -> None:
-    """Move the output folder."""
-    _directories["output"] = path
-
-
-def set_input_directory(path: str) -> None:
-    """Move the input folder."""
-    _directories["input"] = path
-
-
-def set_temp_directory(path: str) -> None:
-    """Move the folder of previews."""
-    _directories["temp"] = path
-
-
-def set_user_directory(path: str) -> None:
-    """Move the users' folder."""
-    _directories["user"] = path
-
-
 def get_directory_by_type(type_name: str) -> str | None:
     """The folder of ``output``, ``input`` or ``temp``; None for any other word."""
     return _directories.get(type_name) if type_name in ("output", "input", "temp") else None
@@ -75,11 +51,6 @@ def get_system_user_directory(name: str = "system") -> str:
     if not name or name.startswith("_") or not name.replace("_", "").isalnum():
         raise ValueError(f"not a name for a system folder: {name!r}")
     return str(Path(get_user_directory()) / f"__{name}")
-
-
-def get_public_user_directory(user_id: str) -> str | None:
-    """A user's own folder; None for a private one."""
-    return None if user_id.startswith("__") else str(Path(get_user_directory()) / user_id)
 
 
 def get_folder_paths(folder_name: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .graph_utils import ExecutionBlocker as ExecutionBlocker
 from .graph_utils import is_link
 
 Node = dict[str, Any]
@@ -64,10 +63,6 @@ class DynamicPrompt:
         while node_id in self.ephemeral_display:
             node_id = self.ephemeral_display[node_id]
         return node_id
-
-    def all_node_ids(self) -> set[str]:
-        """Every node, added ones too."""
-        return set(self.original_prompt) | set(self.ephemeral_prompt)
 
     def get_original_prompt(self) -> dict[str, Node]:
         """The prompt as posted."""

@@ -24,7 +24,6 @@ class Node:
         self.id = node_id
         self.class_type = class_type
         self.inputs = inputs
-        self.override_display_id: str | None = None
 
     def out(self, index: int) -> list[Any]:
         """A link to one of its outputs."""
@@ -37,20 +36,9 @@ class Node:
         else:
             self.inputs[key] = value
 
-    def get_input(self, key: str) -> Any:
-        """An input's value, or None."""
-        return self.inputs.get(key)
-
-    def set_override_display_id(self, override_display_id: str) -> None:
-        """Let people see this node as another one."""
-        self.override_display_id = override_display_id
-
     def serialize(self) -> dict[str, Any]:
         """The node as it stands in a graph."""
-        info: dict[str, Any] = {"class_type": self.class_type, "inputs": self.inputs}
-        if self.override_display_id is not None:
-            info["override_display_id"] = self.override_display_id
-        return info
+        return {"class_type": self.class_type, "inputs": self.inputs}
 
 
 class GraphBuilder:
@@ -86,14 +74,6 @@ class GraphBuilder:
             id = str(self._counter)  # noqa: A001
         name = self.prefix + id
         return self.nodes.setdefault(name, Node(name, class_type, kwargs))
-
-    def lookup_node(self, id: str) -> Node | None:  # noqa: A002 - ComfyUI's name
-        """A node by the name it was added under."""
-        return self.nodes.get(self.prefix + id)
-
-    def remove_node(self, id: str) -> None:  # noqa: A002 - ComfyUI's name
-        """Take a node out."""
-        del self.nodes[self.prefix + id]
 
     def finalize(self) -> dict[str, Any]:
         """The graph, as a node returns it under ``expand``."""

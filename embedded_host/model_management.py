@@ -37,11 +37,6 @@ def interrupt_current_processing(value: bool = True) -> None:
         _interrupted.clear()
 
 
-def processing_interrupted() -> bool:
-    """Whether an interrupt has been asked for and not yet been noticed."""
-    return _interrupted.is_set()
-
-
 def throw_exception_if_processing_interrupted() -> None:
     """Notice an interrupt: raise, once."""
     if _interrupted.is_set():
@@ -71,7 +66,3 @@ def get_free_memory(dev: Device | None = None) -> int:
 
 def soft_empty_cache(force: bool = False) -> None:
     """Nothing to empty here."""
-
-
-def unload_all_models() -> None:
-    """Nothing to unload here."""

@@ -9,7 +9,6 @@ from . import model_management
 NODE_CLASS_MAPPINGS: dict[str, type[Any]] = {}
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {}
 EXTENSION_WEB_DIRS: dict[str, str] = {}
-LOADED_MODULE_DIRS: dict[str, str] = {}
 
 
 def interrupt_processing(value: bool = True) -> None:

@@ -31,7 +31,6 @@ class ProgressHandler(ABC):  # noqa: B024 - ComfyUI's has no abstract method eit
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.enabled = True
 
     def set_registry(self, registry: ProgressRegistry) -> None:  # noqa: B027
         """Told the registry when it is added to one."""
@@ -56,14 +55,6 @@ class ProgressHandler(ABC):  # noqa: B024 - ComfyUI's has no abstract method eit
     def reset(self) -> None:  # noqa: B027
         """The next prompt begins."""
 
-    def enable(self) -> None:
-        """Be told again."""
-        self.enabled = True
-
-    def disable(self) -> None:
-        """Be told nothing."""
-        self.enabled = False
-
 
 class ProgressRegistry:
     """The states of one prompt's nodes, and who is told of them."""
@@ -78,11 +69,6 @@ class ProgressRegistry:
         """Tell this one, too."""
         self.handlers[handler.name] = handler
 
-    def unregister_handler(self, handler_name: str) -> None:
-        """Tell it no more."""
-        if (handler := self.handlers.pop(handler_name, None)) is not None:
-            handler.reset()
-
     def ensure_entry(self, node_id: str) -> NodeProgressState:
         """A node's state, pending if it has none."""
         return self.nodes.setdefault(node_id, {"state": NodeState.Pending, "value": 0.0, "max": 1.0})
@@ -90,34 +76,31 @@ class ProgressRegistry:
     def start_progress(self, node_id: str) -> None:
         """A node is about to run."""
         entry = self._set(node_id, NodeState.Running, 0.0, 1.0)
-        for handler in self._listening():
+        for handler in list(self.handlers.values()):
             handler.start_handler(node_id, entry, self.prompt_id)
 
     def update_progress(self, node_id: str, value: float, max_value: float, image: Any = None) -> None:
         """A node has come so far."""
         entry = self._set(node_id, NodeState.Running, value, max_value)
-        for handler in self._listening():
+        for handler in list(self.handlers.values()):
             handler.update_handler(node_id, value, max_value, entry, self.prompt_id, image)
 
     def finish_progress(self, node_id: str) -> None:
         """A node is done."""
         top = self.ensure_entry(node_id)["max"]
         entry = self._set(node_id, NodeState.Finished, top, top)
-        for handler in self._listening():
+        for handler in list(self.handlers.values()):
             handler.finish_handler(node_id, entry, self.prompt_id)
 
     def reset_handlers(self) -> None:
         """Another prompt begins."""
-        for handler in self.handlers.values():
+        for handler in list(self.handlers.values()):
             handler.reset()
 
     def _set(self, node_id: str, state: NodeState, value: float, top: float) -> NodeProgressState:
         entry = self.ensure_entry(node_id)
         entry["state"], entry["value"], entry["max"] = state, value, top
         return entry
-
-    def _listening(self) -> list[ProgressHandler]:
-        return [handler for handler in self.handlers.values() if handler.enabled]
 
 
 _registry = ProgressRegistry("", DynamicPrompt({}))

@@ -80,11 +80,6 @@ class PromptQueue:
             self.history[item[1]] = {"prompt": kept, "outputs": {}, "status": told} | history_result
             self.server.queue_updated()
 
-    def get_current_queue(self) -> tuple[list[QueueItem], list[QueueItem]]:
-        """The running and the waiting prompts; the waiting ones are copies."""
-        with self.mutex:
-            return list(self.currently_running.values()), copy.deepcopy(self.queue)
-
     def get_current_queue_volatile(self) -> tuple[list[QueueItem], list[QueueItem]]:
         """The running and the waiting prompts themselves."""
         with self.mutex:

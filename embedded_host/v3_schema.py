@@ -50,7 +50,6 @@ class Schema:
     is_experimental: bool = False
     is_dev_only: bool = False
     is_api_node: bool = False
-    price_badge: Any = None
     not_idempotent: bool = False
     enable_expand: bool = False
     accept_all_inputs: bool = False

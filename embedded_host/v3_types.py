@@ -96,45 +96,8 @@ class IoType:
             setattr(cls, door, type(door, (base,), {**named, "__qualname__": f"{cls.__name__}.{door}"}))
 
 
-def Custom(io_type: str) -> type[IoType]:  # noqa: N802 - ComfyUI's name
-    """A type of one's own; links match by its name."""
-    return type(io_type, (IoType,), {}, io_type=io_type)
-
-
 class Image(IoType, io_type="IMAGE"):
     """A batch of pictures."""
-
-
-class Mask(IoType, io_type="MASK"):
-    """A batch of masks."""
-
-
-class Latent(IoType, io_type="LATENT"):
-    """Samples in a model's own space."""
-
-
-class Conditioning(IoType, io_type="CONDITIONING"):
-    """What a model is told to make."""
-
-
-class Model(IoType, io_type="MODEL"):
-    """A diffusion model."""
-
-
-class Clip(IoType, io_type="CLIP"):
-    """A text encoder."""
-
-
-class Vae(IoType, io_type="VAE"):
-    """What turns latents into pictures."""
-
-
-class Audio(IoType, io_type="AUDIO"):
-    """Sound."""
-
-
-class Video(IoType, io_type="VIDEO"):
-    """Moving pictures."""
 
 
 class AnyType(IoType, io_type="*"):

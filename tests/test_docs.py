@@ -233,3 +233,12 @@ def test_each_problem_in_the_docs_says_what_it_means_costs_and_needs() -> None:
     parts = PROBLEM_HEADING.split(page("troubleshooting.md"))
     for heading, body in zip(parts[1::2], parts[2::2], strict=True):
         assert re.findall(r"^- \*\*(\w+):\*\*", body, re.MULTILINE) == ["Means", "Costs", "Do"], heading
+
+
+def test_each_file_of_the_embedded_host_and_the_module_that_it_stands_for_is_in_its_table() -> None:
+    rows = re.findall(r"^\| `(\w+\.py)` \|(.*?)\| \S.* \|$", page("embedded-host.md"), re.MULTILINE)
+    assert [name for name, _ in rows] == sorted(path.name for path in (REPO / "embedded_host").glob("*.py"))
+    modules = importlib.import_module("run_recorder.embedded_host.modules").NAMES
+    stands_for = {name: module.__name__.rpartition(".")[2] for name, module in modules.items()}
+    told = {module: name.removesuffix(".py") for name, cell in rows for module in re.findall(r"`([\w.]+)`", cell)}
+    assert {module: told.get(module) for module in stands_for} == stands_for
