@@ -60,6 +60,7 @@ def test_it_holds_no_test_no_script_and_nothing_that_is_not_needed() -> None:
     assert {"__init__.py", "pyproject.toml", "requirements.txt", "web/comfyui/run-recorder.js"} <= set(names)
     tops = {name.partition("/")[0] for name in names}
     assert not tops & {"tests", "benchmarks", ".ci", "embedded_host", "runner", "commands", "docs"}
+    assert not tops & {".github", ".pre-commit-config.yaml", "noxfile.py", "CONTRIBUTING.md", "SECURITY.md"}
     assert not [name for name in names if name.endswith((".sh", ".bat", ".exe", ".so", ".dll", ".whl", ".zip"))]
     assert sum((REPO / name).stat().st_size for name in names) < 2_000_000
 
