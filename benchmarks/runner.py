@@ -35,9 +35,10 @@ from aiohttp import web
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from run_recorder.client.comfy_client import ComfyClient  # noqa: E402
+from run_recorder.client.outputs import OutputFile  # noqa: E402
 from run_recorder.runner.attempts import Outcome, SceneRun, run_scene  # noqa: E402
 from run_recorder.runner.collect import Collector  # noqa: E402
-from run_recorder.runner.comfy_client import ComfyClient, OutputFile  # noqa: E402
 from run_recorder.runner.keeping import keep_best  # noqa: E402
 from run_recorder.runner.metadata import Written, write_checks, write_run  # noqa: E402
 from run_recorder.runner.policy import resolve  # noqa: E402

@@ -7,7 +7,6 @@ where one is expected counts as not said. What can't be done without is asked fo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -166,36 +165,3 @@ class SystemStats(Loose):
 
     system: Object = {}
     devices: list[Any] = Field()
-
-
-@dataclass(frozen=True, slots=True)
-class OutputFile:
-    """A file that a prompt's outputs name."""
-
-    filename: str
-    subfolder: str
-    node_id: str | None = None
-
-    @property
-    def relative(self) -> str:
-        """Below the output folder, forward slashes."""
-        return f"{self.subfolder}/{self.filename}".replace("\\", "/").lstrip("/")
-
-
-def files_of(outputs: dict[Any, Any]) -> list[OutputFile]:
-    """Every file of type output that a node reported, whatever the key, each once and as many as are taken."""
-    found: dict[OutputFile, None] = {}
-    for one in _reported(outputs):
-        found.setdefault(one)
-        if len(found) >= limits.MOST_FILES:
-            break
-    return list(found)
-
-
-def _reported(outputs: dict[Any, Any]) -> Iterator[OutputFile]:
-    for node_id, reported in outputs.items():
-        for values in reported.values() if isinstance(reported, dict) else ():
-            for one in _list(values):
-                if isinstance(one, dict) and one.get("type") == "output" and isinstance(one.get("filename"), str):
-                    folder = one.get("subfolder")
-                    yield OutputFile(one["filename"], folder if isinstance(folder, str) else "", str(node_id))

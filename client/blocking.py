@@ -10,27 +10,22 @@ from typing import Any, TypeVar
 
 from . import limits
 from .errors import ServerError
-from .http import FAILURES, Answer, Http
-from .limits import Kind, Limits
+from .http import FAILURES, Http
+from .limits import Limits
+from .reading import Answer
+from .request import Request
 
 Result = TypeVar("Result")
 
 
 def ask(
-    url: str,
-    method: str,
-    path: str,
-    kind: Kind,
-    *,
-    headers: Mapping[str, str] | None = None,
-    bounds: Limits | None = None,
-    **more: Any,
+    url: str, request: Request, *, headers: Mapping[str, str] | None = None, bounds: Limits | None = None
 ) -> Answer:
-    """Ask a server for a path, and read its JSON. Raises ServerError."""
+    """Ask a server, and read its JSON. Raises ServerError."""
 
     async def asked() -> Answer:
         async with Http(url, headers, bounds) as http:
-            return await http.json(method, path, kind, **more)
+            return await http.answer(request)
 
     return complete(asked())
 
@@ -47,7 +42,7 @@ def complete(work: Coroutine[Any, Any, Result]) -> Result:
 
 @contextlib.contextmanager
 def lines(
-    url: str, path: str, *, headers: Mapping[str, str] | None = None
+    url: str, request: Request, *, headers: Mapping[str, str] | None = None
 ) -> Iterator[tuple[Answer | None, Iterator[bytes]]]:
     """The lines of a stream of server-sent events as they come, without their ends.
 
@@ -57,7 +52,7 @@ def lines(
     loop = asyncio.new_event_loop()
     opened = contextlib.AsyncExitStack()
     try:
-        refused, told = loop.run_until_complete(_open(opened, url, path, headers))
+        refused, told = loop.run_until_complete(_open(opened, url, request, headers))
         yield refused, _each(loop, told)
     finally:
         try:
@@ -70,10 +65,10 @@ def lines(
 
 
 async def _open(
-    opened: contextlib.AsyncExitStack, url: str, path: str, headers: Mapping[str, str] | None
+    opened: contextlib.AsyncExitStack, url: str, request: Request, headers: Mapping[str, str] | None
 ) -> tuple[Answer | None, AsyncIterator[bytes]]:
     http = await opened.enter_async_context(Http(url, {"Accept": "text/event-stream", **(headers or {})}))
-    asked = await opened.enter_async_context(http.ask("GET", path, "events", endless=True))
+    asked = await opened.enter_async_context(http.ask(request.method, request.path, request.kind, endless=True))
     if asked.status != 200:
         return await asked.json(), _lines(http.url, _none())
     return None, _lines(http.url, asked.pieces())

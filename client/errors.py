@@ -18,3 +18,7 @@ class ServerError(Exception):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(clean(" ".join(message.split()), MOST))
         self.kind = kind
+
+
+class RefusedError(Exception):
+    """ComfyUI refused the graph: final at once. The message names node, input and reason."""

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
-import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -18,94 +15,15 @@ import aiohttp
 
 from ..telemetry.process.deadline import timeout
 from . import limits
-from .decoding import ACCEPTED, Decoder, EncodingError
+from .decoding import ACCEPTED
 from .errors import ServerError
 from .limits import Bound, Kind, Limits
-from .parsing import UnreadableError, parse
+from .reading import Answer, Asked
+from .request import Request
 from .urls import address_of, logon_of, shown_url
 
-CHUNK = 64 * 1024
-IN_MEMORY = limits.MIB
-"""Bytes of an answer that isn't whole yet."""
 FAILURES = (aiohttp.ClientError, ConnectionError, asyncio.TimeoutError, TimeoutError, ValueError)
 """What aiohttp raises for a server's sake; a full disk is none of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer, read. `value` is its JSON; null where it is none, and then `why` says why."""
-
-    status: int
-    headers: Mapping[str, str]
-    value: Any
-    why: str | None = None
-
-
-class Asked:
-    """An answer that is being read."""
-
-    def __init__(self, url: str, answer: aiohttp.ClientResponse, bound: Bound, *, endless: bool = False) -> None:
-        self._url = url
-        self._answer = answer
-        self._bound = bound
-        self._endless = endless
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-        return self._answer.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The answer's headers."""
-        return self._answer.headers
-
-    @property
-    def size(self) -> int | None:
-        """The bytes that the server says it will send; null where it doesn't."""
-        with contextlib.suppress(ValueError):
-            return self._answer.content_length
-        return None
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The unpacked bytes in pieces of at most 64 KiB, as far as the bound. Raises ServerError."""
-        most = self._bound.most_bytes
-        pace, size = _Pace(self._bound.least_speed), 0
-        try:
-            decoder = Decoder(self._answer.headers.get("Content-Encoding"))
-            async for chunk in self._answer.content.iter_chunked(CHUNK):
-                if pace.is_too_slow(len(chunk)):
-                    slow = f"less than {self._bound.least_speed} bytes a second for {limits.SLOW_SECONDS:g} s"
-                    raise ServerError("too_slow", f"{self._url} sends {slow}")
-                for piece in decoder.feed(chunk):
-                    size += len(piece)
-                    if size > most and not self._endless:
-                        raise ServerError("too_large", f"{self._url} sends more than {most} bytes, which are taken")
-                    yield piece
-            decoder.finish()
-        except EncodingError as error:
-            raise ServerError("bad_answer", f"{self._url}: its answer can't be read: {error}") from None
-
-    async def body(self) -> bytes:
-        """The whole of it. Raises ServerError."""
-        content = bytearray()
-        async for piece in self.pieces():
-            content += piece
-        return bytes(content)
-
-    async def json(self) -> Answer:
-        """The whole of it as JSON. Raises ServerError for what breaks off or is beyond the bound.
-
-        A large one waits on the disk until it is whole, so that however many servers send at once, one is in memory.
-        """
-        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as kept:
-            async for piece in self.pieces():
-                kept.write(piece)
-            kept.seek(0)
-            try:
-                return Answer(self.status, self.headers, parse(kept.read()))
-            except UnreadableError as error:
-                return Answer(self.status, self.headers, None, str(error))
 
 
 class Http:
@@ -183,23 +101,11 @@ class Http:
         async with self.ask(method, path, kind, **more) as asked:
             return await asked.json()
 
-
-class _Pace:
-    """Whether bytes come fast enough, looked at once every SLOW_SECONDS."""
-
-    def __init__(self, least: int) -> None:
-        self._least = least
-        self._since = time.monotonic()
-        self._bytes = 0
-
-    def is_too_slow(self, count: int) -> bool:
-        self._bytes += count
-        seconds = time.monotonic() - self._since
-        if seconds < limits.SLOW_SECONDS:
-            return False
-        slow = self._bytes < self._least * seconds
-        self._since, self._bytes = time.monotonic(), 0
-        return slow
+    async def answer(self, request: Request) -> Answer:
+        """The same for a request that is described. Raises ServerError."""
+        return await self.json(
+            request.method, request.path, request.kind, wait_seconds=request.wait_seconds, **request.more
+        )
 
 
 async def _refuse(_session: object, _context: object, asked: aiohttp.TraceRequestRedirectParams) -> None:

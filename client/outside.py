@@ -20,8 +20,9 @@ from ..telemetry.gpu.numbers import free_of, size, text, told_by_directml
 from ..telemetry.gpu.nvidia_smi import NvidiaSmi
 from ..telemetry.gpu.reading import Source, SourceUnavailableError
 from ..telemetry.models.gpu import LiveDevice, LiveFigures, System
-from . import blocking
+from . import blocking, comfyui, recorder
 from .errors import ServerError
+from .request import Request
 
 When = Literal["before", "after"]
 TRIES, PAUSE_SECONDS = 3, 0.5
@@ -91,7 +92,7 @@ class Outside:
     def _ask_ours(self) -> Seen | None:
         """Null where the server has no such route, which is no fault of its, or can't be asked so."""
         try:
-            told = LiveFigures.model_validate(self._get("/telemetry/gpu"))
+            told = LiveFigures.model_validate(self._get(recorder.live_figures()))
         except (ServerError, ValueError):
             return None
         if not told.devices:
@@ -118,16 +119,16 @@ class Outside:
             if attempt:
                 self._sleep(PAUSE_SECONDS)
             try:
-                return system_stats(self._get("/system_stats"))
+                return system_stats(self._get(comfyui.system_stats("figures")))
             except (ServerError, ValueError):
                 continue
         return None
 
-    def _get(self, path: str) -> Any:
+    def _get(self, request: Request) -> Any:
         """Raises ServerError, and ValueError for what is no JSON or an error."""
-        answer = blocking.ask(self._url, "GET", path, "figures", headers=self._headers)
+        answer = blocking.ask(self._url, request, headers=self._headers)
         if answer.status != 200:
-            raise ValueError(f"{path} answered {answer.status}")
+            raise ValueError(f"{request.shown} answered {answer.status}")
         return answer.value
 
     # ------------------------------------------------------------ nvidia-smi

@@ -19,6 +19,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..client import comfyui, recorder
+from ..client.request import Request
 from ..runner.preparing import Source
 from ..runner.process_guard import listens, started
 from ..runner.run import Run
@@ -160,17 +162,17 @@ def _wait_until_up(server: Server, port: int, process: subprocess.Popen[bytes], 
         if not listens(process.pid, port):
             time.sleep(0.1)
             continue
-        if _answers(server, "telemetry", "health"):
+        if _answers(server, recorder.health()):
             return
-        if _answers(server, "system_stats") and not _answers(server, "telemetry", "health"):
+        if _answers(server, comfyui.system_stats()) and not _answers(server, recorder.health()):
             fail("unavailable", f"the host came up without this package; see {base / 'server.log'}", FAILED)
         time.sleep(0.1)
     fail("unavailable", f"the host did not come up; see {base / 'server.log'}", FAILED)
 
 
-def _answers(server: Server, *parts: str) -> bool:
+def _answers(server: Server, request: Request) -> bool:
     try:
-        server.get(*parts)
+        server.ask(request)
     except CommandError:
         return False
     return True
@@ -182,8 +184,8 @@ def _last_prompt(server: Server, begun: Run) -> tuple[dict[str, Any], list[dict[
     if record is None or not record.AttemptSummaries:
         fail("unavailable", "no scene was run", FAILED)
     prompt_id = record.AttemptSummaries[-1]["PromptId"]
-    prompt = server.record(Prompt, "telemetry", "prompts", prompt_id)
-    return prompt.read, server.record(NodeList, "telemetry", "prompts", prompt_id, "nodes").read["items"]
+    prompt = server.record(Prompt, recorder.prompt(prompt_id))
+    return prompt.read, server.record(NodeList, recorder.nodes(prompt_id)).read["items"]
 
 
 def _marker(base: Path, prompt: dict[str, Any]) -> dict[str, Any] | None:

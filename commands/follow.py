@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ..client import recorder
 from ..client.limits import BOUNDS, MOST_TEXT
 from ..client.parsing import UnreadableError, parse
 from ..telemetry.models.text import clean
@@ -48,7 +49,7 @@ def follow(server: Server, prompt_id: str | None, after: str | None, *, as_json:
     tried = False
     while True:
         try:
-            with server.stream("telemetry", "events", query={"prompt_id": prompt_id}, after=after) as lines:
+            with server.stream(recorder.events(prompt_id), after) as lines:
                 tried = True
                 if until_finished and after is None and prompt_id is not None and next(lines, None) is not None:
                     ended, prompt = server.wait(prompt_id, 0)  # what ends from now on is told by the stream

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from ..client.comfy_client import ComfyClient
 from ..client.urls import DEFAULT_URL
-from ..runner.comfy_client import ComfyClient
 from ..runner.llm import LlmSettings, SettingError
 from ..runner.patching import Mapped, PatchError, read_mapping
 from ..runner.preflight import Check, given_keyframes, preflight, write_preflight

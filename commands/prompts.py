@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..client import recorder
 from ..client.urls import DEFAULT_URL
 from ..telemetry.models.node import NodeList
 from ..telemetry.models.prompt import Prompt, PromptPage
@@ -80,7 +81,7 @@ def list_prompts(
         "limit": limit,
         "cursor": cursor,
     }
-    page = Server(comfyui).record(PromptPage, "telemetry", "prompts", query=query)
+    page = Server(comfyui).record(PromptPage, recorder.prompts(query))
     if as_json:
         print_json(page.as_it_came)
         return DONE
@@ -114,11 +115,11 @@ def show_prompt(
 ) -> int:
     """Show one prompt and its nodes."""
     server = Server(comfyui)
-    prompt = server.record(Prompt, "telemetry", "prompts", prompt_id, query={"run": run})
+    prompt = server.record(Prompt, recorder.prompt(prompt_id, run))
     if as_json:
         print_json(prompt.as_it_came)
         return DONE
-    nodes = server.record(NodeList, "telemetry", "prompts", prompt_id, "nodes", query={"run": run})
+    nodes = server.record(NodeList, recorder.nodes(prompt_id, run))
     print_prompt(prompt.read, nodes.read["items"])
     return DONE
 

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
+from ..client.comfy_client import ComfyClient
 from ..client.errors import ServerError
 from ..client.urls import DEFAULT_URL
 from ..runner.attempts import Attempt, Outcome, SceneRun, run_scene
-from ..runner.comfy_client import ComfyClient
 from ..runner.keeping import keep_best
 from ..runner.metadata import SCENE_ID, Written, write_checks, write_run
 from ..runner.patching import placeholders_in

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ..client.comfy_client import ComfyClient
 from ..client.errors import ServerError
 from ..client.urls import DEFAULT_URL
 from ..runner import preparing
 from ..runner import run as runs
-from ..runner.comfy_client import ComfyClient
 from ..runner.keyframes import KeyframeError
 from ..runner.llm import SettingError
 from ..runner.patching import PatchError, read_mapping

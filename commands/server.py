@@ -6,16 +6,15 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
 
 from pydantic import ValidationError
 
-from ..client import blocking
+from ..client import blocking, comfyui, recorder
 from ..client.answers import text_of
 from ..client.errors import ServerError
-from ..client.http import Answer
-from ..client.limits import Kind
 from ..client.parsing import EMPTY
+from ..client.reading import Answer
+from ..client.request import Request
 from ..client.urls import checked_url
 from ..telemetry.models.base import Model
 from ..telemetry.models.prompt import Prompt
@@ -46,37 +45,24 @@ class Server:
         except ValueError as error:
             raise CommandError("invalid_parameter", f"--comfyui: {error}") from None
 
-    def get(self, *parts: str, query: Mapping[str, Any] | None = None, seconds: float = 0.0) -> tuple[int, Any]:
-        """GET a path made of parts; status and JSON. `seconds` is how long the server was asked to wait.
-
-        Raises CommandError where nobody answers, or an error does.
-        """
-        kind: Kind = "object_info" if parts == ("object_info",) else "wait" if seconds else "record"
-        return self._ask("GET", _path(parts, query), kind, wait_seconds=seconds)
-
-    def record(self, model: type[Model], *parts: str, query: Mapping[str, Any] | None = None) -> Told:
-        """GET what one of our models describes. Raises CommandError."""
-        _, told = self.get(*parts, query=query)
+    def record(self, model: type[Model], request: Request) -> Told:
+        """Ask for what one of our models describes. Raises CommandError."""
+        _, told = self.ask(request)
         return checked(model, told, self.url)
 
     @contextlib.contextmanager
-    def stream(
-        self, *parts: str, query: Mapping[str, Any] | None = None, after: str | None = None
-    ) -> Iterator[Iterator[bytes]]:
-        """GET server-sent events: the lines, as they come. Raises CommandError where nobody answers."""
+    def stream(self, request: Request, after: str | None = None) -> Iterator[Iterator[bytes]]:
+        """Ask for server-sent events: the lines, as they come. Raises CommandError where nobody answers."""
         headers = {} if after is None else {"Last-Event-ID": clean(after, MOST_EVENT_ID)}
-        with _told(), blocking.lines(self.url, _path(parts, query), headers={**_bearer(), **headers}) as (no, lines):
+        with _told(), blocking.lines(self.url, request, headers={**_bearer(), **headers}) as (no, lines):
             if no is not None:
                 raise _refusal(no, self.url)
             yield lines
 
-    def post(self, path: str, data: Any) -> tuple[int, Any]:
-        """POST JSON; status and JSON. Raises CommandError."""
-        return self._ask("POST", f"/{path}", "posted", json=data)
-
-    def _ask(self, method: str, path: str, kind: Kind, **more: Any) -> tuple[int, Any]:
+    def ask(self, request: Request) -> tuple[int, Any]:
+        """Status and JSON. Raises CommandError where nobody answers, or an error does."""
         with _told():
-            answer = blocking.ask(self.url, method, path, kind, headers=_bearer(), **more)
+            answer = blocking.ask(self.url, request, headers=_bearer())
         if not 200 <= answer.status < 300:
             raise _refusal(answer, self.url)
         if answer.why is not None and answer.why != EMPTY:
@@ -89,8 +75,7 @@ class Server:
         while True:
             left = max(0.0, deadline - time.monotonic())
             poll = min(left, LONGEST_POLL_SECONDS)
-            query = {"timeout": poll, "run": run}
-            status, prompt = self.get("telemetry", "prompts", prompt_id, "wait", query=query, seconds=poll)
+            status, prompt = self.ask(recorder.wait(prompt_id, poll, run))
             told = checked(Prompt, prompt, self.url)
             if status == 200 or left <= poll:
                 return status == 200, told
@@ -100,7 +85,7 @@ def infos_of(url: str) -> Callable[[], Mapping[str, Any]]:
     """What a server says of its node classes, once it is asked for. That raises CommandError."""
 
     def ask() -> Mapping[str, Any]:
-        _, told = Server(url).get("object_info")
+        _, told = Server(url).ask(comfyui.object_info())
         return told if isinstance(told, dict) else {}
 
     return ask
@@ -116,12 +101,6 @@ def checked(model: type[Model], told: Any, url: str) -> Told:
         raise CommandError(
             "unavailable", f"{url} did not answer as Run Recorder does: {where}: {first['msg']}"
         ) from None
-
-
-def _path(parts: tuple[str, ...], query: Mapping[str, Any] | None) -> str:
-    path = "/".join(quote(part, safe="", errors="replace") for part in parts)
-    given = {name: value for name, value in (query or {}).items() if value not in (None, [], ())}
-    return f"/{path}" + (f"?{urlencode(given, doseq=True, errors='replace')}" if given else "")
 
 
 def _bearer() -> dict[str, str]:

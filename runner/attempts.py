@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..client.errors import ServerError
+from ..client.comfy_client import ComfyClient
+from ..client.errors import RefusedError, ServerError
 from ..client.limits import MOST_TEXT
 from ..client.outside import Outside, Seen
 from ..telemetry.files.temporaries import temporary_name
@@ -20,7 +21,6 @@ from ..telemetry.models.text import clean
 from ..telemetry.record.refusals import FaultyNode
 from .collect import Collector
 from .collected import Collected
-from .comfy_client import ComfyClient, RefusedError
 from .disk import output_folder
 from .patching import OUR_NODE, under_another_prefix
 from .policy import Policy

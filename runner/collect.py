@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 from ..client import limits
-from ..client.answers import OutputFile
+from ..client.comfy_client import ComfyClient
+from ..client.outputs import OutputFile
 from .collected import Collected
-from .comfy_client import ComfyClient
 from .destination import Destination
 from .fetching import Fetching
 from .marker_wait import MarkerWait

@@ -6,7 +6,7 @@ import errno
 import shutil
 from pathlib import Path
 
-from ..client.answers import OutputFile
+from ..client.outputs import OutputFile
 from ..telemetry.markers.file import sync_folder
 from ..telemetry.markers.prefix import MAX_PREFIX_BYTES, PrefixError, PrefixPath, confine, parse_prefix
 from ..telemetry.models.text import clean

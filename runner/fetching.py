@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
-from ..client.answers import OutputFile
 from ..client.errors import ServerError
+from ..client.outputs import OutputFile
 from ..telemetry.files.temporaries import temporary_name
 from ..telemetry.markers.file import remove
 from ..telemetry.markers.prefix import PrefixError

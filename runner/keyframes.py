@@ -8,8 +8,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..client.comfy_client import ComfyClient
 from ..telemetry.files.guarded_files import OddEntryError, read_regular
-from .comfy_client import ComfyClient
 from .pictures import open_picture
 from .story import Scene
 from .windows_paths import windows_path_in

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..client.answers import OutputFile
 from ..client.errors import ServerError
+from ..client.outputs import OutputFile
 from ..telemetry.files.guarded_files import write_whole
 from ..telemetry.files.temporaries import temporary_name
 from ..telemetry.markers.file import MarkedFile, MarkerError, MarkerPlace, make_marker, remove, write_marker

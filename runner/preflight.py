@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..client.answers import OutputFile
+from ..client.comfy_client import ComfyClient
 from ..client.errors import ServerError
+from ..client.outputs import OutputFile
 from ..client.outside import Outside
-from .comfy_client import ComfyClient
 from .disk import output_folder
 from .graph_check import Judgement, Kind, class_of, files_of, judge
 from .health import check_health
@@ -238,7 +238,7 @@ async def _clock(client: ComfyClient) -> list[Check]:
 async def _outputs(client: ComfyClient, stats: Mapping[str, Any]) -> list[Check]:
     """How files would be had: whether `/view` answers, and whether the server's folder is on this machine."""
     folder = await asyncio.to_thread(output_folder, client.url, stats)
-    await client.stat(OutputFile("no-such-file.png", ""))
+    await client.files.stat(OutputFile("no-such-file.png", ""))
     if folder is not None:
         return [Check("outputs", "passed", "files are copied from the server's own folder, once it is proved to be it")]
     return [Check("outputs", "passed", "files are fetched by /view")]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..client.comfy_client import ComfyClient
 from ..client.errors import ServerError
 from ..telemetry.models.run_contract import StoryHealthCheck, StorySummary
-from .comfy_client import ComfyClient
 from .health import check_health
 from .keyframes import check_keyframe
 from .llm import LlmSettings, write_story

@@ -16,11 +16,13 @@ import secrets
 from pathlib import Path
 from typing import BinaryIO
 
-from ..client.answers import OutputFile
+from ..client.comfy_client import ComfyClient
 from ..client.errors import ServerError
+from ..client.files import seconds_of
+from ..client.outputs import OutputFile
+from ..client.room import room
 from ..telemetry.files.guarded_files import open_regular
 from ..telemetry.markers.file import remove
-from .comfy_client import ComfyClient, room, seconds_of
 from .disk import is_time_of
 
 PART = 16 * 1024
@@ -60,7 +62,7 @@ async def _shows(client: ComfyClient, file: OutputFile, source: BinaryIO, status
     """Whether the server sends the bytes at a place of our choice, and the same size and time."""
     start = secrets.randbelow(status.st_size - PART + 1)
     try:
-        piece = await client.piece(file, start, PART)
+        piece = await client.files.piece(file, start, PART)
     except ServerError:
         return False
     if piece is None or piece.whole != status.st_size or not is_time_of(seconds_of(piece.modified), status):

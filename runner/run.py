@@ -13,12 +13,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ..client.comfy_client import ComfyClient
 from ..client.errors import ServerError
 from ..telemetry.files.temporaries import sweep
 from ..telemetry.models.run_contract import SceneVideo
 from . import video
 from .attempts import SceneRun
-from .comfy_client import ComfyClient
 from .left_behind import check_tree
 from .metadata import write_run_archive, write_run_files
 from .patching import OUR_NODE, Mapped, read_mapping

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..client.comfy_client import ComfyClient
 from ..telemetry.files.temporaries import temporary_name
-from .comfy_client import ComfyClient
 from .keyframes import make_keyframe, upload_keyframe
 from .patching import KEYFRAME, Mapped, Patched, patch
 from .run_folder import RunFolder

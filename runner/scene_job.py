@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..client.answers import History
+from ..client.comfy_client import ComfyClient
 from ..client.errors import ServerError
 from ..telemetry.files.guarded_files import regular_status
 from ..telemetry.models.run_contract import Scene, plain
 from .attempts import Attempt, Outcome, SceneRun, run_scene
-from .comfy_client import ComfyClient
 from .left_behind import SceneResult, read_result, read_tries
 from .policy import Policy
 from .run_folder import to_json, write_atomically

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ..client.answers import OutputFile
+from ..client.comfy_client import ComfyClient
 from ..client.errors import ServerError
+from ..client.files import Stat, seconds_of
+from ..client.outputs import OutputFile
 from ..telemetry.markers.grouping import name_at
-from .comfy_client import ComfyClient, Stat, seconds_of
 from .proof import copy_proved, take_time
 
 
@@ -31,7 +32,7 @@ class ServerFiles:
         """
         if self._disk is not None and await copy_proved(self._client, file, self._disk, temporary):
             return True
-        stat = await self._client.view(file, temporary)
+        stat = await self._client.files.view(file, temporary)
         if stat is None or not stat.bytes:
             return False
         modified = _set_time(temporary, stat)
@@ -41,7 +42,7 @@ class ServerFiles:
 
     async def view(self, file: OutputFile, target: Path, most: int) -> Stat | None:
         """Fetch at most so many bytes into a file; null where the server has none of this name. Raises OSError."""
-        return await self._client.view(file, target, most)
+        return await self._client.files.view(file, target, most)
 
     async def stats(self, files: list[OutputFile], is_late: Callable[[], bool]) -> list[Stat | None]:
         """Size and time of each; null where the server has none, or did not answer. One null where it is too late."""
@@ -50,7 +51,7 @@ class ServerFiles:
             if is_late():
                 return [None]
             try:
-                stats.append(await self._client.stat(file))
+                stats.append(await self._client.files.stat(file))
             except ServerError:
                 stats.append(None)
         return stats
@@ -59,11 +60,11 @@ class ServerFiles:
         """The files that a name like `frame_%03d.png` stands for, from 0 or 1 on as far as they go; else itself."""
         found: list[OutputFile] = []
         try:
-            if name_at(file.filename, 0) is None or await self._client.stat(file) is not None:
+            if name_at(file.filename, 0) is None or await self._client.files.stat(file) is not None:
                 return [file]
             for number in range(most):
                 one = replace(file, filename=name_at(file.filename, number) or "")
-                if not is_late() and await self._client.stat(one) is not None:
+                if not is_late() and await self._client.files.stat(one) is not None:
                     found.append(one)
                 elif number:
                     break

@@ -13,15 +13,16 @@ from typing import Any, Literal
 
 from ..client import limits
 from ..client.answers import End as SaidEnd
-from ..client.answers import EndData, History, OutputFile, files_of
+from ..client.answers import EndData, History
+from ..client.comfy_client import ComfyClient
 from ..client.errors import ServerError
+from ..client.outputs import OutputFile, files_of
+from ..client.web_socket import FLOODED, Heard
 from ..telemetry.models.prompt import Prompt
 from ..telemetry.models.text import clean
 from ..telemetry.models.times import iso, milliseconds, parse
-from .comfy_client import ComfyClient
 from .policy import Policy
 from .step import Step
-from .web_socket import FLOODED, Heard
 
 End = Literal["success", "error", "interrupted", "cancelled", "lost", "maxWait", "attemptLimit", "refused", "unknown"]
 MISSES = 2

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
-from ..client import blocking
+from ..client import blocking, comfyui, recorder
 from ..client.answers import History
 from ..client.errors import ServerError
-from ..client.limits import Kind, Limits
+from ..client.limits import Limits
+from ..client.request import Request
 from ..client.urls import checked_url
 from ..telemetry.markers.outputs import reported_files
 from ..telemetry.models.base import MarkerStatus
@@ -45,20 +45,19 @@ class HttpComfyUI:
     def can_wait(self) -> bool:
         """Whether the server has Run Recorder; it is asked for it the first time."""
         if self._has_recorder is None:
-            self._has_recorder = self._answers("/telemetry/prompts?limit=1")
+            self._has_recorder = self._has_record()
         return self._has_recorder
 
     def ask(self) -> Answer:
         """What runs, and what has ended lately. Raises SilentError."""
-        queue = self._get("/queue", "queue")
+        queue = self._get(comfyui.queue())
         running = tuple(self._running(queue))
         self._seen = {told.prompt_id: self._seen[told.prompt_id] for told in running}
         return Answer(running, tuple(self._recent()))
 
     def wait(self, running: RunningPrompt, seconds: float) -> EndedPrompt | None:
         """The prompt's end, where it comes within the time. Raises SilentError."""
-        path = f"/telemetry/prompts/{quote(running.prompt_id, safe='')}/wait?timeout={seconds:g}"
-        record = self._get(path, "wait", seconds)
+        record = self._get(recorder.wait(running.prompt_id, seconds), may_be_unknown=True)
         graph = self._seen.get(running.prompt_id, {})
         return (
             _of_record(record, literals_of(graph), running, marked_by(graph)) if isinstance(record, Mapping) else None
@@ -72,26 +71,25 @@ class HttpComfyUI:
                 yield running_of(item[1], item[2])
 
     def _recent(self) -> Iterator[EndedPrompt]:
-        history = self._get(f"/history?max_items={RECENT}", "history")
+        history = self._get(comfyui.recent_history(RECENT))
         for prompt_id, entry in history.items() if isinstance(history, Mapping) else ():
             ended = _of_history(str(prompt_id), entry)
             if ended is not None:
                 yield ended
 
-    def _answers(self, path: str) -> bool:
+    def _has_record(self) -> bool:
         try:
-            return isinstance(self._get(path, "record"), Mapping)
+            return isinstance(self._get(recorder.prompts({"limit": 1})), Mapping)
         except SilentError:
             return False
 
-    def _get(self, path: str, kind: Kind, wait_seconds: float = 0.0) -> Any:
+    def _get(self, request: Request, *, may_be_unknown: bool = False) -> Any:
+        """The answer; null for a 404 where what is asked for may be unknown there. Raises SilentError."""
         try:
-            answer = blocking.ask(
-                self.url, "GET", path, kind, headers=bearer_of(), bounds=BOUNDS, wait_seconds=wait_seconds
-            )
+            answer = blocking.ask(self.url, request, headers=bearer_of(), bounds=BOUNDS)
         except (ServerError, TokenError) as error:
             raise SilentError(str(error)) from None
-        if answer.status == 404 and path.startswith("/telemetry/prompts/"):
+        if answer.status == 404 and may_be_unknown:
             return None
         if answer.status >= 300:
             raise SilentError(f"{self.url} answered {answer.status}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from run_recorder.runner.comfy_client import ComfyClient
+from run_recorder.client.comfy_client import ComfyClient
 from run_recorder.runner.preflight import Check, preflight
 from run_recorder.runner.workflow import read_workflow
 

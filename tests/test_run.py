@@ -18,9 +18,11 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 from run_recorder.cli import main
-from run_recorder.client.http import Answer
+from run_recorder.client import comfyui
+from run_recorder.client.comfy_client import ComfyClient
+from run_recorder.client.reading import Answer
+from run_recorder.client.request import no_comfyui
 from run_recorder.runner import archive, server_files
-from run_recorder.runner.comfy_client import ComfyClient
 from run_recorder.telemetry.models.run_contract import ArtifactMetadata
 from run_recorder.telemetry.models.times import parse
 
@@ -310,7 +312,7 @@ def test_a_server_that_takes_no_keyframe_fails_its_scenes_and_says_why(
     ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def full(client: ComfyClient, *_: object) -> str:
-        raise client._no_comfyui(Answer(507, {}, None), "POST", "/upload/image")
+        raise no_comfyui(client.url, comfyui.upload(None), Answer(507, {}, None))
 
     monkeypatch.setattr(ComfyClient, "upload", full)
     graph = Graph()

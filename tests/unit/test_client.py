@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from run_recorder.client import limits
-from run_recorder.client.answers import History, Queue, SystemStats, files_of
+from run_recorder.client.answers import History, Queue, SystemStats
 from run_recorder.client.decoding import PIECE, Decoder, EncodingError
 from run_recorder.client.errors import ServerError
 from run_recorder.client.limits import BOUNDS, Limits
+from run_recorder.client.outputs import files_of
 from run_recorder.client.parsing import UnreadableError, depth_of, parse
 from run_recorder.runner.policy import resolve
 

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from run_recorder.client.comfy_client import ComfyClient, refusal
+from run_recorder.client.errors import ServerError
+from run_recorder.client.outputs import OutputFile
 from run_recorder.runner import marker_belief, marker_wait
 from run_recorder.runner.collect import Collector
 from run_recorder.runner.collected import Collected
-from run_recorder.runner.comfy_client import ComfyClient, OutputFile, ServerError, refusal
 from run_recorder.runner.marker_belief import disbelief
 from run_recorder.runner.policy import resolve
 from run_recorder.telemetry.models.marker import DoneMarker, MarkerFile

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from run_recorder.client.comfy_client import ComfyClient
+from run_recorder.client.outputs import OutputFile
 from run_recorder.runner import proof
 from run_recorder.runner.collect import Collector
-from run_recorder.runner.comfy_client import ComfyClient, OutputFile
 from run_recorder.runner.disk import is_time_of, output_folder
 from run_recorder.runner.policy import resolve
 from run_recorder.runner.proof import PART

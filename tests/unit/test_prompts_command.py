@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from run_recorder.cli import main
 from run_recorder.client import blocking
-from run_recorder.client.http import Answer
+from run_recorder.client.reading import Answer
+from run_recorder.client.request import Request
 
 PROMPT: dict[str, Any] = {
     "prompt_id": "p",
@@ -34,7 +35,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Let this prompt be the one that every server has."""
 
     def begin(prompt: dict[str, Any]) -> None:
-        def ask(_url: str, _method: str, path: str, *_more: object, **_options: object) -> Answer:
+        def ask(_url: str, request: Request, **_options: object) -> Answer:
+            path = request.path
             ended = prompt["status"] == "success" or "/wait" not in path
             page = {"items": [prompt], "next_cursor": None}
             value = {"items": []} if path.endswith("/nodes") else page if path.endswith("prompts?limit=20") else prompt

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from run_recorder.client.comfy_client import ComfyClient
 from run_recorder.runner import track
-from run_recorder.runner.comfy_client import ComfyClient
 from run_recorder.runner.policy import Policy, resolve
 from run_recorder.runner.track import Tracked, Tracker
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import aiohttp
 
-from ..client import limits
-from ..client.answers import ENDS, MOST_ID, End, EndData, OutputFile, files_of, text_of
-from ..client.http import FAILURES
-from ..client.parsing import UnreadableError, parse
 from ..telemetry.process.deadline import timeout
+from . import limits
+from .answers import ENDS, MOST_ID, End, EndData, text_of
+from .http import FAILURES
+from .outputs import OutputFile, files_of
+from .parsing import UnreadableError, parse
 
 KEPT = 16
 """Prompts whose news are kept; of older ones nobody asks any more."""
