@@ -12,19 +12,19 @@ from pydantic import ValidationError
 from ..client import blocking, comfyui, recorder
 from ..client.answers import text_of
 from ..client.errors import ServerError
+from ..client.events import asked_after
 from ..client.parsing import EMPTY
 from ..client.reading import Answer
 from ..client.request import Request
 from ..client.urls import checked_url
 from ..telemetry.models.base import Model
 from ..telemetry.models.prompt import Prompt
-from ..telemetry.models.text import clean
 from ..telemetry.process.token import TokenError, bearer_of
 from .output import BAD_USE, FAILED, CommandError
 
 LONGEST_POLL_SECONDS = 60.0
-MOST_EVENT_ID, MOST_KIND = 40, 60
-"""Characters of what a server tells, and is given back or printed."""
+MOST_KIND = 60
+"""Characters of a server's word for its error."""
 
 
 class Told(NamedTuple):
@@ -53,8 +53,8 @@ class Server:
     @contextlib.contextmanager
     def stream(self, request: Request, after: str | None = None) -> Iterator[Iterator[bytes]]:
         """Ask for server-sent events: the lines, as they come. Raises CommandError where nobody answers."""
-        headers = {} if after is None else {"Last-Event-ID": clean(after, MOST_EVENT_ID)}
-        with _told(), blocking.lines(self.url, request, headers={**_bearer(), **headers}) as (no, lines):
+        headers = {**_bearer(), **asked_after(after)}
+        with _told(), blocking.lines(self.url, request, headers=headers) as (no, lines):
             if no is not None:
                 raise _refusal(no, self.url)
             yield lines

@@ -18,7 +18,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from run_recorder.commands.follow import parse_events
+from run_recorder.client.events import parse_events
 from run_recorder.telemetry.live.stream import StreamEvent
 from run_recorder.telemetry.markers.file import MarkerError, encode, read_marker
 from run_recorder.telemetry.models.marker import DoneMarker, MarkerFile
