@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..telemetry.models.prompt import Prompt
 from . import limits
 
 
@@ -31,6 +32,12 @@ def files_of(outputs: dict[Any, Any]) -> list[OutputFile]:
         if len(found) >= limits.MOST_FILES:
             break
     return list(found)
+
+
+def files_of_record(record: Prompt) -> list[OutputFile]:
+    """The files of type output that a record names, each once and as many as are taken."""
+    named = (OutputFile(one.filename, one.subfolder, one.node_id) for one in record.outputs if one.type == "output")
+    return list(dict.fromkeys(named))[: limits.MOST_FILES]
 
 
 def _reported(outputs: dict[Any, Any]) -> Iterator[OutputFile]:

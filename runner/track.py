@@ -11,16 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..client import limits
-from ..client.answers import End as SaidEnd
-from ..client.answers import EndData, History
+from ..client import endings
+from ..client.answers import History
 from ..client.comfy_client import ComfyClient
+from ..client.endings import Ending
 from ..client.errors import ServerError
-from ..client.outputs import OutputFile, files_of
+from ..client.outputs import OutputFile, files_of, files_of_record
 from ..client.web_socket import FLOODED, Heard
 from ..telemetry.models.prompt import Prompt
-from ..telemetry.models.text import clean
-from ..telemetry.models.times import iso, milliseconds, parse
+from ..telemetry.models.times import iso, milliseconds
 from .policy import Policy
 from .step import Step
 
@@ -57,6 +56,12 @@ class Tracked:
     history: dict[str, Any] | None = None
     history_at: str | None = None
     history_errors: list[str] = field(default_factory=list)
+
+    def take(self, ending: Ending) -> None:
+        """Note the end, and what was said with it; a success of which no time is told was this moment."""
+        self.end, self.error = ending.how, ending.error
+        self.error_type, self.error_node = ending.error_type, ending.error_node
+        self.success_at = (ending.at or now()) if ending.how == "success" else None
 
     def trouble(self, said: str) -> None:
         """Note what went wrong with the history; the same as just before is said once."""
@@ -158,7 +163,7 @@ class Tracker:
         late = self._heard_at is not None and time.monotonic() - self._heard_at >= patience
         if heard.end is not None and (late or (limit and told.requests >= limit)):
             told.trouble(NO_HISTORY)
-            _take_end(heard.end, heard.told, told)
+            told.take(endings.told_with(heard.end, heard.told))
             told.files = list(dict.fromkeys(heard.files))
             return True
         if limit and told.requests >= limit:
@@ -238,47 +243,14 @@ def now() -> str:
 
 
 def _take_record(record: Prompt, told: Tracked) -> None:
-    ends: dict[str, End] = {"success": "success", "error": "error", "interrupted": "interrupted"}
-    told.end = ends.get(record.status, "cancelled" if record.status == "cancelled" else "lost")
-    told.success_at = _checked_time(record.ended_at) if told.end == "success" else None
-    named = (OutputFile(one.filename, one.subfolder, one.node_id) for one in record.outputs if one.type == "output")
-    told.files = list(dict.fromkeys(named))[: limits.MOST_FILES]
+    told.take(endings.of_record(record))
+    told.files = files_of_record(record)
     told.marker_paths = [marker.path for marker in record.markers if marker.path][:MOST_MARKERS]
     told.marker_due = bool(record.markers)
-    if told.end != "success":
-        why = record.error
-        if why:
-            told.error_type, told.error_node = why.exception_type, why.node_id
-        told.error = (
-            clean(f"node {why.node_id} ({why.class_type}): {why.message}", limits.MOST_TEXT)
-            if why
-            else f"the prompt was {record.status}"
-        )
-
-
-def _checked_time(said: str | None) -> str:
-    """A server's time as the contracts write it; this moment where it is none."""
-    try:
-        return iso(parse(said or ""))
-    except (ValueError, OverflowError):
-        return now()
 
 
 def _take_history(entry: dict[str, Any], told: Tracked) -> None:
     history = History.model_validate(entry)
     told.history = entry
-    end, data = history.status.end
-    if data is None:
-        told.end, told.error = end, "ComfyUI says error, and no more"
-    else:
-        _take_end(end, data, told)
+    told.take(endings.of_history(history))
     told.files = files_of(history.outputs)
-
-
-def _take_end(end: SaidEnd, data: EndData, told: Tracked) -> None:
-    """An end, with what ComfyUI said at it: the same in the history and on the socket."""
-    told.end, told.error = end, data.sentence(end)
-    if end != "success":
-        told.error_type, told.error_node = data.exception_type, data.node_id
-    if end == "success":
-        told.success_at = now() if data.timestamp is None else iso(data.timestamp)
