@@ -15,6 +15,7 @@ from ..client.comfy_client import ComfyClient
 from ..client.errors import RefusedError, ServerError
 from ..client.limits import MOST_TEXT
 from ..client.outside import Outside, Seen
+from ..client.scene_figures import from_outside
 from ..telemetry.files.temporaries import temporary_name
 from ..telemetry.models.run_contract import SceneTelemetry
 from ..telemetry.models.text import clean
@@ -188,7 +189,9 @@ async def _try(
         if scene.allow_partial:
             attempt.collected.notes += [f"refused: {one}" for one in attempt.refused_part[:MOST_NAMED]]
         times = (start, now(), time.monotonic() - began)
-        attempt.telemetry = scene_telemetry(policy, attempt.tracked, attempt.collected, (before, after), times)
+        attempt.telemetry = scene_telemetry(
+            policy, attempt.tracked, attempt.collected, from_outside(before, after), times
+        )
 
 
 async def _track_and_collect(

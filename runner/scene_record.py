@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..client.scene_figures import from_outside
 from ..telemetry.models.run_contract import Scene
 from .attempts import Attempt, Outcome, prefix_of_try
 from .collected import Collected
@@ -75,7 +76,7 @@ def scene_record(
 def unrun_record(asked: SceneAsked, policy: Policy, why: str) -> Scene:
     """A scene that was never tried, with the reason."""
     moment = now()
-    telemetry = scene_telemetry(policy, Tracked(), Collected(), (None, None), (moment, moment, 0.0))
+    telemetry = scene_telemetry(policy, Tracked(), Collected(), from_outside(None, None), (moment, moment, 0.0))
     return Scene(
         SceneId=asked.scene_id,
         SceneTitle=asked.title,

@@ -1,31 +1,13 @@
-"""A scene's telemetry object, from what was tracked, collected and seen of the GPU."""
+"""A scene's telemetry object, from what was tracked and collected and the figures of its prompt."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..client.outside import Seen
-from ..telemetry.models.gpu import System
-from ..telemetry.models.run_contract import ExitReason, GpuTelemetry, SceneTelemetry, SystemTelemetry
-from ..telemetry.models.run_telemetry import NO_DEVICE, gpu_telemetry
+from ..client.scene_figures import SceneFigures
+from ..telemetry.models.run_contract import ExitReason, SceneTelemetry, SystemTelemetry
 from .collected import Collected
 from .policy import Policy
 from .summary import unbounded
 from .track import Tracked
-
-
-def gpu_of(before: Seen | None, after: Seen | None) -> GpuTelemetry:
-    """The device that was seen first; a later look at another device gives no figures."""
-    first = before.device if before else None
-    then = after.device if after else None
-    same = then is not None and (first is None or (then.index, then.name) == (first.index, first.name))
-    known = before if first else after
-    return gpu_telemetry(
-        first or then,
-        first.vram_free_bytes if first else None,
-        then.vram_free_bytes if then is not None and same else None,
-        known.step if known and known.step != "/telemetry/gpu" else None,
-    )
 
 
 def exit_reason(tracked: Tracked, collected: Collected) -> ExitReason:
@@ -41,15 +23,11 @@ def scene_telemetry(
     policy: Policy,
     tracked: Tracked,
     collected: Collected,
-    seen: tuple[Seen | None, Seen | None],
+    figures: SceneFigures,
     times: tuple[str, str, float],
 ) -> SceneTelemetry:
     """The telemetry of one attempt. `times` are its start, its end and the seconds between."""
-    before, after = seen
-    gpu = gpu_of(before, after)
-    notes = [note for one in seen if one is not None for note in one.notes]
-    if gpu.Name == "unknown" and gpu.VramFreeBefore is None:
-        notes.append(NO_DEVICE)
+    system = figures.system
     reason = exit_reason(tracked, collected)
     return SceneTelemetry(
         DurationSeconds=round(times[2], 3),
@@ -71,13 +49,10 @@ def scene_telemetry(
         DoneMarkerPath=collected.marker_path,
         ForcedCopyTriggered=collected.forced,
         ForcedCopyDebugPath=collected.debug_path,
-        GPU=gpu,
+        GPU=figures.gpu,
         System=SystemTelemetry(
-            Before=_system(before), After=_system(after), FallbackNotes=list(dict.fromkeys([*notes, *collected.notes]))
+            Before=system.Before,
+            After=system.After,
+            FallbackNotes=list(dict.fromkeys([*system.FallbackNotes, *collected.notes])),
         ),
     )
-
-
-def _system(seen: Seen | None) -> dict[str, Any] | None:
-    system: System | None = seen.system if seen else None
-    return system.model_dump() if system else None
