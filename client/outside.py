@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
+
 from ..telemetry.gpu.live import live_device
 from ..telemetry.gpu.numbers import free_of, size, text, told_by_directml
 from ..telemetry.gpu.nvidia_smi import NvidiaSmi
@@ -63,7 +65,7 @@ class Outside:
         headers: Mapping[str, str] | None = None,
         *,
         smi: Source | None = None,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._url = url.rstrip("/")
         self._headers = dict(headers or {})
@@ -115,14 +117,17 @@ class Outside:
 
     def _ask_comfyui(self) -> Seen | None:
         """Three tries, half a second apart. Null where none is answered."""
-        for attempt in range(TRIES):
-            if attempt:
-                self._sleep(PAUSE_SECONDS)
-            try:
-                return system_stats(self._get(comfyui.system_stats("figures")))
-            except (ServerError, ValueError):
-                continue
-        return None
+        tries = Retrying(
+            retry=retry_if_exception_type((ServerError, ValueError)),
+            stop=stop_after_attempt(TRIES),
+            wait=wait_fixed(PAUSE_SECONDS),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return tries(lambda: system_stats(self._get(comfyui.system_stats("figures"))))
+        except (ServerError, ValueError):
+            return None
 
     def _get(self, request: Request) -> Any:
         """Raises ServerError, and ValueError for what is no JSON or an error."""

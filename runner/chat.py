@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tenacity import AsyncRetrying, retry_if_result, wait_fixed
+
 from ..client.http import Http
 from ..client.parsing import parse
 from .told_story import AnswerError, kind_of
@@ -47,7 +49,7 @@ class Chat:
         http: Http,
         body: Mapping[str, Any],
         schema: Mapping[str, Any],
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._http = http
         self._body = dict(body)
@@ -76,18 +78,21 @@ class Chat:
         body = {**self._body, "messages": list(messages) if self.with_system else folded(messages)}
         if self.with_schema:
             body["response_format"] = self._format
-        while True:
-            async with self._http.ask("POST", "", "story", json=body) as asked:
-                text = (await asked.body()).decode("utf-8", "replace")
-                status = asked.status
-                streamed = "text/event-stream" in asked.headers.get("Content-Type", "")
-            self.is_loading = status == 503 and _LOADING.search(text) is not None
-            if self.is_loading:
-                await self._sleep(LOADING_SECONDS)
-                continue
-            if status != 200:
-                return status, text
-            return 200, _streamed(text) if streamed or text.lstrip().startswith(("data:", "event:")) else _whole(text)
+        until_loaded = AsyncRetrying(
+            retry=retry_if_result(lambda _: self.is_loading), wait=wait_fixed(LOADING_SECONDS), sleep=self._sleep
+        )
+        told: tuple[int, str, bool] = await until_loaded(self._once, body)
+        status, text, streamed = told
+        if status != 200:
+            return status, text
+        return 200, _streamed(text) if streamed or text.lstrip().startswith(("data:", "event:")) else _whole(text)
+
+    async def _once(self, body: Mapping[str, Any]) -> tuple[int, str, bool]:
+        """Status, text, and whether it is a stream of events."""
+        async with self._http.ask("POST", "", "story", json=body) as asked:
+            text = (await asked.body()).decode("utf-8", "replace")
+            self.is_loading = asked.status == 503 and _LOADING.search(text) is not None
+            return asked.status, text, "text/event-stream" in asked.headers.get("Content-Type", "")
 
 
 def folded(messages: Sequence[Message]) -> list[Message]:

@@ -132,7 +132,7 @@ async def write_story(
     settings: LlmSettings,
     *,
     seed: int = 0,
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Written:
     """A story of so many scenes by the model; where it can't give one, from templates, with a warning that says why.
 
