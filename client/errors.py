@@ -12,7 +12,8 @@ class ServerError(Exception):
     """The server did not answer as a ComfyUI does. `kind` is a stable word.
 
     `unavailable` nobody answers, or stops to; `unauthorized` 401; `tls` no secure connection; `not_comfyui` another
-    server's answer; `bad_answer` one that can't be read; `too_large` and `too_slow` one beyond what is taken.
+    server's answer; `bad_answer` one that can't be read; `too_large` and `too_slow` one beyond what is taken;
+    `missing` a package that it takes to ask.
     """
 
     def __init__(self, kind: str, message: str) -> None:

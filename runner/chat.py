@@ -14,8 +14,9 @@ from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 
-from ..client.http import Http
+from ..client.chat_route import ChatAnswer, ChatRoute
 from ..client.parsing import parse
+from ..telemetry.models.text import clean
 from .told_story import AnswerError, kind_of
 
 Message = dict[str, str]
@@ -46,12 +47,12 @@ class Chat:
 
     def __init__(
         self,
-        http: Http,
+        route: ChatRoute,
         body: Mapping[str, Any],
         schema: Mapping[str, Any],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._http = http
+        self._route = route
         self._body = dict(body)
         self._sleep = sleep
         self.with_system = True
@@ -75,24 +76,23 @@ class Chat:
 
     async def _post(self, messages: Sequence[Message]) -> tuple[int, Said | str]:
         """Status and answer, once the model is loaded; of a refusal the body."""
-        body = {**self._body, "messages": list(messages) if self.with_system else folded(messages)}
+        told = messages if self.with_system else folded(messages)
+        body = {**self._body, "messages": [{name: clean(text) for name, text in one.items()} for one in told]}
         if self.with_schema:
             body["response_format"] = self._format
         until_loaded = AsyncRetrying(
             retry=retry_if_result(lambda _: self.is_loading), wait=wait_fixed(LOADING_SECONDS), sleep=self._sleep
         )
-        told: tuple[int, str, bool] = await until_loaded(self._once, body)
-        status, text, streamed = told
-        if status != 200:
-            return status, text
-        return 200, _streamed(text) if streamed or text.lstrip().startswith(("data:", "event:")) else _whole(text)
+        answer: ChatAnswer = await until_loaded(self._once, body)
+        if answer.status != 200:
+            return answer.status, answer.text
+        is_stream = answer.is_stream or answer.text.lstrip().startswith(("data:", "event:"))
+        return 200, _streamed(answer.text) if is_stream else _whole(answer.text)
 
-    async def _once(self, body: Mapping[str, Any]) -> tuple[int, str, bool]:
-        """Status, text, and whether it is a stream of events."""
-        async with self._http.ask("POST", "", "story", json=body) as asked:
-            text = (await asked.body()).decode("utf-8", "replace")
-            self.is_loading = asked.status == 503 and _LOADING.search(text) is not None
-            return asked.status, text, "text/event-stream" in asked.headers.get("Content-Type", "")
+    async def _once(self, body: Mapping[str, Any]) -> ChatAnswer:
+        answer = await self._route.ask(body)
+        self.is_loading = answer.status == 503 and _LOADING.search(answer.text) is not None
+        return answer
 
 
 def folded(messages: Sequence[Message]) -> list[Message]:

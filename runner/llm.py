@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from ..client.chat_route import ChatRoute
 from ..client.errors import ServerError
 from ..client.http import Http
 from ..client.limits import Limits
 from ..client.urls import address_of, shown_url
+from ..telemetry.models.text import clean
 from ..telemetry.process.deadline import timeout
 from .chat import Chat, Said
 from .story import Story, template_story
@@ -143,21 +145,25 @@ async def write_story(
     template = template_story(idea, scenes, settings.seed if settings.seed is not None else seed)
     if settings.url is None:
         return Written(template, "template")
-    body = {"model": settings.model, "temperature": settings.temperature, "stream": False}
+    body = {"model": clean(settings.model), "temperature": settings.temperature, "stream": False}
     if settings.seed is not None:
         body["seed"] = settings.seed
-    async with Http(settings.url, bounds=Limits(settings.timeout_seconds), whom=WHOM) as http:
-        chat = Chat(http, body, _schema(scenes), sleep)
-        try:
-            async with timeout(settings.timeout_seconds):
-                return await _by_model(chat, idea, scenes, settings)
-        except (asyncio.TimeoutError, TimeoutError):
-            still = "it was still loading its model after" if chat.is_loading else "it did not answer within"
-            why = f"{still} {settings.timeout_seconds:g} s"
-        except AnswerError as error:
-            why = str(error)
-        except ServerError as error:
-            why = f"it can't be reached ({error})" if error.kind == "unavailable" else str(error)
+    try:
+        async with (
+            Http(settings.url, bounds=Limits(settings.timeout_seconds), whom=WHOM) as http,
+            ChatRoute(http) as route,
+        ):
+            chat = Chat(route, body, _schema(scenes), sleep)
+            try:
+                async with timeout(settings.timeout_seconds):
+                    return await _by_model(chat, idea, scenes, settings)
+            except (asyncio.TimeoutError, TimeoutError):
+                still = "it was still loading its model after" if chat.is_loading else "it did not answer within"
+                why = f"{still} {settings.timeout_seconds:g} s"
+    except AnswerError as error:
+        why = str(error)
+    except ServerError as error:
+        why = f"it can't be reached ({error})" if error.kind == "unavailable" else str(error)
     warning = f"the language model at {shown_url(settings.url)} wrote no story: {why}; the story is from templates"
     return Written(template, "template", [warning])
 
