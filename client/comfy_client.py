@@ -13,6 +13,7 @@ import aiohttp
 from pydantic import ValidationError
 
 from ..telemetry.models.prompt import Prompt
+from ..telemetry.models.run_contract import SceneTelemetry
 from ..telemetry.process.token import bearer_of
 from ..telemetry.record.refusals import FaultyNode
 from . import comfyui, recorder
@@ -214,6 +215,17 @@ class ComfyClient:
         if record.prompt_id != prompt_id:
             raise ServerError("bad_answer", f"{self.url}: its record is of another prompt, {record.prompt_id}")
         return answer.status == 200, record
+
+    async def contract(self, prompt_id: str) -> SceneTelemetry | None:
+        """A prompt's record as the run contract has it; null where the server has none, or none that can be read.
+
+        Raises ServerError.
+        """
+        answer = await self.ask(recorder.contract(prompt_id))
+        try:
+            return SceneTelemetry.model_validate(answer.value) if answer.status == 200 else None
+        except ValidationError:
+            return None
 
     async def cancel(self, prompt_id: str) -> None:
         """Delete or interrupt one prompt of ours, whichever applies, and nothing else. Raises ServerError."""

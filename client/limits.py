@@ -19,6 +19,7 @@ Kind = Literal[
     "posted",
     "record",
     "wait",
+    "contract",
     "file",
     "piece",
     "stat",
@@ -27,8 +28,9 @@ Kind = Literal[
     "models",
     "story",
 ]
-"""`status` is `/system_stats`, `posted` every answer to a POST, `record` our records, `piece` a part of a file,
-`stat` a file's size and time, `figures` what is seen of a GPU, `models` and `story` a language model's."""
+"""`status` is `/system_stats`, `posted` every answer to a POST, `record` our records, `contract` one of them as a run
+has it, `piece` a part of a file, `stat` a file's size and time, `figures` what is seen of a GPU, `models` and `story` a
+language model's."""
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 
@@ -51,6 +53,7 @@ BOUNDS: Mapping[Kind, Bound] = {
     "posted": Bound(4 * MIB, 60.0),
     "record": Bound(16 * MIB, 60.0),
     "wait": Bound(16 * MIB, 30.0, 0),
+    "contract": Bound(1 * MIB, 30.0),
     "file": Bound(64 * GIB, 86_400.0, 4 * KIB),
     "piece": Bound(64 * KIB, 30.0),
     "stat": Bound(0, 30.0),

@@ -33,7 +33,7 @@ def nodes(prompt_id: str, run: int | None = None) -> Request:
 
 def contract(prompt_id: str, run: int | None = None) -> Request:
     """A prompt as the run contract's telemetry object."""
-    return get("record", *PROMPTS, prompt_id, "contract", query={"run": run})
+    return get("contract", *PROMPTS, prompt_id, "contract", query={"run": run})
 
 
 def wait(prompt_id: str, seconds: float, run: int | None = None) -> Request:

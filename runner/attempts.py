@@ -14,8 +14,7 @@ from typing import Any
 from ..client.comfy_client import ComfyClient
 from ..client.errors import RefusedError, ServerError
 from ..client.limits import MOST_TEXT
-from ..client.outside import Outside, Seen
-from ..client.scene_figures import from_outside
+from ..client.prompt_figures import PromptFigures
 from ..telemetry.files.temporaries import temporary_name
 from ..telemetry.models.run_contract import SceneTelemetry
 from ..telemetry.models.text import clean
@@ -168,19 +167,20 @@ def prefix_of_try(prefix: str, number: int) -> str:
 async def _try(
     client: ComfyClient, policy: Policy, scene: SceneRun, attempt: Attempt, by_record: bool, say: Callable[[str], None]
 ) -> None:
-    outside = Outside(client.url, client.headers)
-    before: Seen | None = await asyncio.to_thread(outside.look, "before")
-    after: Seen | None = None
+    figures = PromptFigures(client, by_record=by_record)
+    await figures.before()
     start, began = now(), time.monotonic()
     try:
-        after = await _track_and_collect(client, policy, scene, attempt, by_record, say, outside)
+        await _track_and_collect(client, policy, scene, attempt, by_record, say, figures)
     except asyncio.CancelledError:
         attempt.tracked.error = attempt.tracked.error or "the runner was interrupted"
         with contextlib.suppress(ServerError):
             await client.cancel(attempt.prompt_id)
+            await figures.of_record(attempt.prompt_id)
         raise
     except RefusedError as error:
         attempt.tracked.error = str(error)
+        await figures.never_queued()
         raise
     except OSError as error:
         attempt.tracked.error = f"the files could not be collected: {error.strerror or error}"
@@ -188,10 +188,8 @@ async def _try(
     finally:
         if scene.allow_partial:
             attempt.collected.notes += [f"refused: {one}" for one in attempt.refused_part[:MOST_NAMED]]
-        times = (start, now(), time.monotonic() - began)
-        attempt.telemetry = scene_telemetry(
-            policy, attempt.tracked, attempt.collected, from_outside(before, after), times
-        )
+        times = figures.found.times or (start, now(), time.monotonic() - began)
+        attempt.telemetry = scene_telemetry(policy, attempt.tracked, attempt.collected, figures.found, times)
 
 
 async def _track_and_collect(
@@ -201,9 +199,9 @@ async def _track_and_collect(
     attempt: Attempt,
     by_record: bool,
     say: Callable[[str], None],
-    outside: Outside,
-) -> Seen:
-    """What is seen of the GPU after the end; that and the history are asked for while files are collected."""
+    figures: PromptFigures,
+) -> None:
+    """The figures from after the end and the history are asked for while files are collected."""
     extra = {"run_recorder": {**scene.batch, "attempt": attempt.number, "policy": dict(policy.values)}}
     tracker = Tracker(client, policy, say)
     try:
@@ -215,16 +213,15 @@ async def _track_and_collect(
         await tracker.close()
     beside = (
         asyncio.ensure_future(tracker.keep_history(attempt.prompt_id, tracked)),
-        asyncio.ensure_future(asyncio.to_thread(outside.look, "after")),
+        asyncio.ensure_future(figures.after(attempt.prompt_id)),
     )
     try:
         if tracked.end in ("success", "error", "interrupted"):
             say("collecting")
             await _collect(client, policy, scene, attempt)
     finally:
-        _, after = await asyncio.gather(*beside)
+        await asyncio.gather(*beside)
     attempt.success = _is_success(policy, attempt)
-    return after
 
 
 async def _collect(client: ComfyClient, policy: Policy, scene: SceneRun, attempt: Attempt) -> None:
