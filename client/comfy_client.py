@@ -17,7 +17,7 @@ from ..telemetry.models.run_contract import SceneTelemetry
 from ..telemetry.process.token import bearer_of
 from ..telemetry.record.refusals import FaultyNode
 from . import comfyui, recorder
-from .answers import History, Posted, Queue, SystemStats, Uploaded
+from .answers import History, Posted, Queue, Uploaded
 from .errors import RefusedError, ServerError
 from .files import Files, input_place, seconds_of
 from .http import Http
@@ -68,18 +68,8 @@ class ComfyClient:
 
     async def system_stats(self) -> dict[str, Any]:
         """What ComfyUI says of itself. Raises ServerError for what is no ComfyUI."""
-        answer = await self.ask(comfyui.system_stats())
-        try:
-            if answer.status != 200:
-                raise ValueError
-            SystemStats.model_validate(answer.value)
-        except ValueError:  # pydantic's own is one
-            told = (
-                f"answered {answer.status}" if answer.why is None else f"answered {answer.status}, which {answer.why}"
-            )
-            raise ServerError("not_comfyui", f"{self.url} is no ComfyUI (/system_stats {told})") from None
-        self._stats = answer.value
-        return answer.value  # type: ignore[no-any-return]  # the model has looked at it
+        self._stats = comfyui.stats_of(self.url, await self.ask(comfyui.system_stats()))
+        return self._stats
 
     async def stats_or_none(self) -> dict[str, Any] | None:
         """What it said of itself when it was last asked, else what it says now; null where it doesn't."""
@@ -206,15 +196,7 @@ class ComfyClient:
         answer = await self.ask(recorder.wait(prompt_id, seconds))
         if answer.status not in (200, 202):
             return None
-        try:
-            record = Prompt.model_validate(answer.value)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            why = answer.why or f"is no record: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-            raise ServerError("bad_answer", f"{self.url}: its answer to /telemetry/prompts {why}") from None
-        if record.prompt_id != prompt_id:
-            raise ServerError("bad_answer", f"{self.url}: its record is of another prompt, {record.prompt_id}")
-        return answer.status == 200, record
+        return answer.status == 200, recorder.record_of(self.url, prompt_id, answer)
 
     async def contract(self, prompt_id: str) -> SceneTelemetry | None:
         """A prompt's record as the run contract has it; null where the server has none, or none that can be read.

@@ -1,17 +1,32 @@
-"""What ComfyUI's own routes are asked for."""
+"""What ComfyUI's own routes are asked for, and whether it was a ComfyUI that answered."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from .answers import SystemStats
+from .errors import ServerError
 from .limits import Kind
+from .reading import Answer
 from .request import Request, get, post
 
 
 def system_stats(kind: Kind = "status") -> Request:
     """What ComfyUI says of itself and of its devices; of the kind `figures` where it is asked for these alone."""
     return get(kind, "system_stats")
+
+
+def stats_of(url: str, answer: Answer) -> dict[str, Any]:
+    """That, where it is a ComfyUI's. Raises ServerError for any other answer."""
+    try:
+        if answer.status != 200:
+            raise ValueError
+        SystemStats.model_validate(answer.value)
+    except ValueError:  # pydantic's own is one
+        told = f"answered {answer.status}" if answer.why is None else f"answered {answer.status}, which {answer.why}"
+        raise ServerError("not_comfyui", f"{url} is no ComfyUI (/system_stats {told})") from None
+    return answer.value  # type: ignore[no-any-return]  # the model has looked at it
 
 
 def object_info() -> Request:

@@ -7,13 +7,10 @@ server on this machine nvidia-smi; else nothing. The notes say what was done ins
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
@@ -25,6 +22,7 @@ from ..telemetry.models.gpu import LiveDevice, LiveFigures, System
 from . import blocking, comfyui, recorder
 from .errors import ServerError
 from .request import Request
+from .urls import is_local
 
 When = Literal["before", "after"]
 TRIES, PAUSE_SECONDS = 3, 0.5
@@ -189,14 +187,3 @@ def _device(told: Mapping[str, Any]) -> LiveDevice:
 
 def _has_memory(device: LiveDevice) -> bool:
     return device.vram_total_bytes is not None and device.vram_free_bytes is not None
-
-
-def is_local(url: str) -> bool:
-    """Whether a server is on this machine, as far as its URL says: a loopback address or this machine's own name."""
-    host = urlsplit(url).hostname or ""
-    if host in ("localhost", socket.gethostname()):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,11 +1,16 @@
-"""What our own routes, below `/telemetry`, are asked for."""
+"""What our own routes, below `/telemetry`, are asked for, and the record that they answer with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
+from ..telemetry.models.prompt import Prompt
+from .errors import ServerError
 from .limits import Kind
+from .reading import Answer
 from .request import Request, get
 
 PROMPTS = ("telemetry", "prompts")
@@ -41,6 +46,19 @@ def wait(prompt_id: str, seconds: float, run: int | None = None) -> Request:
     kind: Kind = "wait" if seconds else "record"
     query = {"timeout": f"{seconds:g}", "run": run}
     return get(kind, *PROMPTS, prompt_id, "wait", query=query, wait_seconds=seconds)
+
+
+def record_of(url: str, prompt_id: str, answer: Answer) -> Prompt:
+    """The record of a prompt that is asked for. Raises ServerError for what is none, and for another prompt's."""
+    try:
+        record = Prompt.model_validate(answer.value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        why = answer.why or f"is no record: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise ServerError("bad_answer", f"{url}: its answer to /telemetry/prompts {why}") from None
+    if record.prompt_id != prompt_id:
+        raise ServerError("bad_answer", f"{url}: its record is of another prompt, {record.prompt_id}")
+    return record
 
 
 def live_figures() -> Request:

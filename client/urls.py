@@ -7,6 +7,8 @@ no file of a run and no process' arguments made from it hold them.
 from __future__ import annotations
 
 import base64
+import ipaddress
+import socket
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..telemetry.process.redact import KEY
@@ -55,6 +57,17 @@ def shown_url(url: str) -> str:
         place = f"{scheme}://{KEY}@{place}" if has_scheme else f"{KEY}@{place}"
     place, query, value = place.partition("?")
     return place + (f"{query}{KEY}" if value else query)
+
+
+def is_local(url: str) -> bool:
+    """Whether a server is on this machine, as far as its URL says: a loopback address or this machine's own name."""
+    host = urlsplit(url).hostname or ""
+    if host in ("localhost", socket.gethostname()):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _split(url: str) -> SplitResult | None:

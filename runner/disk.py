@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from ..client.outside import is_local
+from ..client.urls import is_local
 
 MANY = 64
 """From so many files on, to flush all of a file system is quicker than each."""

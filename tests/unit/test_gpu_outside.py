@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from run_recorder.client.errors import ServerError
-from run_recorder.client.outside import NO_VRAM, Outside, is_local, system_stats
+from run_recorder.client.outside import NO_VRAM, Outside, system_stats
+from run_recorder.client.urls import is_local
 
 from ..fakes import GIB, fake_smi
 
