@@ -124,6 +124,12 @@ class Queue(Loose):
         waiting = sorted(_items(self.queue_pending), key=lambda item: item[0])
         return {item[1]: place for place, item in enumerate(waiting, 1)} | running
 
+    def running_graphs(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What runs, with its graph."""
+        for item in self.queue_running:
+            if isinstance(item, list) and len(item) > 2 and isinstance(item[1], str) and isinstance(item[2], dict):
+                yield item[1], item[2]
+
 
 def _items(items: list[Any]) -> Iterator[tuple[float, str]]:
     for item in items:

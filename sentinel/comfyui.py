@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..client import blocking, comfyui, recorder
-from ..client.answers import History
+from ..client.answers import History, Queue
 from ..client.errors import ServerError
 from ..client.limits import Limits
 from ..client.request import Request
@@ -64,11 +64,10 @@ class HttpComfyUI:
         )
 
     def _running(self, queue: Any) -> Iterator[RunningPrompt]:
-        items = queue.get("queue_running") if isinstance(queue, Mapping) else None
-        for item in items if isinstance(items, list) else ():
-            if isinstance(item, list) and len(item) > 2 and isinstance(item[1], str) and isinstance(item[2], Mapping):
-                self._seen[item[1]] = item[2]
-                yield running_of(item[1], item[2])
+        told = Queue.model_validate(queue) if isinstance(queue, Mapping) else Queue()
+        for prompt_id, graph in told.running_graphs():
+            self._seen[prompt_id] = graph
+            yield running_of(prompt_id, graph)
 
     def _recent(self) -> Iterator[EndedPrompt]:
         history = self._get(comfyui.recent_history(RECENT))

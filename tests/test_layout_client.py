@@ -9,7 +9,7 @@ import pytest
 from .hosts import REPO
 
 ASKERS = ("runner", "sentinel", "commands")
-CLIENTS = ("aiohttp", "httpx", "httpx2", "requests", "urllib3", "http.client", "urllib.request")
+CLIENTS = ("aiohttp", "httpx", "httpx2", "requests", "urllib3", "http.client", "urllib.request", "openai")
 SERVER_SIDE = ("telemetry", "server_routes", "nodes", "embedded_host", "sentinel/inside.py", "comfyui_host.py")
 MOST_LINES, MOST_CLASS_LINES = 450, 250
 

@@ -101,6 +101,8 @@ def test_an_error_that_is_no_object_is_an_error() -> None:
 def test_items_of_a_queue_that_are_none_are_passed_over() -> None:
     queue = Queue.model_validate({"queue_running": [7, [1, "a"]], "queue_pending": [[3, "c"], ["x", "b"], [None]]})
     assert queue.places() == {"a": 0, "b": 1, "c": 2}
+    graphs = [[0, "a", {"1": {}}], [1, "b", None], [2, "c"], [3, 4, {}], 7]
+    assert list(Queue.model_validate({"queue_running": graphs}).running_graphs()) == [("a", {"1": {}})]
     with pytest.raises(ValueError, match="devices"):
         SystemStats.model_validate({"system": {}})
 
