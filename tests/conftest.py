@@ -1,6 +1,7 @@
 """Fixtures: every behaviour test runs on the embedded host, and again on a real ComfyUI where there is one."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,27 @@ def figures(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     lines: list[str] = []
     yield lines
     request.node.user_properties += [(MEASURED, line) for line in lines]
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are processors: tests wait for servers more than they compute."""
+    return (os.cpu_count() or 1) + 1
+
+
+OF_A_HOST = {"host_kind", "postgresql_server", "browser"}
+"""Fixtures that start something."""
+QUICK = ("unit", "test_docs.py", "test_layout.py", "test_contributing.py")
+"""Below `tests/`: what starts nothing, but for single tests that say so themselves."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs something that is started; `-m "not host"` is the rest, for a quick look after each change."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        place = item.path.relative_to(Path(__file__).parent).parts[0]
+        if place not in QUICK or fixtures & OF_A_HOST or "postgresql" in parameters.values():
+            item.add_marker(pytest.mark.host)
 
 
 @pytest.hookimpl(hookwrapper=True)

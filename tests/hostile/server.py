@@ -6,6 +6,7 @@ was posted, and has saved one small picture. `good` is odd in nothing.
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import struct
@@ -30,6 +31,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
 SURROGATE = "no such file: '/models/\udcff\udcfe.safetensors'"
 
 
+@functools.cache
 def png(width: int = 8, height: int = 8) -> bytes:
     """A black picture, however large."""
 
@@ -326,10 +328,8 @@ async def wide(asked: Asked) -> web.StreamResponse:
 
 
 def picture(width: int, height: int) -> Answers:
-    data = png(width, height)
-
     async def answer(_asked: Asked) -> web.StreamResponse:
-        return web.Response(body=data)
+        return web.Response(body=png(width, height))
 
     return answer
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from run_recorder.telemetry.models.prompt import Instance
-from run_recorder.telemetry.store.database import Database, default_url
+from run_recorder.telemetry.store.database import Database
 from run_recorder.telemetry.store.store import Store
 
-from .desk import Desk
+from .desk import Desk, empty_database
 
 BACKENDS = ("sqlite", "postgresql")
 ON_SQLITE = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -35,7 +35,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 def database_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """The URL of an empty database of this test's own."""
     if backend == "sqlite":
-        return str(default_url(tmp_path / "private"))
+        return empty_database(tmp_path / "private")
     return str(request.getfixturevalue("postgresql_url"))
 
 

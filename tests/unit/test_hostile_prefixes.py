@@ -216,6 +216,7 @@ def test_no_known_attack_leads_out(world: World, prefix: str) -> None:
     assert world.outside() == world.before
 
 
+@pytest.mark.host
 @settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(HOSTILE)
 @example("out/x")

@@ -11,6 +11,7 @@ from run_recorder.comfyui_host import Host
 from run_recorder.telemetry.markers.file import read_marker
 from run_recorder.telemetry.models.environment import Environment
 from run_recorder.telemetry.models.text import id_note, kept_id
+from run_recorder.telemetry.record import settling
 from run_recorder.telemetry.record.host import HostProcess
 
 from .support import image, marker_node, node, saver
@@ -20,8 +21,9 @@ ODD = ["x" * 201, "x" * 5000, "絵" * 1000, "a\0b", "", "\ud800", " ", "../../et
 
 
 @pytest.fixture
-def comfyui(tmp_path: Path, database_url: str) -> Iterator[Host]:
-    """Our border, on a ComfyUI that is played by the test; its recorder runs."""
+def comfyui(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """Our border, on a ComfyUI that is played by the test; its recorder runs, and waits for no file."""
+    monkeypatch.setattr(settling, "FILE_PATIENCE_SECONDS", 0.05)
     roots = {name: tmp_path / name for name in ("output", "temp", "input")}
     for root in roots.values():
         root.mkdir(exist_ok=True)

@@ -22,7 +22,7 @@ from run_recorder.telemetry.models.listing import Filter
 from run_recorder.telemetry.models.prompt import Prompt
 from run_recorder.telemetry.models.record import PromptRecord
 from run_recorder.telemetry.models.times import Stamp
-from run_recorder.telemetry.record import acknowledging
+from run_recorder.telemetry.record import acknowledging, store_access
 from run_recorder.telemetry.record.errors import NotReadyError
 from run_recorder.telemetry.record.events import (
     MarkerRun,
@@ -597,6 +597,7 @@ def test_a_running_prompt_in_a_page_is_as_new_as_one_asked_for(recording: Record
 def test_what_is_in_memory_is_asked_as_the_store_is(
     recording: Recording, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any], found: bool
 ) -> None:
+    monkeypatch.setattr(store_access, "STORE_RETRY_SECONDS", 0.02)
     with monkeypatch.context() as patch:
         patch.setattr(recording.store, "save", full_disk)
         queue(recording, "prompt-x")

@@ -247,6 +247,7 @@ def test_json_of_the_metadata_is_enough_for_a_page(tmp_path: Path) -> None:
     assert "story-1" in render(model, resolve({}), tmp_path)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_browser_opens_it_from_disk_asks_nobody_and_needs_no_more_than_320_pixels(
     tmp_path: Path, scheme: str

@@ -75,6 +75,7 @@ def expected(changes: list[Change], wanted: Filter) -> list[str]:
     return [one.record.prompt_id for one in newest_first if passes(one)]
 
 
+@pytest.mark.host
 @settings(max_examples=60, deadline=None)
 @given(st.lists(made, max_size=12), asked, words, st.sampled_from([1, 2, 1000]), st.booleans())
 def test_a_page_is_what_looking_at_every_prompt_finds(
