@@ -68,7 +68,7 @@ def requirements_beside(python: str) -> str:
     A user installs them into ComfyUI's own environment, as the README says; a test leaves that as it is.
     """
     command = [python, "-c", _WHAT_IS_MISSING, str(REPO / "requirements.txt")]
-    missing = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    missing = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     if not missing:
         return ""
     folder = tempfile.mkdtemp(prefix="run-recorder-requirements-")
