@@ -27,7 +27,8 @@ End = Literal["success", "error", "interrupted", "cancelled", "lost", "maxWait",
 MISSES = 2
 """So many looks in a row that find a prompt neither queued, running nor in the history: the server has lost it."""
 SOON_SECONDS = 0.2
-"""After an end that the socket told, the history is asked again so soon, once; then at the usual interval."""
+"""After an end that the socket told, the history is asked again so soon, then after twice as long each time, and at
+most after the usual interval."""
 UNREAD = ("bad_answer", "too_large", "too_slow")
 MOST_UNREAD = 5
 """So many answers in a row that can't be read: this server's word of the prompt will not come."""
@@ -85,6 +86,8 @@ class Tracker:
         self._socket = client.web_socket()
         self._heard_at: float | None = None
         """When the end was heard that the history doesn't have yet."""
+        self._soon = SOON_SECONDS
+        """Seconds until the history is asked again for an end that was heard."""
 
     async def listen(self) -> None:
         """Open the web socket, so that nothing is missed of what is queued from now on. Raises nothing."""
@@ -142,9 +145,9 @@ class Tracker:
             await asyncio.sleep(seconds)
             return
         await self.listen()
-        if self._socket.of(prompt_id).end is not None and self._heard_at is None:
-            self._heard_at = time.monotonic()
-            seconds = min(seconds, SOON_SECONDS)
+        if self._socket.of(prompt_id).end is not None:
+            self._heard_at = time.monotonic() if self._heard_at is None else self._heard_at
+            seconds, self._soon = min(seconds, self._soon), self._soon * 2
         await self._socket.until_over(prompt_id, seconds)
 
     def _listened(self, prompt_id: str) -> Heard:

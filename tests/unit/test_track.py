@@ -26,6 +26,7 @@ class Comfy:
         self.history: dict[str, Any] = {}
         self.running = ["p"]
         self.asked = 0
+        self.before_first_answer: Any = None
         self.sockets: list[web.WebSocketResponse] = []
         self.accepts = True
         self.connected = asyncio.Event()
@@ -43,6 +44,8 @@ class Comfy:
 
     async def ask_history(self, request: web.Request) -> web.Response:
         self.asked += 1
+        if self.asked == 1 and self.before_first_answer is not None:
+            await self.before_first_answer()
         entry = self.history.get(request.match_info["id"])
         return web.json_response({request.match_info["id"]: entry} if entry else {})
 
@@ -123,6 +126,24 @@ async def test_a_history_that_comes_a_moment_after_the_end_is_waited_for(comfy: 
 
     told = await follow(comfy, policy(history_poll_interval_seconds=LONG), then)
     assert (told.end, told.requests, told.history_errors) == ("success", 3, [])
+
+
+async def test_an_end_that_is_heard_while_the_history_is_first_asked_is_asked_for_soon_again(comfy: Comfy) -> None:
+    """Not after the usual interval, a minute: the history has it a moment after the socket told."""
+
+    async def end_first() -> None:
+        comfy.running = []
+        await comfy.tell("execution_success")
+        await asyncio.sleep(0.1)  # so that it is heard before this first answer is
+
+    async def then() -> None:
+        while comfy.asked < 2:
+            await asyncio.sleep(0.01)
+        comfy.end()
+
+    comfy.before_first_answer = end_first
+    told = await follow(comfy, policy(history_poll_interval_seconds=LONG), then)
+    assert (told.end, told.requests) == ("success", 3)
 
 
 async def test_a_history_that_never_comes_is_made_up_for_by_the_socket(comfy: Comfy) -> None:
