@@ -5,6 +5,8 @@ Counters begin at 0 with each process, as Prometheus expects. No label ever hold
 
 from __future__ import annotations
 
+import re
+from collections import Counter as Counted
 from collections.abc import Callable, Iterable, Iterator
 from typing import get_args
 
@@ -28,6 +30,8 @@ OTHER = "other"
 FINAL_STATUSES: tuple[str, ...] = tuple(status for status in get_args(PromptStatus) if status not in OPEN_STATUSES)
 MARKER_STATUSES: tuple[str, ...] = (*get_args(MarkerStatus), "refused", "not written")
 QUEUE_STATES = ("queued", "running")
+_OF_ONE_ROW = re.compile(r"^(record|event|process|instance|environment) [0-9a-f-]+$")
+"""A problem that is named by a row of the store: its label is what it is, not which."""
 
 
 class Registry(CollectorRegistry):
@@ -167,7 +171,10 @@ class Live(Collector):
         family = CounterMetricFamily(
             "run_recorder_problems", "What went wrong in the recorder, as in health, by what.", labels=["what"]
         )
-        counts = list(self._problems.counts().items())
+        by_label: Counted[str] = Counted()
+        for what, count in self._problems.counts().items():
+            by_label[_OF_ONE_ROW.sub(r"\1", what)] += count
+        counts = list(by_label.items())
         for what, count in counts[:MAX_PROBLEMS]:
             family.add_metric([what], count)
         beyond = sum(count for _, count in counts[MAX_PROBLEMS:])

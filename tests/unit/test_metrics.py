@@ -145,6 +145,13 @@ def test_the_queue_is_what_is_open_now(world: World) -> None:
     assert world.value("comfyui_queue_depth", state="running") == 0, "it has ended, though the store doesn't know it"
 
 
+def test_a_problem_of_one_row_is_counted_by_what_it_is_and_not_by_which(world: World) -> None:
+    for what in ("record 7", "record 12", "event 3", "process 0c9e6f3a-0000-4000-8000-000000000000", "more records"):
+        world.problems.report(what, "damaged", passing=True)
+    told = {sample.labels["what"]: sample.value for sample in world.series("run_recorder_problems_total")}
+    assert told == {"record": 2, "event": 1, "process": 1, "more records": 1}
+
+
 def test_problems_are_counted_also_when_they_are_solved(world: World) -> None:
     assert world.series("run_recorder_problems_total") == []
     for _ in range(3):
