@@ -24,6 +24,11 @@ COSTS = {
     "gc": "after a long prompt its end is told up to a second late",
 }
 """Every seam, and what it costs where it is missing."""
+OTHER_COSTS = {
+    "execute": "what other packs have put over ComfyUI's functions since its start is not observed",
+    "marker": "what was wired into a marker node is not known, and a node that waits is answered without its marker",
+}
+"""Other hooks, and what it costs where one fails."""
 
 
 class Seams:
@@ -47,7 +52,7 @@ class Seams:
     def hook_failed(self, seam: str, error: Exception) -> None:
         """Count a hook's fault, and tell it once. Raises nothing."""
         with contextlib.suppress(Exception):
-            hint = f"our hook failed: {COSTS.get(seam, 'some figures are missing')}"
+            hint = f"our hook failed: {COSTS.get(seam) or OTHER_COSTS.get(seam, 'some figures are missing')}"
             self._problems.report(f"hook {seam}", hint, error, passing=True)
 
     def install(self, seam: str, install: Callable[[], object]) -> None:
