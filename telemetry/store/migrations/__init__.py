@@ -6,24 +6,19 @@ process right after custom nodes are loaded. So a revision is given its `op`, an
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from types import ModuleType
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Column, Connection, String, column, select, table
 
-from . import r0001_first, r0002_events, r0003_figures, r0004_merging, r0005_any_length, r0006_owners, r0007_last_seen
-
-REVISIONS: tuple[ModuleType, ...] = (
-    r0001_first,
-    r0002_events,
-    r0003_figures,
-    r0004_merging,
-    r0005_any_length,
-    r0006_owners,
-    r0007_last_seen,
+REVISIONS: tuple[ModuleType, ...] = tuple(
+    importlib.import_module(f".{found.name}", __name__)
+    for found in sorted(pkgutil.iter_modules(__path__), key=lambda found: found.name)
 )
-"""In their order; each has `revision`, `down_revision` and `upgrade(op)`."""
+"""Every file beside this one, in the order of their names; each has `revision`, `down_revision` and `upgrade(op)`."""
 VERSION_TABLE = "run_recorder_version"
 HEAD: str = REVISIONS[-1].revision
 _version = table(VERSION_TABLE, column("version_num"))
