@@ -29,6 +29,8 @@ class Heard:
 
     end: End | None = None
     """Null while it has not ended, and on servers that tell only that nothing runs any more."""
+    is_idle: bool = False
+    """True once ComfyUI has told that it runs nothing any more: older servers tell no more of an end."""
     told: EndData = field(default_factory=EndData)
     """What came with the end."""
     files: list[OutputFile] = field(default_factory=list)
@@ -129,6 +131,7 @@ class WebSocket:
             heard.end, heard.told = ENDS[kind], EndData.model_validate(data)
             heard.over.set()
         elif kind == "executing" and node is None:
+            heard.is_idle = True
             heard.over.set()
         elif kind == "executed" and isinstance(data.get("output"), dict):
             self._kept += len(said)

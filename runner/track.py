@@ -145,7 +145,8 @@ class Tracker:
             await asyncio.sleep(seconds)
             return
         await self.listen()
-        if self._socket.of(prompt_id).end is not None:
+        heard = self._socket.of(prompt_id)
+        if heard.end is not None or heard.is_idle:
             self._heard_at = time.monotonic() if self._heard_at is None else self._heard_at
             seconds, self._soon = min(seconds, self._soon), self._soon * 2
         await self._socket.until_over(prompt_id, seconds)

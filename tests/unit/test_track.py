@@ -128,12 +128,18 @@ async def test_a_history_that_comes_a_moment_after_the_end_is_waited_for(comfy: 
     assert (told.end, told.requests, told.history_errors) == ("success", 3, [])
 
 
-async def test_an_end_that_is_heard_while_the_history_is_first_asked_is_asked_for_soon_again(comfy: Comfy) -> None:
+@pytest.mark.parametrize("older", [False, True], ids=["told how", "told that nothing runs"])
+async def test_an_end_that_is_heard_while_the_history_is_first_asked_is_asked_for_soon_again(
+    comfy: Comfy, older: bool
+) -> None:
     """Not after the usual interval, a minute: the history has it a moment after the socket told."""
 
     async def end_first() -> None:
-        comfy.running = []
-        await comfy.tell("execution_success")
+        if older:
+            await comfy.tell("executing", node=None)
+        else:
+            comfy.running = []
+            await comfy.tell("execution_success")
         await asyncio.sleep(0.1)  # so that it is heard before this first answer is
 
     async def then() -> None:
