@@ -1,22 +1,19 @@
-"""The chat route of a language model's server, asked by the `openai` package over our own HTTP.
+"""The chat route of a language model's server: what the `openai` package makes of a question, over our own HTTP.
 
-That package says what a question looks like. It opens no connection: what goes over the wire goes by `Http`, with its
-bounds on bytes, speed and seconds, without redirects, and with nothing of the environment's `OPENAI_*` in its headers.
-It reads no answer, either: it would read a refusal of any size into objects.
+Where that package is there (the extra `llm`), it says what a question looks like; where it is not, the question is
+sent as it is given. Either way it goes by `Http`, with its bounds on bytes, speed and seconds, without redirects, and
+with nothing of the environment's `OPENAI_*`; and an answer of any size and kind is ours to read.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import json
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from .errors import ServerError
 from .http import Http
-
-INSTALL = "to ask a language model, pip install 'run-recorder[llm]'"
 
 
 class ChatAnswer(NamedTuple):
@@ -28,6 +25,41 @@ class ChatAnswer(NamedTuple):
     """Whether it calls it a stream of events."""
 
 
+class ChatRoute:
+    """One server's chat route, by a session with that route's URL."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+        self._package = _Package(http) if _is_installed() else None
+
+    async def __aenter__(self) -> ChatRoute:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        if self._package is not None:
+            await self._package.close()
+
+    async def ask(self, body: Mapping[str, Any]) -> ChatAnswer:
+        """The whole answer to one question. Raises ServerError."""
+        if self._package is not None:
+            return await self._package.ask(body)
+        return await _post(self._http, json.dumps(body).encode())
+
+
+async def _post(http: Http, data: bytes) -> ChatAnswer:
+    async with http.ask("POST", "", "story", data=data, headers={"Content-Type": "application/json"}) as asked:
+        text = (await asked.body()).decode("utf-8", "replace")
+        return ChatAnswer(asked.status, text, "text/event-stream" in asked.headers.get("Content-Type", ""))
+
+
+def _is_installed() -> bool:
+    try:
+        importlib.import_module("openai")
+    except ImportError:
+        return False
+    return True
+
+
 class _Declined(Exception):  # noqa: N818  a status is no error here
     """An answer that isn't 200, past everything that the package does with one."""
 
@@ -36,19 +68,12 @@ class _Declined(Exception):  # noqa: N818  a status is no error here
         self.answer = answer
 
 
-def is_installed() -> bool:
-    """Whether the package is there."""
-    return importlib.util.find_spec("openai") is not None
-
-
-class ChatRoute:
-    """One server's chat route, by a session with that route's URL. Raises ServerError where the package is missing."""
+class _Package:
+    """The `openai` package, which opens no connection here."""
 
     def __init__(self, http: Http) -> None:
-        try:
-            import openai
-        except ImportError:
-            raise ServerError("missing", INSTALL) from None
+        import openai
+
         self._wrapping = openai.APIConnectionError
         client = openai.DefaultAsyncHttpxClient(transport=_transport(http), follow_redirects=False, trust_env=False)
         base = http.url.partition("?")[0].rpartition("/chat/completions")[0]
@@ -56,10 +81,8 @@ class ChatRoute:
             api_key="none", base_url=base, max_retries=0, timeout=None, http_client=client
         )
 
-    async def __aenter__(self) -> ChatRoute:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+    async def close(self) -> None:
+        """Let go of what the package holds."""
         await self._client.close()
 
     async def ask(self, body: Mapping[str, Any]) -> ChatAnswer:
@@ -73,11 +96,8 @@ class ChatRoute:
                 return error.__cause__.answer
             raise error.__cause__ or error from None
         told = answer.http_response
-        return _answer(told.status_code, told.content, told.headers)
-
-
-def _answer(status: int, body: bytes, headers: Mapping[str, str]) -> ChatAnswer:
-    return ChatAnswer(status, body.decode("utf-8", "replace"), "text/event-stream" in headers.get("Content-Type", ""))
+        is_stream = "text/event-stream" in told.headers.get("Content-Type", "")
+        return ChatAnswer(told.status_code, told.content.decode("utf-8", "replace"), is_stream)
 
 
 def _transport(http: Http) -> Any:
@@ -87,15 +107,12 @@ def _transport(http: Http) -> Any:
         """Takes of a request its body alone."""
 
         async def handle_async_request(self, request: Any) -> Any:
-            body = await request.aread()
-            headers = {"Content-Type": "application/json"}
-            async with http.ask("POST", "", "story", data=body, headers=headers) as asked:
-                content, status = await asked.body(), asked.status
-                told = {"Content-Type": asked.headers.get("Content-Type", "")}
-            if status != 200:
-                raise _Declined(_answer(status, content, told))
+            answer = await _post(http, await request.aread())
+            if answer.status != 200:
+                raise _Declined(answer)
             library = importlib.import_module(type(request).__module__.partition(".")[0])
-            return library.Response(200, headers=told, content=content)
+            told = {"Content-Type": "text/event-stream"} if answer.is_stream else {}
+            return library.Response(200, headers=told, content=answer.text.encode("utf-8"))
 
         async def aclose(self) -> None:
             """Nothing: the session is its owner's."""

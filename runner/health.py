@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit, urlunsplit
 
-from ..client.chat_route import INSTALL, is_installed
 from ..client.errors import ServerError
 from ..client.http import Http
 from ..client.urls import shown_url
@@ -35,8 +34,6 @@ async def check_health(
         return found.model_copy(
             update={"Status": "skipped", "Skipped": True, "SkipReason": reason or "it was asked for"}
         )
-    if not is_installed():
-        return found.model_copy(update={"Status": "failed", "Error": INSTALL})
     try:
         count = await _count(url)
     except (ServerError, ValueError) as error:

@@ -1,7 +1,7 @@
-"""The chat route by the `openai` package: what goes over the wire, and what is taken of an answer."""
+"""The chat route, with the `openai` package and without: what goes over the wire, and what is taken of an answer."""
 
-import importlib.util
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 from run_recorder.client import limits
-from run_recorder.client.chat_route import INSTALL, ChatRoute
+from run_recorder.client.chat_route import ChatRoute
 from run_recorder.client.errors import ServerError
 from run_recorder.client.http import Http
-from run_recorder.runner.health import check_health
-from run_recorder.runner.llm import LlmSettings, write_story
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": False, "seed": 2**63 - 1}
 
@@ -52,6 +50,13 @@ class Server:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+@pytest.fixture(autouse=True, params=["by the package", "without it"])
+def package(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is the same whether the openai package is there or not."""
+    if request.param == "without it":
+        monkeypatch.setitem(sys.modules, "openai", None)
 
 
 @pytest.fixture
@@ -106,15 +111,3 @@ async def test_nobody_there_is_said_as_elsewhere() -> None:
     with pytest.raises(ServerError, match=r"no language model answers at http://127\.0\.0\.1:9/v1") as raised:
         await ask("http://127.0.0.1:9/v1/chat/completions")
     assert raised.value.kind == "unavailable"
-
-
-async def test_where_the_package_is_missing_it_is_said_what_to_install(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "openai", None)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    settings = LlmSettings.from_environment({"LOCAL_STORY_PROVIDER_URL": server.url})
-    assert (await check_health(settings)).Error == INSTALL
-    written = await write_story("a fox", 2, settings)
-    assert (written.generator, server.asked) == ("template", [])
-    assert INSTALL in written.warnings[0]
