@@ -167,7 +167,18 @@ class Host:
         self._wait_for("/system_stats")
         if self.recorder:
             self._wait_for("/telemetry/health", 10)
+            self._wait_for_the_store()
         return self
+
+    def _wait_for_the_store(self, seconds: float = 5.0) -> None:
+        """Wait until the store is open, or can't be: until then the answer to a posted prompt may take two seconds."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            told = self.request("GET", "/telemetry/health").body
+            store = told.get("store", {}) if isinstance(told, dict) else {}
+            if store.get("prompts", 0) is not None or told["problems"]:
+                return
+            time.sleep(0.02)
 
     def _wait_for(self, path: str, seconds: float = START_SECONDS) -> None:
         deadline = time.monotonic() + seconds

@@ -26,7 +26,7 @@ from ..sentinel.watching import Watcher, frames, listed, marker, put, until
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="links and pipes"),
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(60, func_only=True),
 ]
 OPTIONS = Options(stable_seconds=0.3, scan_interval=0.2)
 SECRET = b"somebody else's"

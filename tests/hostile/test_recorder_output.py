@@ -30,7 +30,7 @@ from ..unit.support import place, tree, write
 from ..unit.test_writer import Desk, image, ready
 from .test_output_folder import ODD, a_folder, a_link, a_pipe, untouched
 
-pytestmark = [pytest.mark.skipif(os.name == "nt", reason="links and pipes"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.skipif(os.name == "nt", reason="links and pipes"), pytest.mark.timeout(60, func_only=True)]
 ENTRIES = {what: make for what, make in ODD.items() if what not in ("larger", "too deep")}
 
 
@@ -183,7 +183,7 @@ def test_a_prompt_ends_whatever_stands_at_its_marker_s_name(
 
 
 def test_a_reported_link_or_pipe_is_no_file_of_the_prompt(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("run_recorder.telemetry.record.writer.FILE_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("run_recorder.telemetry.record.settling.FILE_PATIENCE_SECONDS", 0.0)
     desk.begin()
     write(desk.output / "shot" / "a_00001_.png")
     a_link(desk.output / "shot" / "a_00002_.png")

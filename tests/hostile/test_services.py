@@ -22,7 +22,7 @@ from run_recorder.sentinel.install.systemd import Systemd
 from run_recorder.sentinel.options import Options
 
 pytestmark = [
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(60, func_only=True),
     pytest.mark.skipif(sys.platform == "win32", reason="makes links, pipes and sockets"),
 ]
 

@@ -449,7 +449,10 @@ async def test_a_wait_is_answered_with_the_end(recording: Recording) -> None:
     assert recording.reading.wait("nobody", None, loop) == (None, None)
 
 
-def test_a_queued_prompt_is_committed_while_it_is_waited_for(recording: Recording) -> None:
+def test_a_queued_prompt_is_committed_while_it_is_waited_for(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acknowledging, "POST_SECONDS", 10.0)
     event = queue(recording)
     assert recording.make_certain(event)
     record = recording.store.prompts.record("p")
