@@ -16,12 +16,12 @@ from ..telemetry.models.base import MarkerStatus
 from ..telemetry.models.prompt import Prompt
 from ..telemetry.process.token import TokenError, bearer_of
 from .evidence import (
-    FINAL,
     Answer,
     EndedPrompt,
     NamedFile,
     RunningPrompt,
     SilentError,
+    ended_of,
     literals_of,
     marked_by,
     running_of,
@@ -58,10 +58,9 @@ class HttpComfyUI:
     def wait(self, running: RunningPrompt, seconds: float) -> EndedPrompt | None:
         """The prompt's end, where it comes within the time. Raises SilentError."""
         record = self._get(recorder.wait(running.prompt_id, seconds), may_be_unknown=True)
-        graph = self._seen.get(running.prompt_id, {})
-        return (
-            _of_record(record, literals_of(graph), running, marked_by(graph)) if isinstance(record, Mapping) else None
-        )
+        if not isinstance(record, Mapping):
+            return None
+        return _of_record(record, self._seen.get(running.prompt_id, {}), running)
 
     def _running(self, queue: Any) -> Iterator[RunningPrompt]:
         told = Queue.model_validate(queue) if isinstance(queue, Mapping) else Queue()
@@ -127,26 +126,10 @@ def _of_history(prompt_id: str, entry: Any) -> EndedPrompt | None:
     return EndedPrompt(prompt_id, final, files, running_of(prompt_id, graph), marked_by(graph))
 
 
-def _of_record(
-    told: Mapping[str, Any], literals: Mapping[str, str], running: RunningPrompt | None, marked: tuple[str, ...]
-) -> EndedPrompt | None:
+def _of_record(told: Mapping[str, Any], graph: Mapping[str, Any], running: RunningPrompt) -> EndedPrompt | None:
     """A prompt as `/telemetry` tells it; null while it has not ended. Raises SilentError for what is no record."""
     try:
         record = Prompt.model_validate(told)
     except ValueError:
         raise SilentError("what /telemetry answered is no record of a prompt") from None
-    final = FINAL.get(record.status)
-    if final is None:
-        return None
-    files = tuple(
-        NamedFile(
-            file.subfolder,
-            file.filename,
-            file.node_id,
-            literals.get(file.node_id or ""),
-            bool(file.cached),
-        )
-        for file in record.outputs
-        if file.type == "output"
-    )
-    return EndedPrompt(record.prompt_id, final, files, running, marked, record.run_number)
+    return ended_of(record, graph, running)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..telemetry.markers.grouping import is_resolved_from
 from ..telemetry.markers.prefix import MAX_PREFIX_BYTES
 from ..telemetry.markers.requests import MARKER_CLASS, other_prefixes
 from ..telemetry.models.base import MarkerStatus
+
+if TYPE_CHECKING:
+    from ..telemetry.models.prompt import Prompt
+    from ..telemetry.models.record import PromptRecord
 
 PATIENCE_SECONDS = 5.0
 """How long a reported file that isn't there, or is empty, is waited for; the contract's figure."""
@@ -123,6 +127,20 @@ def running_of(prompt_id: str, graph: Mapping[str, Any]) -> RunningPrompt:
     """What a queued graph says of the groups that its prompt may write to."""
     wired = any(isinstance(given.get("filename_prefix"), list) for _, _, given in _nodes(graph))
     return RunningPrompt(prompt_id, tuple(dict.fromkeys(literals_of(graph).values())), wired, _folders_of(graph))
+
+
+def ended_of(record: Prompt | PromptRecord, graph: Mapping[str, Any], running: RunningPrompt) -> EndedPrompt | None:
+    """How a recorded prompt ended; null for one that hasn't, or never started: it has saved nothing."""
+    final = FINAL.get(record.status)
+    if final is None:
+        return None
+    literals = literals_of(graph)
+    files = tuple(
+        NamedFile(file.subfolder, file.filename, file.node_id, literals.get(file.node_id or ""), bool(file.cached))
+        for file in record.outputs
+        if file.type == "output"
+    )
+    return EndedPrompt(record.prompt_id, final, files, running, marked_by(graph), record.run_number)
 
 
 def _nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:

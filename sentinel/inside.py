@@ -12,17 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..telemetry.process.printable import logger
 from ..telemetry.process.settings import WrongSetting
-from .evidence import (
-    FINAL,
-    Answer,
-    EndedPrompt,
-    NamedFile,
-    RunningPrompt,
-    SilentError,
-    literals_of,
-    marked_by,
-    running_of,
-)
+from .evidence import Answer, EndedPrompt, RunningPrompt, SilentError, ended_of, running_of
 
 if TYPE_CHECKING:
     from ..telemetry.models.record import NodeRecord, PromptRecord
@@ -77,7 +67,7 @@ class Recorded:
     def _on_ended(self, record: PromptRecord, nodes: Sequence[NodeRecord]) -> None:
         try:
             graph = self._reading.graph_of(record.prompt_id, record.run_number)
-            ended = _ended_of(record, graph)
+            ended = ended_of(record, graph, running_of(record.prompt_id, graph))
         except Exception:  # noqa: BLE001  the recorder's thread goes on, whatever a record holds
             logger.exception("Run Recorder: the sentinel can't be told of a prompt's end")
             return
@@ -91,22 +81,6 @@ class Recorded:
 
 def _key(record: PromptRecord) -> tuple[str, int]:
     return record.prompt_id, record.run_number
-
-
-def _ended_of(record: PromptRecord, graph: Mapping[str, object]) -> EndedPrompt | None:
-    """How a prompt ended; null for one that never started: it has saved nothing."""
-    final = FINAL.get(record.status)
-    if final is None:
-        return None
-    literals = literals_of(graph)
-    files = tuple(
-        NamedFile(file.subfolder, file.filename, file.node_id, literals.get(file.node_id or ""), file.cached)
-        for file in record.outputs
-        if file.type == "output"
-    )
-    return EndedPrompt(
-        record.prompt_id, final, files, running_of(record.prompt_id, graph), marked_by(graph), record.run_number
-    )
 
 
 def start_if_asked(recording: Recording, settings: Mapping[str, str] = os.environ) -> None:
