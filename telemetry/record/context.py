@@ -9,8 +9,9 @@ from pathlib import Path
 from ..live.feed import Feed
 from ..live.stream import Stream
 from ..models.environment import Environment
-from ..models.prompt import Instance
+from ..models.prompt import Instance, Prompt
 from ..models.record import NodeRecord, PromptRecord
+from ..models.view import prompt_of
 from ..process.identity import UNKNOWN, Identity
 from ..process.problems import Problems
 from ..process.redact import redact
@@ -96,6 +97,10 @@ class Context:
     def output_folder(self) -> Path:
         """ComfyUI's output folder as it is now."""
         return self.host.roots()["output"]
+
+    def served(self, record: PromptRecord) -> Prompt:
+        """A record of this process as it is served."""
+        return prompt_of(record, {self.instance.id: self.instance})
 
     def tell_ended(self, record: PromptRecord, nodes: Sequence[NodeRecord]) -> None:
         """Tell those who count ends of one."""

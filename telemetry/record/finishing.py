@@ -16,7 +16,6 @@ from ..markers.prefix import PrefixPath
 from ..models.base import PromptStatus
 from ..models.marker import PromptMarker
 from ..models.record import PromptRecord
-from ..models.view import prompt_of
 from ..store.changes import Change
 from .committing import Commits, RecordFaultError
 from .context import Context
@@ -242,11 +241,7 @@ class Finishing:
                 context.kept.add(ending)
             context.recorder.drop(run)
             context.outstanding.add()
-            context.feed.publish(prompt_of(record, {context.instance.id: context.instance}), context.outstanding.done)
-
-    def place(self, ending: Ending) -> None:
-        """Put the markers of an end that is in the store into place."""
-        self._placing.place(ending, "store")
+            context.feed.publish(context.served(record), context.outstanding.done)
 
     def told(self, ending: Ending) -> None:
         """An end is in the store: its events are told, and its markers need no looking after any more."""

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 from ..models.base import OPEN_STATUSES
 from ..models.listing import Filter
-from ..models.prompt import Instance, Prompt
+from ..models.prompt import Prompt
 from ..models.record import PromptRecord
-from ..models.view import prompt_of
 from ..store.rows import search_text
 from .context import Context
 from .figures import figures_of
@@ -25,17 +24,13 @@ class MemoryViews:
         self._context = context
         self._writer = writer
 
-    def view_of(self, record: PromptRecord) -> Prompt:
-        """An ended prompt of this process that is certain and not in the store yet."""
-        return prompt_of(record, self._this_instance())
-
     def view(self, run: OpenPrompt) -> Prompt:
         """An open prompt as it is now. With the context's lock held."""
         run.refresh()
         record = replace(run.record, figures=figures_of(run))
         if run.final is not None and self._writer.is_failing:
             record = replace(record, status=run.final, notes=[*record.notes, UNCOMMITTED])
-        return prompt_of(record, self._this_instance())
+        return self._context.served(record)
 
     def current(self, prompt: Prompt) -> Prompt:
         """A prompt of the store as it is now: of one that is open, memory knows more."""
@@ -45,7 +40,7 @@ class MemoryViews:
         with context.lock:
             kept = context.kept.find(prompt.prompt_id, prompt.run_number)
             if kept is not None:
-                return self.view_of(kept.record)
+                return context.served(kept.record)
             run = context.recorder.find(prompt.prompt_id, prompt.run_number)
             return self.view(run) if run is not None else prompt
 
@@ -58,13 +53,9 @@ class MemoryViews:
             runs = [run for run in open_runs if not (unsaved and run.record.pk is not None)]
             views = [self.view(run) for run in runs if matches(wanted, run)][:limit]
             ends = [end for end in reversed(context.kept.ends.values()) if end.record.pk is None or not unsaved]
-            views += [self.view_of(end.record) for end in ends if matches(wanted, end.run, end.record)]
+            views += [context.served(end.record) for end in ends if matches(wanted, end.run, end.record)]
             views.sort(key=lambda prompt: prompt.queued_at or prompt.started_at or "", reverse=True)
             return views[:limit]
-
-    def _this_instance(self) -> dict[str, Instance]:
-        instance = self._context.instance
-        return {instance.id: instance}
 
 
 def matches(wanted: Filter, run: OpenPrompt, record: PromptRecord | None = None) -> bool:

@@ -6,7 +6,6 @@ alone writes records, does it. The first name counts.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from dataclasses import dataclass, field
 from ..live.stream import StreamEvent
 from ..models.base import OPEN_STATUSES
 from ..models.record import PromptRecord
-from ..models.times import milliseconds
 from ..store.changes import Change
 from ..store.errors import StoreClosedError
 from .context import Context
@@ -44,9 +42,6 @@ class NamesGiven:
         self._context = context
         self._saving = saving
         self._waiting: deque[Naming] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
 
     def add(self, naming: Naming) -> None:
         """Any thread; the writer is to be woken after it."""
@@ -82,13 +77,13 @@ class NamesGiven:
             if run is not None:
                 context.recorder.runs.touch(run)
         if record.pk is not None and kept is None:
-            if not self._saving.commit_name(Change(record), _news(record)):
+            if not self._saving.commit_name(Change(record), _news(record, context.clock.now_ms())):
                 raise StoreClosedError(UNWRITTEN)
         elif not (context.kept.keep([kept.kept]) if kept is not None else context.kept.keep_open(record)):
             raise StoreClosedError(UNWRITTEN)
         return True
 
 
-def _news(record: PromptRecord) -> StreamEvent:
+def _news(record: PromptRecord, at_ms: int) -> StreamEvent:
     told = {"workflow_name": record.workflow_name}
-    return StreamEvent("prompt.named", record.prompt_id, milliseconds(time.time()), told)
+    return StreamEvent("prompt.named", record.prompt_id, at_ms, told)

@@ -63,7 +63,7 @@ class Reading:
                 return self._memory.view(run)
             kept = context.kept.find(prompt_id, run_number)
             if kept is not None:
-                return self._memory.view_of(kept.record)
+                return context.served(kept.record)
         record = context.store.prompts.record(prompt_id, run_number)
         if record is None:
             return self.prompt(prompt_id, run_number) if self._meets(prompt_id, run_number) else None

@@ -135,7 +135,7 @@ class Recovery:
         if not done:
             finishing.drop_temporaries([ending])
             return False
-        finishing.place(ending)
+        self._placing.place(ending, "store")
         finishing.told(ending)
         if was_open:
             self._context.tell_ended(ending.record, ())
