@@ -27,7 +27,7 @@ _READ_FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
-_WRITE_FLAGS = (
+NEW_FILE_FLAGS = (
     os.O_WRONLY
     | os.O_CREAT
     | os.O_EXCL
@@ -35,9 +35,9 @@ _WRITE_FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
-_APPEND_FLAGS = (_WRITE_FLAGS & ~os.O_EXCL) | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
+_APPEND_FLAGS = (NEW_FILE_FLAGS & ~os.O_EXCL) | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
 _FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-_WALKS = os.open in os.supports_dir_fd and sys.platform != "win32"
+CAN_HOLD_FOLDERS = os.open in os.supports_dir_fd and sys.platform != "win32"
 """Whether a folder's descriptor can be held, so that nobody can exchange a folder on the way."""
 _REFUSES_LINKS = hasattr(os, "O_NOFOLLOW")
 _CHUNK = 1024 * 1024
@@ -159,7 +159,7 @@ def write_whole(path: Path, data: bytes, root: Path | None = None, mode: int = 0
     temporary = temporary_name()
     with _parent(path, root) as (folder, name):
         beside = temporary if folder is not None else str(path.parent / temporary)
-        descriptor = os.open(beside, _WRITE_FLAGS, mode, dir_fd=folder)
+        descriptor = os.open(beside, NEW_FILE_FLAGS, mode, dir_fd=folder)
         try:
             with open(descriptor, "wb") as file:
                 file.write(data)
@@ -182,7 +182,7 @@ def _parent(path: Path, root: Path | None) -> Iterator[tuple[int | None, str]]:
     folder = os.path.realpath(path.parent)
     if not _same_drive(top, folder) or os.path.commonpath([top, folder]) != top:
         raise OddEntryError(path, "lies outside of its folder: a link on the way leads out")
-    if not _WALKS:
+    if not CAN_HOLD_FOLDERS:
         yield None, str(Path(folder) / path.name)
         return
     held = os.open(top, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))

@@ -9,24 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .guarded_files import OddEntryError
+from .guarded_files import CAN_HOLD_FOLDERS, NEW_FILE_FLAGS, OddEntryError
 
-_WALKS = os.open in os.supports_dir_fd and sys.platform != "win32"
 _TOP_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 """`O_PATH`, where there is one: who may pass through a folder and write in it need not be allowed to list it."""
 _WAY_FLAGS = _TOP_FLAGS | getattr(os, "O_NOFOLLOW", 0)
-_NEW_FLAGS = (
-    os.O_WRONLY
-    | os.O_CREAT
-    | os.O_EXCL
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
 
 
 class HeldFolder:
@@ -41,7 +31,7 @@ class HeldFolder:
 
     def create(self, name: str, mode: int = 0o666) -> int:
         """A new file's descriptor, to write it; what lies at the name already is never opened."""
-        return os.open(self._at(name), _NEW_FLAGS, mode, dir_fd=self._descriptor)
+        return os.open(self._at(name), NEW_FILE_FLAGS, mode, dir_fd=self._descriptor)
 
     def replace(self, name: str, target: str) -> None:
         """Give a file another name, in place of what has that."""
@@ -81,8 +71,8 @@ def held(folder: Path, root: Path | None = None, *, make: bool = False) -> Itera
     except ValueError:
         raise OddEntryError(folder, "it lies outside of its folder") from None
     if make:
-        (top if _WALKS else folder).mkdir(parents=True, exist_ok=True)
-    if not _WALKS:
+        (top if CAN_HOLD_FOLDERS else folder).mkdir(parents=True, exist_ok=True)
+    if not CAN_HOLD_FOLDERS:
         yield HeldFolder(folder, None)
         return
     descriptor = os.open(top, _TOP_FLAGS)
