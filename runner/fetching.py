@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine
-from typing import Any
 
 from ..client.errors import ServerError
 from ..client.outputs import OutputFile
@@ -17,6 +15,7 @@ from .collected import Collected
 from .destination import OF_THE_NAME, Destination, shown_name
 from .policy import Policy
 from .server_files import ServerFiles
+from .together import together
 
 AT_ONCE = 4
 """Files that are fetched at a time: to open and close one takes longer than to move its bytes."""
@@ -70,7 +69,7 @@ class Fetching:
                 if not await self.fetch(file, got):
                     missing.append(file)
 
-        await _together([some() for _ in range(AT_ONCE)])
+        await together(some() for _ in range(AT_ONCE))
         return [*missing, *left]
 
     async def fetch(self, file: OutputFile, got: Collected, *, again: bool = False) -> bool:
@@ -105,14 +104,3 @@ def _in_order(files: list[OutputFile], names: list[str]) -> list[str]:
     """Names in the order in which the outputs have them, whichever came first; others at the end."""
     places = {file.relative: place for place, file in enumerate(files)}
     return sorted(names, key=lambda name: places.get(name, len(places)))
-
-
-async def _together(work: list[Coroutine[Any, Any, None]]) -> None:
-    """Do it all at once; where one raises, the others are given up and waited for."""
-    tasks = [asyncio.ensure_future(one) for one in work]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

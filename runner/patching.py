@@ -13,6 +13,7 @@ from typing import Any
 
 from ..telemetry.markers.requests import MARKER_CLASS
 from .story import Scene, StoryError, parsed
+from .text_file import TextFileError, read_text
 
 OUR_NODE = MARKER_CLASS
 OLDER_NODE = "WriteDoneMarker|pysssss"
@@ -98,15 +99,13 @@ _FIELDS: dict[str, Callable[[Values], object]] = {
 FIELDS = tuple(_FIELDS)
 """What of a scene a mapping may name."""
 PLACEHOLDERS = tuple(_PLACEHOLDERS)
+"""What of a scene a template may hold."""
 
 
 def placeholders_in(graph: Mapping[str, Any]) -> list[str]:
     """Our placeholders that a graph still has, in their order: a scene is to be put into it."""
     found = set(PLACEHOLDER.findall(json.dumps(graph)))
     return [name for name in PLACEHOLDERS if name in found]
-
-
-"""What of a scene a template may hold."""
 
 
 def read_mapping(path: Path) -> list[Mapped]:
@@ -116,15 +115,9 @@ def read_mapping(path: Path) -> list[Mapped]:
     PatchError with every mistake.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        text = content.decode("utf-8-sig")
-    except OSError as error:
-        raise PatchError("not_found", [f"{path} can't be read: {error.strerror or error}"]) from None
-    except UnicodeDecodeError:
-        raise PatchError("invalid_mapping", [f"{path} is no text in UTF-8"]) from None
-    if len(content) > MOST_BYTES:
-        raise PatchError("invalid_mapping", [f"{path} is larger than any mapping ({MOST_BYTES} bytes)"])
+        text = read_text(path, MOST_BYTES, "mapping")
+    except TextFileError as error:
+        raise PatchError(error.kind, [str(error)]) from None
     found: list[Mapped] = []
     mistakes: list[str] = []
     for where, entry, name in _entries(_parsed(path, text), path):

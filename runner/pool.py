@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 from ..telemetry.process.deadline import timeout
+from .together import together
 
 Verdict = Literal["done", "failed", "lost"]
 """Lost: the server has gone, or did not let the scene be begun; another takes it."""
@@ -74,13 +75,7 @@ class Pool:
 
     async def run(self) -> None:
         """Until every scene is done, has failed, or no server is left. An exception in one ends all."""
-        tasks = [asyncio.create_task(self._serve(server)) for server in self.servers]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await together(self._serve(server) for server in self.servers)
         if self.left and self.why is None:
             self.why = "no server is left that answers"
 

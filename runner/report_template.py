@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .report_view import ReportView, sample
+from .text_file import TextFileError, read_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -56,7 +57,10 @@ def read_template(path: Path) -> ReportTemplate:
     environment = _environment()
     from jinja2 import TemplateError, TemplateSyntaxError, nodes
 
-    text = _text_of(path)
+    try:
+        text = read_text(path, MOST_BYTES, "template")
+    except TextFileError as error:
+        raise ReportTemplateError(error.kind, str(error)) from None
     try:
         if environment.parse(text).find(nodes.ScopedEvalContextModifier) is not None:
             raise ReportTemplateError("invalid_template", f"{path}: what is escaped can't be changed by a template")
@@ -67,20 +71,6 @@ def read_template(path: Path) -> ReportTemplate:
         raise ReportTemplateError("invalid_template", f"{path}: {error}") from None
     template.page(sample())
     return template
-
-
-def _text_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ReportTemplateError("not_found", f"{path} can't be read: {error.strerror or error}") from None
-    if len(content) > MOST_BYTES:
-        raise ReportTemplateError("invalid_template", f"{path} is larger than any template ({MOST_BYTES} bytes)")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ReportTemplateError("invalid_template", f"{path} is no text in UTF-8") from None
 
 
 @lru_cache(maxsize=1)

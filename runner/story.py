@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from .text_file import TextFileError, read_text
 from .windows_paths import located
 
 MOST_BYTES = 16 * 1024 * 1024
@@ -119,16 +120,9 @@ def _mistake(error: Any) -> str:
 def read_story(path: Path) -> Story:
     """The story in a JSON or YAML file. Raises StoryError for one that can't be read, or holds no story."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise StoryError("not_found", f"{path} can't be read: {error.strerror or error}") from None
-    if len(content) > MOST_BYTES:
-        raise StoryError("invalid_story", f"{path} is larger than any story ({MOST_BYTES} bytes)")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise StoryError("invalid_story", f"{path} is no text in UTF-8") from None
+        text = read_text(path, MOST_BYTES, "story")
+    except TextFileError as error:
+        raise StoryError(error.kind, str(error)) from None
     story = story_of(parsed(path, text), str(path))
     for scene in story.scenes:
         if scene.keyframe:
