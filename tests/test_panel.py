@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -141,6 +142,23 @@ def test_a_new_prompt_comes_to_the_top_of_the_list_and_its_status_changes(host: 
     host.wait(prompt_id, 60)
     count_becomes(page.locator(".row.running"), 0)
     assert "success" in (rows(page).first.text_content() or "")
+
+
+def test_a_name_that_is_given_late_is_shown_at_once_wherever_the_prompt_is(host: Host, page: Any, folder: str) -> None:
+    page.goto(url(host))
+    past = ended(host, saved(f"{folder}/past"))["prompt_id"]
+    rows(page).filter(has_text=f"{folder}/past").wait_for()
+    running = host.queue(slow_then_saved(f"{folder}/running", 30.0))
+    page.get_by_role("tab", name="Now").click()
+    page.get_by_role("button", name=f"{folder}/running").wait_for()
+    page.wait_for_timeout(500)  # all that the events before have let be asked for is answered
+    for prompt_id, name in ((past, f"{folder} portrait"), (running, f"{folder} landscape")):
+        host.request("PUT", f"/telemetry/prompts/{prompt_id}/name", {"name": name})
+    page.get_by_role("button", name=f"{folder} landscape").wait_for()
+    page.get_by_role("tab", name="History").click()
+    rows(page).filter(has_text=f"{folder} portrait").wait_for()
+    rows(page).filter(has_text=f"{folder} landscape").wait_for()
+    host.interrupt()
 
 
 def test_a_prompt_is_opened_and_its_node_times_add_up_to_the_records(host: Host, page: Any, folder: str) -> None:
@@ -496,6 +514,35 @@ def test_an_answer_that_is_older_than_what_was_heard_since_takes_nothing_back(
     page.get_by_text("Nothing is running.").wait_for()
     page.wait_for_timeout(300)
     assert page.get_by_text("Running for").count() == 0
+
+
+def test_of_prompts_that_have_ended_before_the_answer_about_them_none_is_asked_for_again(
+    host: Host, page: Any, folder: str
+) -> None:
+    page.goto(url(host))
+    page.get_by_role("tab", name="Now").click()
+    page.get_by_text("The queue is empty.").wait_for()
+    page.wait_for_timeout(500)
+    asked: Counter[str] = Counter()
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        asked[route.request.url.rpartition("/")[2]] += 1
+        held.append(route)
+
+    page.route(re.compile(r"/telemetry/prompts/[^?/]+$"), hold)
+    queued = [host.queue(saved(f"{folder}/{number}")) for number in range(20)]
+    for prompt_id in queued:
+        host.wait(prompt_id, 60)
+    page.wait_for_timeout(500)  # their ends are heard meanwhile
+    while held:
+        for route in [held.pop() for _ in range(len(held))]:
+            route.continue_()
+        page.wait_for_timeout(200)
+        assert sum(asked.values()) <= 40
+    page.get_by_text("The queue is empty.").wait_for()
+    assert set(asked.values()) == {1}
+    assert len(asked) <= 4, "so many are asked for at once, and the others had ended"
 
 
 @pytest.mark.parametrize("how", ["refused", "silent"])

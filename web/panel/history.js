@@ -12,6 +12,8 @@ const MOST_ROWS = 60;
 const MOST_PAGES = 20;
 const TYPING_MS = 250;
 const NEWS_MS = 300;
+/** What changes a row, or brings one. */
+const NEWS = ["prompt.queued", "prompt.started", "prompt.named", "prompt.finished", "gap", "loaded"];
 
 /** @param {any} prompt */
 export function keyOf(prompt) {
@@ -59,7 +61,7 @@ export class HistoryView {
     this.resized = new ResizeObserver(() => this.frame());
     this.resized.observe(this.list);
     this.stopListening = shared.live.listen((kind) => {
-      if (["prompt.queued", "prompt.started", "prompt.finished", "gap", "loaded"].includes(kind)) this.refreshSoon();
+      if (NEWS.includes(kind)) this.refreshSoon();
     });
     this.reload();
   }

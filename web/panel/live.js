@@ -3,6 +3,8 @@
 
 const PAGE = 200;
 const MOST_PAGES = 25;
+/** So many prompts, of which events alone are known, are asked for at the same time. */
+const LEARNING_AT_ONCE = 4;
 /** What tells that a prompt waits or runs; the others may come after its end. */
 const OF_OPEN = ["prompt.queued", "prompt.started", "node.started", "node.progress", "node.finished"];
 
@@ -32,8 +34,14 @@ export class Live {
     /** @type {AbortController | null} */
     this.reading = null;
     this.last = "";
-    /** Of each question that is not answered yet, the events that came since it was asked. @type {Set<ServerEvent[]>} */
+    /**
+     * Of each question that is not answered yet, the events that came since it was asked, of all prompts or of one.
+     * @type {Set<{ about: string | null, events: ServerEvent[] }>}
+     */
     this.unanswered = new Set();
+    /** What stands in `open` for prompts that are still to be asked for. @type {Map<string, any>} */
+    this.toLearn = new Map();
+    this.learning = 0;
     /** How often all was asked for, and of which of these times the answer is in place. */
     this.loads = { asked: 0, put: 0 };
     /** @type {{ key: string, value: number, at: number }[]} */
@@ -80,6 +88,7 @@ export class Live {
   pause() {
     this.reading?.abort();
     this.reading = null;
+    this.toLearn.clear();
   }
 
   /**
@@ -87,17 +96,17 @@ export class Live {
    * @template T
    * @param {() => Promise<T>} ask
    * @param {(answer: T) => void} put
+   * @param {string | null} [about] the prompt that was asked about; without one, all
    */
-  async #asked(ask, put) {
-    /** @type {ServerEvent[]} */
-    const since = [];
+  async #asked(ask, put, about = null) {
+    const since = { about, events: /** @type {ServerEvent[]} */ ([]) };
     this.unanswered.add(since);
     try {
       put(await ask());
     } finally {
       this.unanswered.delete(since);
     }
-    for (const event of since) this.#update(event);
+    for (const event of withoutEnded(since.events)) this.#update(event);
   }
 
   /** @param {AbortSignal} signal */
@@ -138,7 +147,7 @@ export class Live {
     if (kind === "gap") {
       if (this.reading) this.#load(this.reading.signal);
     } else if (typeof data?.prompt_id === "string") {
-      for (const since of this.unanswered) since.push(event);
+      for (const { about, events } of this.unanswered) if (about === null || about === data.prompt_id) events.push(event);
       this.#update(event);
     } else return;
     this.#tell(kind, data);
@@ -151,6 +160,7 @@ export class Live {
       this.open.delete(id);
       return;
     }
+    if (kind === "prompt.named" && this.open.has(id)) Object.assign(this.open.get(id), { workflow_name: data.workflow_name, name: data.workflow_name });
     if (!OF_OPEN.includes(kind)) return;
     if (!this.open.has(id)) this.#learn(id);
     const prompt = this.open.get(id);
@@ -168,18 +178,31 @@ export class Live {
   }
 
   /** What an event doesn't say of a prompt is asked for once. @param {string} id */
-  async #learn(id) {
-    this.open.set(id, { prompt_id: id, status: "queued", workflow_name: null, started_at: null, node_counts: { total: 0, executed: 0, cached: 0 }, current_node: null });
-    try {
-      await this.#asked(() => this.api.json(`/prompts/${encodeURIComponent(id)}`), (prompt) => {
-        const isOpen = prompt.status === "queued" || prompt.status === "running";
-        if (!isOpen) this.open.delete(id);
-        else if (this.open.has(id)) this.open.set(id, prompt);
-      });
-    } catch {
-      this.open.delete(id); // it may have been erased meanwhile
+  #learn(id) {
+    const blank = { prompt_id: id, status: "queued", workflow_name: null, started_at: null, node_counts: { total: 0, executed: 0, cached: 0 }, current_node: null };
+    this.open.set(id, blank);
+    this.toLearn.set(id, blank);
+    if (this.learning < LEARNING_AT_ONCE) this.#learnAll();
+  }
+
+  /** Ask for each that is to be learned, one after the other; not for what has ended or is known by now. */
+  async #learnAll() {
+    this.learning += 1;
+    for (const [id, blank] of this.toLearn) {
+      this.toLearn.delete(id);
+      if (this.open.get(id) !== blank) continue;
+      try {
+        await this.#asked(() => this.api.json(`/prompts/${encodeURIComponent(id)}`), (prompt) => {
+          const isOpen = prompt.status === "queued" || prompt.status === "running";
+          if (!isOpen) this.open.delete(id);
+          else if (this.open.has(id)) this.open.set(id, prompt);
+        }, id);
+      } catch {
+        this.open.delete(id); // it may have been erased meanwhile
+      }
+      this.#tell("learned", { prompt_id: id });
     }
-    this.#tell("learned", { prompt_id: id });
+    this.learning -= 1;
   }
 
   /** The prompt that runs, else null. */
@@ -208,4 +231,19 @@ export class Live {
     const pace = (last.value - first.value) / (last.at - first.at);
     return pace > 0 && Number.isFinite(pace) ? (node.max - last.value) / pace / 1000 : null;
   }
+}
+
+/**
+ * Events without those of prompts of which a later one tells the end.
+ * @param {ServerEvent[]} events @returns {ServerEvent[]}
+ */
+function withoutEnded(events) {
+  const ended = new Set();
+  const kept = [];
+  for (const event of [...events].reverse()) {
+    if (event.kind === "prompt.finished") ended.add(event.data.prompt_id);
+    else if (ended.has(event.data.prompt_id)) continue;
+    kept.push(event);
+  }
+  return kept.reverse();
 }
