@@ -5,6 +5,7 @@ import functools
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,6 @@ def empty_database(folder: Path) -> str:
 class Desk:
     """A writer with everything around it, on real files and a real database."""
 
-    mono = staticmethod(time.monotonic)
-    """The clock that the writers of all desks count deadlines by; a test puts another in its place."""
-    wall = staticmethod(time.time)
-    perf = staticmethod(time.perf_counter)
-    """The same for the others."""
-
     def __init__(self, folder: Path, instance_id: str = "me") -> None:
         self.folder = folder
         self.roots = {name: folder / name for name in ("output", "temp", "input")}
@@ -87,7 +82,11 @@ class Desk:
         self.store = Store(self.database)
         self.alive: bool | None = True
         self.port: int | None = 8188
-        self.ahead = 0.0
+        self.mono = 1_000.0
+        """What the writer counts deadlines by, in seconds: it stands until a test turns it on."""
+        self.wall: Callable[[], float] = time.time
+        self.perf: Callable[[], float] = time.perf_counter
+        """The other two run, as those of the files and the events do; a test puts another in their place."""
         self.held: frozenset[str] | None = None
         self.history: dict[str, PromptDone] = {}
         host = HostProcess(
@@ -102,7 +101,7 @@ class Desk:
         )
         instance = Instance(id=instance_id, port=8188)
         self.store.servers.add_instance(instance)
-        clock = Clock(wall=lambda: Desk.wall(), mono=lambda: Desk.mono() + self.ahead, perf=lambda: Desk.perf())
+        clock = Clock(wall=lambda: self.wall(), mono=lambda: self.mono, perf=lambda: self.perf())
         self.context = Context(
             self.inbox, self.store, self.feed, self.problems, host, instance, digest_key=b"key", clock=clock
         )
@@ -154,7 +153,7 @@ class Desk:
 
     def later(self, seconds: float = 2.0) -> None:
         """Turn the clock on: by so much that a store which failed is tried again."""
-        self.ahead += seconds
+        self.mono += seconds
 
     def rung(self) -> None:
         """Wait until the writer is rung for, and let it do what there is to do then."""

@@ -13,23 +13,12 @@ from .support import image, tree, write
 
 
 @pytest.fixture
-def turn(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    clock = [10_000.0]
-    monkeypatch.setattr(Desk, "mono", staticmethod(lambda: clock[0]))
-
-    def by(seconds: float) -> None:
-        clock[0] += seconds
-
-    return by
-
-
-@pytest.fixture
-def look(desk: Desk, turn: Callable[[float], None]) -> Callable[[int], None]:
+def look(desk: Desk) -> Callable[[int], None]:
     """Let the writer look at the queue so often."""
 
     def looks(count: int) -> None:
         for _ in range(count):
-            turn(LOOK_SECONDS)
+            desk.later(LOOK_SECONDS)
             desk.step()
 
     return looks
@@ -40,14 +29,12 @@ LOOKS = 4
 
 
 @pytest.mark.parametrize("sights", list(itertools.product(SIGHTS, repeat=LOOKS)), ids=" ".join)
-def test_a_prompt_is_gone_once_it_was_missed_for_long_enough(
-    desk: Desk, turn: Callable[[float], None], sights: tuple[str, ...]
-) -> None:
+def test_a_prompt_is_gone_once_it_was_missed_for_long_enough(desk: Desk, sights: tuple[str, ...]) -> None:
     desk.queue()
     missed, gone = 0.0, False
     for sight in sights:
         desk.held = {"there": frozenset({"p", "q"}), "missing": frozenset({"q"}), "not told": None}[sight]
-        turn(LOOK_SECONDS)
+        desk.later(LOOK_SECONDS)
         desk.step()
         missed = missed + LOOK_SECONDS if sight == "missing" else 0.0
         gone = gone or missed - LOOK_SECONDS >= GONE_SECONDS

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import hashlib
+import itertools
 import json
 import os
 import sqlite3
@@ -71,11 +72,9 @@ MALFORMED = DatabaseError("a statement", {}, sqlite3.DatabaseError("database dis
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def patient(desk: Desk) -> Callable[[], None]:
     """Call it to turn the clock on so far that missing files and a failing store have been waited for."""
-    ahead = [0.0]
-    monkeypatch.setattr(Desk, "mono", staticmethod(lambda: time.monotonic() + ahead[0]))
-    return lambda: ahead.__setitem__(0, ahead[0] + FILE_PATIENCE_SECONDS + 1)
+    return lambda: desk.later(FILE_PATIENCE_SECONDS + 1)
 
 
 def failing(patch: pytest.MonkeyPatch, part: object, name: str = "save", error: Exception = FULL) -> Callable[[], None]:
@@ -755,24 +754,20 @@ def test_a_newer_prompt_with_another_prefix_overtakes_nobody(desk: Desk, patient
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.9, 1.0, 5.0])
-def test_a_running_prompt_says_once_a_second_that_it_lives(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, seconds: float
-) -> None:
-    mono, wall = time.monotonic(), time.time()
-    clock = [0.0]
-    monkeypatch.setattr(Desk, "mono", staticmethod(lambda: mono + clock[0]))
-    monkeypatch.setattr(Desk, "wall", staticmethod(lambda: wall + clock[0]))
+def test_a_running_prompt_says_once_a_second_that_it_lives(desk: Desk, seconds: float) -> None:
+    wall, began = time.time(), desk.mono
+    desk.wall = lambda: wall + desk.mono - began
     desk.begin()
     desk.step(NodeStarted("p", "1", now().mono))
     before = desk.record().seen_ms
-    clock[0] = seconds
+    desk.later(seconds)
     desk.step()
     assert desk.record().seen_ms - before == pytest.approx(seconds * 1000 if seconds >= 1 else 0, abs=1)
     desk.step(*desk.ran("3"))
     desk.end()
     assert desk.record().status == "success"
     ended = desk.record().seen_ms
-    clock[0] += 10
+    desk.later(10)
     desk.step()
     assert desk.record().seen_ms == ended
 
@@ -927,8 +922,7 @@ def scans(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def test_prompts_that_wait_share_one_listing_of_their_folder(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(30):
         write(desk.output / "shot" / f"a_{number:05}_.png")
-    clock = [0.0]
-    monkeypatch.setattr(Desk, "perf", staticmethod(lambda: clock.__setitem__(0, clock[0] + 1.0) or clock[0]))
+    desk.perf = map(float, itertools.count(1)).__next__
     scanned = scans(monkeypatch)
     for number in range(100):
         desk.queue(f"p{number}")
@@ -1309,8 +1303,6 @@ def test_a_fault_over_one_record_holds_up_no_other(
         real(changes, **more)
 
     monkeypatch.setattr(desk.store, "save", save)
-    clock = [1000.0]
-    monkeypatch.setattr(Desk, "mono", staticmethod(lambda: clock[0]))
     desk.queue("bad")
     for number in range(5):
         desk.whole(f"good{number}")
@@ -1324,7 +1316,7 @@ def test_a_fault_over_one_record_holds_up_no_other(
     assert (desk.record("bad"), list(desk.folder.glob("private/set-aside/*"))) == (None, [])
     assert desk.writer.timeout() == 1.0
     for _ in range(10):
-        clock[0] += 70
+        desk.later(70)
         desk.step()
     assert len(list(desk.aside.iterdir())) == 1
     assert desk.context.kept.is_waiting is False
@@ -1335,13 +1327,11 @@ def test_a_fault_over_one_record_holds_up_no_other(
 def test_a_record_that_is_taken_at_last_is_as_it_ought_to_be(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.writer.keep_spool(Spool(desk.folder / "spool", str(uuid.uuid4()), desk.context.instance))
     real = desk.store.save
-    clock = [1000.0]
-    monkeypatch.setattr(Desk, "mono", staticmethod(lambda: clock[0]))
     with monkeypatch.context() as patch:
         patch.setattr(desk.store, "save", refusing("p", KeyError))
         desk.whole()
     assert desk.store.save == real
-    clock[0] += 70
+    desk.later(70)
     desk.step()
     record = desk.record()
     assert (record.status, [file.filename for file in record.outputs]) == ("success", ["a_00001_.png"])
@@ -1700,7 +1690,7 @@ def test_a_committed_marker_that_cannot_be_put_in_place_is_told(
 
 
 def test_a_dead_prompt_that_could_not_be_saved_is_settled_once_the_store_works_again(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.begin()
     desk.database.close()
@@ -1710,10 +1700,9 @@ def test_a_dead_prompt_that_could_not_be_saved_is_settled_once_the_store_works_a
     after.step()
     assert after.record().status == "running"
     recover()
-    patient()
-    after.step()
-    patient()
-    after.step()
+    for _ in range(2):
+        after.later(FILE_PATIENCE_SECONDS + 1)
+        after.step()
     assert after.record().status == "abandoned"
     after.database.close()
 
