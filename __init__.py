@@ -33,9 +33,10 @@ def _install() -> Any:
 
         table.add_routes(sys.modules["server"].PromptServer.instance.routes, host)
 
-        from .sentinel import inside
+        if host.settings.sentinel:
+            from .sentinel import inside
 
-        inside.start_if_asked(host.recording)
+            inside.start(host.recording)
     return host
 
 

@@ -35,6 +35,7 @@ from run_recorder.telemetry.markers.outputs import ReportedFile  # noqa: E402
 from run_recorder.telemetry.models.environment import Environment  # noqa: E402
 from run_recorder.telemetry.models.listing import Position  # noqa: E402
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord  # noqa: E402
+from run_recorder.telemetry.process.settings import ServerSettings  # noqa: E402
 from run_recorder.telemetry.record.host import HostProcess  # noqa: E402
 from run_recorder.telemetry.record.recording import Recording  # noqa: E402
 from run_recorder.telemetry.store.changes import Change  # noqa: E402
@@ -134,7 +135,7 @@ def opening(path: Path) -> float:
             is_choice=lambda _class, _name: False,
             port=lambda: None,
             environment=lambda: Environment(id="bench"),
-            database_url=f"sqlite:///{path}",
+            settings=ServerSettings(RUN_RECORDER_DATABASE_URL=f"sqlite:///{path}"),
         )
         recording = Recording(host)
         begun = time.perf_counter()

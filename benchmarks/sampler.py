@@ -23,9 +23,10 @@ sys.path.insert(0, str(ROOT))
 
 from run_recorder.telemetry.gpu.chain import Chain  # noqa: E402
 from run_recorder.telemetry.gpu.sampler import Sampler, sources_of  # noqa: E402
-from run_recorder.telemetry.gpu.settings import NAMES, SamplerSettings  # noqa: E402
+from run_recorder.telemetry.gpu.settings import SamplerSettings  # noqa: E402
 from run_recorder.telemetry.gpu.torch_devices import HostDevice  # noqa: E402
 from run_recorder.telemetry.process.problems import Problems  # noqa: E402
+from run_recorder.telemetry.process.settings import GPU_SOURCES  # noqa: E402
 
 from tests.fakes import build_nvml, card  # noqa: E402
 
@@ -59,7 +60,7 @@ def main() -> None:
         script.write_text("\n".join(["init 0", *lines, ""]), "utf-8")
         os.environ.update(FAKE_NVML=str(script), FAKE_NVML_STILL="1")
         pynvml.nvmlLib = ctypes.CDLL(str(build_nvml(Path(folder))))
-        sampler = Sampler(Chain(sources_of(NAMES, Torch())), SamplerSettings(given.interval), Problems())
+        sampler = Sampler(Chain(sources_of(GPU_SOURCES, Torch())), SamplerSettings(given.interval), Problems())
         sampler.start()
         sampler.now(newest=True)
         time.sleep(0.5)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..telemetry.models.health import Seam, Worker
+from ..telemetry.process.settings import misspelt, server_settings
 from ..telemetry.record.host import HostProcess
 from ..telemetry.record.recording import Recording
 from . import process
@@ -34,9 +34,12 @@ class Host:
     """One per process. Nodes and routes are given it."""
 
     def __init__(self, process_of: Callable[[Host], HostProcess]) -> None:
+        self.settings, wrong = server_settings()
+        """What the environment says; read once."""
         self.recording = Recording(process_of(self))
         self.inbox = self.recording.inbox
         self.problems = self.recording.problems
+        self.problems.wrong_settings([*wrong, *misspelt()])
         self.cost = self.recording.cost
         self._choices = process.Choices()
         self.is_choice = self._choices.is_choice
@@ -44,7 +47,7 @@ class Host:
         self._seams = Seams(self.problems)
         self.guarded = self._seams.guarded
         wrapping = Wrapping()
-        self._sampling = Sampling(self.problems)
+        self._sampling = Sampling(self.problems, self.settings)
         self.sampler = self._sampling.sampler
         self.recording.add_metrics = self._sampling.add_metrics
         self.queue = QueueSeams(self.inbox, self._seams, wrapping, self.recording.make_certain, self._wrap_all)
@@ -115,5 +118,5 @@ def process_of(host: Host) -> HostProcess:
         is_choice=lambda class_type, name: host.is_choice(class_type, name),
         port=process.port,
         environment=process.environment,
-        database_url=os.environ.get("RUN_RECORDER_DATABASE_URL", "").strip() or None,
+        settings=host.settings,
     )

@@ -8,6 +8,7 @@ from typing import Any
 from ..telemetry.gpu.sampler import make_sampler
 from ..telemetry.gpu.session import Session
 from ..telemetry.process.problems import Problems
+from ..telemetry.process.settings import ServerSettings
 from .torch import Torch
 
 
@@ -17,9 +18,9 @@ class Sampling:
     HOOKS = ("on_sampling", "on_sampled")
     """A test makes each of them raise."""
 
-    def __init__(self, problems: Problems) -> None:
+    def __init__(self, problems: Problems, settings: ServerSettings) -> None:
         self._torch = Torch()
-        self.sampler = make_sampler(self._torch, problems)
+        self.sampler = make_sampler(self._torch, problems, settings)
         self.boundary: Callable[[str | None, bool], None] | None = None
         """Reads and resets torch's peaks; null where ComfyUI's device has none, and then nodes cost nothing more."""
 

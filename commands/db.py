@@ -15,11 +15,12 @@ from ..telemetry.models.node import NodeList
 from ..telemetry.models.times import iso, milliseconds
 from ..telemetry.models.view import node_of, prompt_of
 from ..telemetry.process.hidden_url import without_password
+from ..telemetry.process.settings import MOST_DAYS
 from ..telemetry.store.database import FILE_NAME, Database, file_url
 from ..telemetry.store.database_file import ForeignFileError
 from ..telemetry.store.migrations import HEAD, NewerDatabaseError, OlderDatabaseError
 from ..telemetry.store.postgresql import UnfitDatabaseError
-from ..telemetry.store.retention import MOST_DAYS, Retention, prune
+from ..telemetry.store.retention import Retention, prune
 from ..telemetry.store.store import Store
 from ..telemetry.store.sure_time import DOUBTFUL_MS
 from .output import DONE, FAILED, fail, print_json

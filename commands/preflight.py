@@ -11,7 +11,7 @@ import typer
 
 from ..client.comfy_client import ComfyClient
 from ..client.urls import DEFAULT_URL
-from ..runner.llm import LlmSettings, SettingError
+from ..runner.llm_settings import LlmSettings, SettingError
 from ..runner.patching import Mapped, PatchError, read_mapping
 from ..runner.preflight import Check, given_keyframes, preflight, write_preflight
 from ..runner.scene_graph import needs_keyframe, on_no_server

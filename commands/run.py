@@ -19,7 +19,7 @@ from ..client.urls import DEFAULT_URL
 from ..runner import preparing
 from ..runner import run as runs
 from ..runner.keyframes import KeyframeError
-from ..runner.llm import SettingError
+from ..runner.llm_settings import SettingError
 from ..runner.patching import PatchError, read_mapping
 from ..runner.plan import Plan, PlanError
 from ..runner.policy import Given, Policy, PolicyError, resolve
@@ -30,7 +30,7 @@ from ..runner.story import StoryError
 from ..runner.validate import Findings, UncheckableError
 from ..runner.workflow import WorkflowError, read_workflow
 from ..telemetry.models.run_contract import Scene
-from ..telemetry.process.token import VARIABLE as TOKEN
+from ..telemetry.process.settings import TOKEN
 from ..telemetry.process.token import TokenError, token_of
 from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, fail, print_json, table
 from .places import place

@@ -8,7 +8,8 @@ from ..client.errors import ServerError
 from ..client.http import Http
 from ..client.urls import shown_url
 from ..telemetry.models.run_contract import StoryHealthCheck
-from .llm import CHAT, SKIP_HEALTHCHECK, WHOM, LlmSettings
+from .llm import WHOM
+from .llm_settings import CHAT, LlmSettings
 from .track import now
 
 NO_MODEL = "no language model is set (LOCAL_STORY_PROVIDER_URL)"
@@ -27,7 +28,7 @@ async def check_health(
     """Ask for the list of models; GET, 5 s. `Status` is `success`, `failed` or `skipped`. Raises nothing."""
     url = settings.healthcheck_url or (models_url(settings.url) if settings.url else None)
     found = StoryHealthCheck(Url=_shown(url), Override=_shown(settings.healthcheck_url), Timestamp=now(), Skipped=False)
-    reason = skip_reason if skip else f"{SKIP_HEALTHCHECK} is set" if settings.skip_healthcheck else None
+    reason = skip_reason if skip else "LOCAL_LLM_SKIP_HEALTHCHECK is set" if settings.skip_healthcheck else None
     if url is None:
         reason = NO_MODEL
     if skip or reason is not None or url is None:

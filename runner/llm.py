@@ -3,119 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from ..client.chat_route import ChatRoute
 from ..client.errors import ServerError
 from ..client.http import Http
 from ..client.limits import Limits
-from ..client.urls import address_of, shown_url
+from ..client.urls import shown_url
 from ..telemetry.models.text import clean
 from ..telemetry.process.deadline import timeout
 from .chat import Chat, Said
+from .llm_settings import LlmSettings
 from .story import Story, template_story
 from .told_story import TEXTS, AnswerError, is_story_alone, story_in
 
-URL, MODEL, SEED, TEMPERATURE, TIMEOUT, HEALTHCHECK_URL, SKIP_HEALTHCHECK = (
-    "LOCAL_STORY_PROVIDER_URL",
-    "LOCAL_LLM_MODEL",
-    "LOCAL_LLM_SEED",
-    "LOCAL_LLM_TEMPERATURE",
-    "LOCAL_LLM_TIMEOUT_SECONDS",
-    "LOCAL_LLM_HEALTHCHECK_URL",
-    "LOCAL_LLM_SKIP_HEALTHCHECK",
-)
-DEFAULT_MODEL, DEFAULT_TEMPERATURE, DEFAULT_TIMEOUT = "local-model", 0.7, 120.0
-CHAT = "/chat/completions"
 WHOM = "language model"
 MOST_SENT_BACK = 20_000
 """Characters of a wrong answer."""
-YES, NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
-MOST_SEED = 2**63 - 1
-
-
-class SettingError(ValueError):
-    """A setting that can't be used. The message names it, what was given, and what is accepted."""
-
-
-@dataclass(frozen=True, slots=True)
-class LlmSettings:
-    """Where the model is, and how it is asked."""
-
-    url: str | None = None
-    """The chat route; null where no model is set."""
-    model: str = DEFAULT_MODEL
-    seed: int | None = None
-    temperature: float = DEFAULT_TEMPERATURE
-    timeout_seconds: float = DEFAULT_TIMEOUT
-    healthcheck_url: str | None = None
-    """An address of its own for the health check; null derives it from `url`."""
-    skip_healthcheck: bool = False
-
-    @classmethod
-    def from_environment(cls, settings: Mapping[str, str] = os.environ) -> LlmSettings:
-        """From LOCAL_STORY_PROVIDER_URL and LOCAL_LLM_*. Raises SettingError."""
-        given = {name: settings.get(name, "").strip() for name in (URL, MODEL, HEALTHCHECK_URL, SKIP_HEALTHCHECK)}
-        timeout = _number(settings, TIMEOUT, DEFAULT_TIMEOUT, 0.1, 86_400)
-        temperature = _number(settings, TEMPERATURE, DEFAULT_TEMPERATURE, 0, 5)
-        return cls(
-            url=chat_url(given[URL], URL) if given[URL] else None,
-            model=given[MODEL] or DEFAULT_MODEL,
-            seed=_seed(settings.get(SEED, "").strip()),
-            temperature=DEFAULT_TEMPERATURE if temperature is None else temperature,
-            timeout_seconds=timeout or DEFAULT_TIMEOUT,
-            healthcheck_url=_http(given[HEALTHCHECK_URL], HEALTHCHECK_URL) if given[HEALTHCHECK_URL] else None,
-            skip_healthcheck=_switch(given[SKIP_HEALTHCHECK], SKIP_HEALTHCHECK),
-        )
-
-
-def _number(settings: Mapping[str, str], name: str, default: float | None, least: float, most: float) -> float | None:
-    given = settings.get(name, "").strip()
-    if not given:
-        return default
-    try:
-        number = float(given)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        raise SettingError(f"{name} is {given!r}: a number from {least:g} to {most:g} is accepted")
-    return number
-
-
-def _seed(given: str) -> int | None:
-    if not given:
-        return None
-    if not re.fullmatch(r"[0-9]{1,19}", given) or int(given) > MOST_SEED:
-        raise SettingError(f"{SEED} is {given!r}: a whole number from 0 to {MOST_SEED} is accepted")
-    return int(given)
-
-
-def _switch(given: str, name: str) -> bool:
-    if given.lower() not in YES + NO:
-        raise SettingError(f"{name} is {given!r}: 1, true, yes, on, 0, false, no and off are accepted")
-    return given.lower() in YES
-
-
-def _http(url: str, name: str) -> str:
-    address = address_of(url)
-    if address is None:
-        shown = shown_url(url)
-        raise SettingError(f"{name} is {shown!r}: an http(s) address is accepted, such as http://127.0.0.1:1234")
-    return address
-
-
-def chat_url(url: str, name: str = URL) -> str:
-    """The chat route of what people set: that route itself, a base that ends with /v1, or a bare host."""
-    parts = urlsplit(_http(url, name))
-    path = parts.path.rstrip("/")
-    if not path.endswith(CHAT):
-        path += CHAT if path.endswith("/v1") else f"/v1{CHAT}"
-    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
 
 @dataclass(slots=True)

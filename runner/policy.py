@@ -16,7 +16,7 @@ Given = Mapping[str, tuple[str | int | None, Source]]
 
 
 class PolicyError(ValueError):
-    """A value that a knob doesn't accept. The message names the knob, the value and where it came from."""
+    """Values that knobs don't accept. The message names each knob, its value and where that came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +86,24 @@ class Policy:
 
 
 def resolve(given: Given, *, fast_iteration: bool = False) -> Policy:
-    """An option beats the environment, that beats fast iteration, and that the default. Raises PolicyError."""
+    """An option beats the environment, that beats fast iteration, and that the default.
+
+    Raises PolicyError, which names each wrong one.
+    """
     values: dict[str, int] = {}
     sources: dict[str, Source] = {}
+    wrong: list[str] = []
     for knob in KNOBS:
         value, source = given.get(knob.name, (None, "default"))
         if value is None:
             fast = fast_iteration and knob.fast is not None
             value, source = (knob.fast if fast else knob.default), ("fast-iteration" if fast else "default")
-        values[knob.name], sources[knob.name] = _checked(knob, value, source), source
+        try:
+            values[knob.name], sources[knob.name] = _checked(knob, value, source), source
+        except PolicyError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise PolicyError("; ".join(wrong))
     return Policy(values, sources)
 
 

@@ -19,7 +19,7 @@ from .disk import output_folder
 from .graph_check import Judgement, Kind, class_of, files_of, judge
 from .health import check_health
 from .keyframes import KeyframeError, check_keyframe
-from .llm import LlmSettings
+from .llm_settings import LlmSettings
 from .patching import OUR_NODE, Mapped
 from .replacements import with_replacements
 from .run_folder import to_json, write_together

@@ -12,7 +12,8 @@ from ..client.errors import ServerError
 from ..telemetry.models.run_contract import StoryHealthCheck, StorySummary
 from .health import check_health
 from .keyframes import check_keyframe
-from .llm import LlmSettings, write_story
+from .llm import write_story
+from .llm_settings import LlmSettings
 from .patching import OLDER_NODE, OUR_NODE, Mapped
 from .plan import STORY
 from .preflight import Check, preflight, went_away, write_preflight

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..telemetry.process.printable import logger
-from ..telemetry.process.settings import WrongSetting
 from .evidence import Answer, EndedPrompt, RunningPrompt, SilentError, ended_of, running_of
 
 if TYPE_CHECKING:
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from .service import Sentinel
 
 
-SETTING = "RUN_RECORDER_SENTINEL"
-ON, OFF = ("on", "1", "true", "yes"), ("", "off", "0", "false", "no")
 ODD = "sentinel entry"
 """The problem that health shows while an entry of the folder is odd."""
 REMEMBERED = 64
@@ -83,14 +79,9 @@ def _key(record: PromptRecord) -> tuple[str, int]:
     return record.prompt_id, record.run_number
 
 
-def start_if_asked(recording: Recording, settings: Mapping[str, str] = os.environ) -> None:
-    """Start it on threads of its own where the setting says so. A wrong one is told in health, and starts nothing."""
-    given = settings.get(SETTING, "").strip()
-    if given.lower() in ON:
-        threading.Thread(target=_start, args=(recording,), name="run-recorder-sentinel-start", daemon=True).start()
-    elif given.lower() not in OFF:
-        accepted = f"{', '.join(ON)} or {', '.join(OFF[1:])}"
-        recording.problems.wrong_settings([WrongSetting(SETTING, f"{SETTING}={given!r}: give {accepted}; it is off")])
+def start(recording: Recording) -> None:
+    """Start it, on threads of its own."""
+    threading.Thread(target=_start, args=(recording,), name="run-recorder-sentinel-start", daemon=True).start()
 
 
 def _start(recording: Recording) -> None:

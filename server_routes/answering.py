@@ -14,7 +14,7 @@ from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
 
 from ..telemetry.models.text import kept_id
-from ..telemetry.process.token import VARIABLE, TokenError, token_of
+from ..telemetry.process.settings import TOKEN
 from ..telemetry.record.errors import NotReadyError
 from ..telemetry.version import VERSION
 from .host_check import HostCheck
@@ -43,7 +43,7 @@ class Answering:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._hosts = HostCheck(host.listens_on_loopback_only, host.problems)
+        self._hosts = HostCheck(host.listens_on_loopback_only, host.problems, host.settings.allowed_hosts)
 
     def handler(self, route: Route) -> Callable[[web.Request], Any]:
         """The handler of a route."""
@@ -79,12 +79,8 @@ class Answering:
 
     async def _answer(self, route: Route, request: web.Request) -> web.StreamResponse:
         self._hosts.check(request)
-        if not route.public and not is_authorized(request):
-            try:
-                token_of()
-            except TokenError as error:
-                self._host.problems.report(f"setting {VARIABLE}", f"{error}; every request is refused meanwhile")
-            raise ApiError(401, "unauthorized", f"give {VARIABLE} as 'Authorization: Bearer <token>'")
+        if not route.public and not is_authorized(request, self._host.settings.token):
+            raise ApiError(401, "unauthorized", f"give {TOKEN} as 'Authorization: Bearer <token>'")
         path = dict(request.match_info)
         for name, part in path.items():
             if len(part) > MAX_PART:
@@ -118,12 +114,8 @@ def _hint(name: str, part: str) -> str:
     return f"; a prompt that was posted with it is recorded under {kept_id(part)!r}" if name == "prompt_id" else ""
 
 
-def is_authorized(request: web.Request) -> bool:
+def is_authorized(request: web.Request, token: str | None) -> bool:
     """Whether the request bears the token, where one is set. Compared in constant time."""
-    try:
-        token = token_of()
-    except TokenError:  # nobody can send it, so nobody has it; health says why
-        return False
     if token is None:
         return True
     kind, _, given = request.headers.get("Authorization", "").partition(" ")

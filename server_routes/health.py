@@ -45,7 +45,7 @@ def health_of(host: Host) -> Health:
 async def health(call: Call) -> web.StreamResponse:
     """How the recorder is; two words of it where a token is set and not given."""
     found = health_of(call.host)
-    if not is_authorized(call.request):
+    if not is_authorized(call.request, call.host.settings.token):
         return answer_bytes(json.dumps({"status": found.status, "version": found.version}).encode())
     return answer(found)
 

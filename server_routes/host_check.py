@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
 import re
 import socket
 from collections.abc import Callable, Sequence
@@ -29,11 +28,18 @@ CHANGES = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 class HostCheck:
     """Whether a request may come under the name that it names."""
 
-    def __init__(self, loopback_only: Callable[[], bool | None], problems: Problems) -> None:
-        """`loopback_only` tells whether ComfyUI listens on loopback addresses alone; null while that isn't known."""
+    def __init__(
+        self, loopback_only: Callable[[], bool | None], problems: Problems, allowed: Sequence[str] = ()
+    ) -> None:
+        """`loopback_only` tells whether ComfyUI listens on loopback addresses alone; null while that isn't known.
+
+        `allowed`: names in lower case, without a port; `*.` begins any name below one.
+        """
         self._loopback_only = loopback_only
         self._problems = problems
-        wrong = [one for one in _given() if not _NAME.fullmatch(one)]
+        wrong = [one for one in allowed if not _NAME.fullmatch(one)]
+        self._allowed = ["" if one in wrong else one.strip("[]") for one in allowed]
+        """An empty one accepts nothing, and still says that not all are accepted."""
         if wrong:
             hint = f"{VARIABLE}: {', '.join(map(repr, wrong))} is no host's name or address, so it accepts nothing"
             problems.report(f"setting {VARIABLE}", hint)
@@ -41,7 +47,7 @@ class HostCheck:
     def check(self, request: web.Request) -> None:
         """Raises ApiError 403 for a Host that isn't accepted; a request without one comes from no browser."""
         names = [name_of(value) for value in request.headers.getall("Host", ())]
-        allowed = allowed_hosts()
+        allowed = self._allowed
         if allowed or self._loopback_only():
             for name in names:
                 if not (_is_local(name) or is_allowed(name, allowed)):
@@ -52,15 +58,6 @@ class HostCheck:
                 f"are accepted in {VARIABLE}, and set RUN_RECORDER_TOKEN"
             )
             self._problems.report(PROBLEM, hint, passing=True)
-
-
-def allowed_hosts() -> list[str]:
-    """The names in RUN_RECORDER_ALLOWED_HOSTS: separated by commas, without a port; `*.` begins any name below one."""
-    return [name.strip("[]") if _NAME.fullmatch(name) else "" for name in _given()]
-
-
-def _given() -> list[str]:
-    return [name.strip().lower().rstrip(".") for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
 
 
 def is_allowed(name: str, allowed: Sequence[str]) -> bool:

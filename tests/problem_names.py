@@ -13,6 +13,7 @@ from .hosts import REPO
 WHERE = ("comfyui_host", "nodes", "sentinel", "server_routes", "telemetry")
 OTHER_NAMES = {"_met_damaged": "on_damaged"}
 """Functions that are called by another name than their own."""
+SETTINGS = ("Access", "ServerSettings")
 MOST_STEPS = 20
 
 
@@ -43,10 +44,15 @@ class Source:
             for call in (node for node in ast.walk(module) if isinstance(node, ast.Call)):
                 if _is_report(call):
                     names.update(self._names(path, call.args[0], MOST_STEPS))
-                elif isinstance(call.func, ast.Name) and call.func.id == "WrongSetting":
-                    said = self._names(path, call.args[0], MOST_STEPS)
-                    names.update(Name(f"setting {name.text}", name.is_whole) for name in said)
-        return names
+        return names | {Name(f"setting {name}", True) for name in self._settings()}
+
+    def _settings(self) -> Iterator[str]:
+        """The settings of ComfyUI's process: each may be told as a wrong one."""
+        for node in self.modules[self.root / "telemetry" / "process" / "settings.py"].body:
+            if isinstance(node, ast.ClassDef) and node.name in SETTINGS:
+                for field in node.body:
+                    if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                        yield "RUN_RECORDER_" + field.target.id.upper()
 
     def _names(self, path: Path, node: ast.expr, steps: int) -> set[Name]:
         """What an expression can come to; an empty beginning where that can't be told."""

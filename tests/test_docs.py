@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from run_recorder.runner.llm_settings import LlmSettings
 from run_recorder.telemetry.process.settings import NAMES
 
 from .hosts import REPO
@@ -78,12 +79,13 @@ def test_every_command_and_each_of_its_options_is_in_the_docs() -> None:
 
 
 def test_every_setting_is_in_the_docs() -> None:
-    settings = set(ENVIRONMENT_VARIABLE.findall(source())) - NOT_SETTINGS
-    assert "RUN_RECORDER_TOKEN" in settings
+    of_the_model = {str(field.alias) for field in LlmSettings.model_fields.values()}
+    named = set(ENVIRONMENT_VARIABLE.findall(source())) - NOT_SETTINGS
+    assert {"RUN_RECORDER_TOKEN", "LOCAL_LLM_SEED"} <= NAMES | of_the_model
     text = page("cli.md")
-    assert not [name for name in sorted(settings) if f"`{name}`" not in text]
-    of_comfyui = {name for name in settings if name.startswith("RUN_RECORDER_") and not name.endswith("_")}
-    assert of_comfyui == NAMES, "telemetry/process/settings.py has every setting"
+    assert not [name for name in sorted(named | NAMES | of_the_model) if f"`{name}`" not in text]
+    of_comfyui = {name for name in named if name.startswith("RUN_RECORDER_") and not name.endswith("_")}
+    assert of_comfyui <= NAMES, "telemetry/process/settings.py has every setting"
 
 
 def test_every_seam_is_in_the_docs() -> None:

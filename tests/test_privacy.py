@@ -73,9 +73,10 @@ def test_what_the_readme_says_of_what_is_kept_is_so(fresh_host: Host) -> None:
 
 
 def test_the_readme_s_time_is_the_default() -> None:
-    from run_recorder.telemetry.store.retention import DEFAULT_PROMPTS, Retention
+    from run_recorder.telemetry.process.settings import DEFAULT_PROMPTS, ServerSettings
+    from run_recorder.telemetry.store.retention import Retention
 
     assert f"{DEFAULT_PROMPTS:,} prompts" in SECTION
     for name, field in (("PROMPTS", "prompts"), ("DAYS", "days"), ("BYTES", "bytes")):
         assert f"`RUN_RECORDER_KEEP_{name}`" in SECTION
-        assert getattr(Retention.of({f"RUN_RECORDER_KEEP_{name}": "7"})[0], field) == 7
+        assert getattr(Retention.of(ServerSettings(**{f"RUN_RECORDER_KEEP_{name}": "7"})), field) == 7

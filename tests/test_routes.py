@@ -79,6 +79,22 @@ def test_every_route_answers_json_with_the_version_and_without_paths(
     assert "/tmp/" not in text
 
 
+def test_each_setting_that_cannot_be_used_is_a_problem_by_its_name(start_host: Callable[..., Host]) -> None:
+    given = {"KEEP_PROMPTS": "many", "KEEP_DAY": "30", "SENTINEL": "perhaps", "TOKEN": "t\u00f6ken"}
+    host = start_host(env={f"RUN_RECORDER_{name}": value for name, value in given.items()})
+    assert host.get("/telemetry/prompts")[0] == 401, "nobody has that token"
+    assert set(host.get("/telemetry/health")[1]) == {"status", "version"}
+    said = host.log_text()
+    for name, why in (
+        ("KEEP_PROMPTS", "KEEP_PROMPTS='many': give a whole number"),
+        ("KEEP_DAY", "is RUN_RECORDER_KEEP_DAYS meant?"),
+        ("SENTINEL", "on, 1, true, yes"),
+        ("TOKEN", "every request is refused meanwhile"),
+    ):
+        assert f"setting RUN_RECORDER_{name}: " in said and why in said
+    assert "ken" not in said.partition("setting RUN_RECORDER_TOKEN")[2].partition("\n")[0].replace("TOKEN", "")
+
+
 def test_health_has_the_shape_of_the_contract(host: Host, record: dict) -> None:
     health = host.health()
     assert health["status"] == ("degraded" if health["problems"] else "ok")

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from ..process.problems import Problems
+from ..process.settings import ServerSettings
 from .amd_smi import AmdSmi
 from .chain import Chain
 from .host_memory import HostMemory
@@ -222,8 +223,7 @@ def _lacks_processor(snapshot: Snapshot) -> bool:
     return snapshot.system is not None and snapshot.system.cpu_percent is None
 
 
-def make_sampler(host: HostDevices, problems: Problems) -> Sampler:
-    """The sampler that the environment asks for."""
-    settings, wrong = SamplerSettings.of()
-    problems.wrong_settings(wrong)
+def make_sampler(host: HostDevices, problems: Problems, given: ServerSettings) -> Sampler:
+    """The sampler that the settings ask for."""
+    settings = SamplerSettings.of(given)
     return Sampler(Chain(sources_of(settings.sources, host)), settings, problems)

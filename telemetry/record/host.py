@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..models.environment import Environment
+from ..process.settings import ServerSettings, server_settings
 from .events import PromptDone, PromptMet
 from .fingerprint import IsChoice
 
@@ -35,8 +36,8 @@ class HostProcess:
     """The port that its server listens on; null until it does."""
     environment: Callable[[], Environment]
     """What its prompts run on. Reads files, so it may take its time; may raise."""
-    database_url: str | None = None
-    """The configured database; null for the default one."""
+    settings: ServerSettings = field(default_factory=lambda: server_settings()[0])
+    """What the environment says."""
     queued_ids: Callable[[], frozenset[str] | None] = _nothing_is_known
     """The ids of the prompts that ComfyUI's queue holds or runs; null where it can't be asked."""
     waiting: Callable[[str], list[PromptMet]] = _none_waits

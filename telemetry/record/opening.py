@@ -82,7 +82,7 @@ class Opening:
 
     def _database(self, folder: Path) -> Database:
         """The configured database; the default one where the setting is of no use."""
-        url = self._host.database_url
+        url = self._host.settings.database_url
         if url is not None:
             try:
                 return Database(url)

@@ -42,7 +42,7 @@ class Recording:
         self.host = host
         self.inbox = Inbox()
         self.problems = Problems()
-        self.problems.hide = functools.partial(without_password, url=host.database_url)
+        self.problems.hide = functools.partial(without_password, url=host.settings.database_url)
         self.cost = RecordCost()
         self.add_metrics: Callable[[CollectorRegistry], None] = lambda registry: None
         """Called once, with the registry of metrics, where there is one: adds what others than the recorder count."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 
-from ..process.settings import misspelt
 from ..store.retention import Retention, prune
 from ..store.sure_time import DOUBTFUL_MS, SureTime
 from ..store.upkeep import forget_words, keep_up
@@ -35,8 +34,7 @@ class Upkeep:
     def run(self) -> None:
         """Look after the store now, and whenever it is due, until `stop`."""
         problems, due = self._context.problems, self._context.upkeep_due
-        kept, wrong = Retention.of()
-        problems.wrong_settings([*wrong, *misspelt()])
+        kept = Retention.of(self._context.host.settings)
         while not self._stopping.is_set():
             try:
                 if self._writer.is_open:

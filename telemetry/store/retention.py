@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..models.times import milliseconds
-from ..process.settings import WrongSetting
+from ..process.settings import DEFAULT_PROMPTS, ServerSettings
 from .batches import in_batches
 from .store import Store
 from .sure_time import SureTime
 from .upkeep import is_due, keep_up
 
-KEEP_PROMPTS, KEEP_DAYS, KEEP_BYTES = "RUN_RECORDER_KEEP_PROMPTS", "RUN_RECORDER_KEEP_DAYS", "RUN_RECORDER_KEEP_BYTES"
-DEFAULT_PROMPTS = 1_000_000
 DAY_SECONDS = 86_400
-MOST = 2.0**62
-MOST_DAYS = 1_000_000
-"""More than any calendar has of past."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +29,9 @@ class Retention:
     """As many of the newest as fit into so many bytes of database."""
 
     @classmethod
-    def of(cls, settings: Mapping[str, str] = os.environ) -> tuple[Retention, list[WrongSetting]]:
-        """From the environment, and what was wrong with it: a wrong value is told, and its default taken.
-
-        0 keeps all.
-        """
-        errors: list[WrongSetting] = []
-        prompts = _number(settings, KEEP_PROMPTS, DEFAULT_PROMPTS, errors)
-        days = _number(settings, KEEP_DAYS, 0, errors, most=MOST_DAYS)
-        size = _number(settings, KEEP_BYTES, 0, errors)
-        return cls(int(prompts) or None, days or None, int(size) or None), errors
-
-
-def _number(
-    settings: Mapping[str, str], name: str, default: float, errors: list[WrongSetting], *, most: float | None = None
-) -> float:
-    """A whole number; with `most` any up to that."""
-    given = settings.get(name, "").strip()
-    if not given:
-        return default
-    try:
-        number = float(given)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= (most or MOST) or (most is None and not number.is_integer()):
-        what = "a whole number, 0 or more" if most is None else f"a number, 0 to {most:,.0f}"
-        errors.append(WrongSetting(name, f"{name}={given!r}: give {what}; 0 keeps all; {default:g} is used"))
-        return default
-    return number
+    def of(cls, settings: ServerSettings) -> Retention:
+        """As the settings say; 0 keeps all."""
+        return cls(settings.keep_prompts or None, settings.keep_days or None, settings.keep_bytes or None)
 
 
 def prune(

@@ -13,6 +13,7 @@ from aiohttp.test_utils import make_mocked_request
 from run_recorder.server_routes.answering import Answering
 from run_recorder.server_routes.route import Route, not_found
 from run_recorder.telemetry.process.problems import Problems
+from run_recorder.telemetry.process.settings import ServerSettings
 from run_recorder.telemetry.record.errors import NotReadyError
 from run_recorder.telemetry.store.errors import StoreClosedError
 from sqlalchemy.exc import DataError, InvalidRequestError, OperationalError, StatementError
@@ -32,7 +33,12 @@ class Asked:
             store_condition=SimpleNamespace(unread=self.unread.append, read=lambda: None),
             problems=self.problems,
         )
-        host: Any = SimpleNamespace(problems=self.problems, recording=recording, listens_on_loopback_only=lambda: None)
+        host: Any = SimpleNamespace(
+            problems=self.problems,
+            recording=recording,
+            listens_on_loopback_only=lambda: None,
+            settings=ServerSettings(),
+        )
         self.answering = Answering(host)
 
     def ask(self, error: BaseException, path: str = "/x/{prompt_id}") -> tuple[int, Any]:

@@ -17,6 +17,7 @@ from run_recorder.telemetry.models.listing import Filter, Position
 from run_recorder.telemetry.models.prompt import CurrentNode
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
 from run_recorder.telemetry.models.view import prompt_of
+from run_recorder.telemetry.process.settings import ServerSettings
 from run_recorder.telemetry.record.recording import Recording
 from run_recorder.telemetry.store.changes import Change
 from run_recorder.telemetry.store.errors import UnreadableRecordError
@@ -168,7 +169,7 @@ def test_health_names_it_and_recovery_settles_the_others(
     spoil("UPDATE prompts SET current_node='{' WHERE prompt_id='b'")
     spoil("UPDATE prompts SET status='bogus' WHERE prompt_id='a'")
     store.database.close()
-    recording = Recording(host(tmp_path, database_url=database_url))
+    recording = Recording(host(tmp_path, settings=ServerSettings(RUN_RECORDER_DATABASE_URL=database_url)))
     recording.start()
     try:
         assert recording.ready.wait(10)

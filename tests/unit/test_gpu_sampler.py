@@ -18,12 +18,13 @@ from run_recorder.telemetry.gpu.node_memory import NodeBoundary
 from run_recorder.telemetry.gpu.reading import DeviceReading, SourceReading, SystemReading
 from run_recorder.telemetry.gpu.sampler import ModelCounts, Sampler, make_sampler, sources_of
 from run_recorder.telemetry.gpu.session import Session
-from run_recorder.telemetry.gpu.settings import NAMES, SamplerSettings
+from run_recorder.telemetry.gpu.settings import SamplerSettings
 from run_recorder.telemetry.gpu.timed_calls import HungError
 from run_recorder.telemetry.gpu.torch_devices import HostDevice
 from run_recorder.telemetry.models.gpu import Figures
 from run_recorder.telemetry.models.view import UP_TO_THEN, node_of, prompt_of
 from run_recorder.telemetry.process.problems import Problems
+from run_recorder.telemetry.process.settings import GPU_SOURCES, ServerSettings
 from run_recorder.telemetry.record import figures as figures_module
 from run_recorder.telemetry.record.acknowledging import Acknowledging
 from run_recorder.telemetry.record.events import NodeFinished, NodeStarted, PromptStarted
@@ -228,7 +229,7 @@ def test_notes_say_which_sources_are_of_no_use(sampler: Sampler, source: Source)
     assert sampler.notes() == ["nvml: Driver Not Loaded"]
 
 
-def test_the_environment_makes_the_sampler_and_its_faults_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_makes_the_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
     class Torch:
         def devices(self, with_memory: bool) -> list[HostDevice]:
             return [HostDevice("cpu", None, "cpu")]
@@ -237,13 +238,12 @@ def test_the_environment_makes_the_sampler_and_its_faults_are_told(monkeypatch: 
             return None
 
     problems = Problems()
-    monkeypatch.setenv("RUN_RECORDER_SAMPLER_INTERVAL_SECONDS", "never")
+    monkeypatch.setenv("RUN_RECORDER_SAMPLER_INTERVAL_SECONDS", "7.5")
     monkeypatch.setenv("RUN_RECORDER_GPU_SOURCES", "psutil,torch")
-    sampler = make_sampler(Torch(), problems)
-    assert sampler.chain.names == ("torch", "psutil")
-    assert [problem.what for problem in problems.all()] == ["setting RUN_RECORDER_SAMPLER_INTERVAL_SECONDS"]
-    assert [source.name for source in sources_of(NAMES, Torch())] == list(NAMES)
-    assert all(source.gives for source in sources_of(NAMES, Torch()))
+    sampler = make_sampler(Torch(), problems, ServerSettings())
+    assert (sampler.chain.names, sampler.settings.interval_seconds) == (("torch", "psutil"), 7.5)
+    assert [source.name for source in sources_of(GPU_SOURCES, Torch())] == list(GPU_SOURCES)
+    assert all(source.gives for source in sources_of(GPU_SOURCES, Torch()))
     told = live_figures(sampler.now(newest=True))
     assert told.devices[0].type == "cpu"
     assert told.system is not None

@@ -14,7 +14,6 @@ from run_recorder.telemetry.gpu.notes import CPU_HAS_NONE
 from run_recorder.telemetry.gpu.reading import DeviceReading, SystemReading
 from run_recorder.telemetry.gpu.samples import MAX_SAMPLES, VERSION, Curve, decode
 from run_recorder.telemetry.gpu.session import Session
-from run_recorder.telemetry.gpu.settings import NAMES, SamplerSettings
 
 GIB = 1024**3
 
@@ -345,28 +344,3 @@ def test_a_second_of_one_card_takes_few_bytes() -> None:
         curve.add(n * 0.2, {(0, name): dice.randrange(100) for name in names} | {(None, "ram_free_bytes"): 2**34 + n})
     assert len(curve.encode()) / 600 < 60
     assert not math.isnan(curve.times[0])
-
-
-# --- settings
-
-
-def test_the_settings_have_defaults_and_take_what_is_accepted() -> None:
-    assert SamplerSettings.of({}) == (SamplerSettings(0.2, NAMES), [])
-    given = {"RUN_RECORDER_SAMPLER_INTERVAL_SECONDS": "1.5", "RUN_RECORDER_GPU_SOURCES": " psutil, NVML "}
-    assert SamplerSettings.of(given) == (SamplerSettings(1.5, ("nvml", "psutil")), [])
-    assert SamplerSettings.of({"RUN_RECORDER_GPU_SOURCES": "none"})[0].sources == ()
-
-
-@pytest.mark.parametrize("bad", ["0", "0.01", "61", "-1", "nan", "inf", "often", "0,2"])
-def test_a_bad_interval_is_refused_with_what_is_accepted(bad: str) -> None:
-    found, (error,) = SamplerSettings.of({"RUN_RECORDER_SAMPLER_INTERVAL_SECONDS": bad})
-    assert found.interval_seconds == 0.2
-    assert repr(bad) in error.why
-    assert "from 0.05 to 60" in error.why
-
-
-@pytest.mark.parametrize("bad", ["crystal", "nvml,crystal", "none,nvml"])
-def test_an_unknown_source_is_refused_with_what_is_accepted(bad: str) -> None:
-    found, (error,) = SamplerSettings.of({"RUN_RECORDER_GPU_SOURCES": bad})
-    assert found.sources == NAMES
-    assert "nvml, amdsmi, sysfs, torch, psutil" in error.why

@@ -7,6 +7,7 @@ import pytest
 from run_recorder.cli import main
 from run_recorder.telemetry.models.environment import Environment
 from run_recorder.telemetry.process.hidden_url import without_password
+from run_recorder.telemetry.process.settings import ServerSettings
 from run_recorder.telemetry.record.host import HostProcess
 from run_recorder.telemetry.record.recording import Recording
 
@@ -69,7 +70,7 @@ def test_neither_health_nor_the_log_says_the_password(
             is_choice=lambda _class, _name: False,
             port=lambda: 8188,
             environment=lambda: Environment(id="env", devices=["cpu"]),
-            database_url=url,
+            settings=ServerSettings(RUN_RECORDER_DATABASE_URL=url),
         )
     )
     recording.start()

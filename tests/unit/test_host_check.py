@@ -9,12 +9,16 @@ from run_recorder.comfyui_host.process import loopback_only
 from run_recorder.server_routes.host_check import PROBLEM, VARIABLE, HostCheck, name_of
 from run_recorder.server_routes.route import ApiError
 from run_recorder.telemetry.process.problems import Problems
+from run_recorder.telemetry.process.settings import server_settings
 
 
-def refused(host: str, *, loopback: bool | None, method: str = "GET", problems: Problems | None = None) -> bool:
+def refused(
+    host: str, *, loopback: bool | None, method: str = "GET", problems: Problems | None = None, allowed: str = ""
+) -> bool:
     request: Any = make_mocked_request(method, "/telemetry/health", headers={"Host": host})
     try:
-        HostCheck(lambda: loopback, problems or Problems()).check(request)
+        names = server_settings(**{VARIABLE: allowed})[0].allowed_hosts
+        HostCheck(lambda: loopback, problems or Problems(), names).check(request)
     except ApiError as error:
         assert (error.status, error.answer.error.type) == (403, "forbidden")
         return True
@@ -48,23 +52,20 @@ def test_any_other_name_is_refused_where_only_this_machine_can_ask(name: str) ->
     assert refused(name, loopback=True)
 
 
-def test_other_names_can_be_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, " comfy.studio.lan, *.farm.lan ,")
-    assert not refused("comfy.studio.lan:443", loopback=True)
-    assert not refused("Node7.farm.lan", loopback=True)
-    assert refused("farm.lan.evil.example", loopback=True)
-    assert refused("xfarm.lan", loopback=True)
-    assert not refused("localhost", loopback=True)
+def test_other_names_can_be_allowed() -> None:
+    allowed = " Comfy.studio.lan., *.farm.lan ,"
+    assert not refused("comfy.studio.lan:443", loopback=True, allowed=allowed)
+    assert not refused("Node7.farm.lan", loopback=True, allowed=allowed)
+    assert refused("farm.lan.evil.example", loopback=True, allowed=allowed)
+    assert refused("xfarm.lan", loopback=True, allowed=allowed)
+    assert not refused("localhost", loopback=True, allowed=allowed)
 
 
 @pytest.mark.parametrize("loopback", [False, None])
-def test_a_server_that_others_can_reach_checks_names_only_when_told_to(
-    loopback: bool | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_others_can_reach_checks_names_only_when_told_to(loopback: bool | None) -> None:
     assert not refused("comfy.studio.lan", loopback=loopback)
-    monkeypatch.setenv(VARIABLE, "comfy.studio.lan")
-    assert not refused("comfy.studio.lan", loopback=loopback)
-    assert refused("evil.example", loopback=loopback)
+    assert not refused("comfy.studio.lan", loopback=loopback, allowed="comfy.studio.lan")
+    assert refused("evil.example", loopback=loopback, allowed="comfy.studio.lan")
 
 
 @pytest.mark.parametrize(
@@ -102,22 +103,20 @@ def test_who_can_reach_this_process_is_asked_of_the_system() -> None:
 @pytest.mark.parametrize(
     "setting", ["*.", "*", "*..", ".", "http://evil.example", "evil.example:8188", "a b", "*.*", "-"]
 )
-def test_what_is_no_name_accepts_nothing_and_is_a_wrong_setting(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, setting)
+def test_what_is_no_name_accepts_nothing_and_is_a_wrong_setting(setting: str) -> None:
     problems = Problems()
-    assert refused("evil.example", loopback=False, problems=problems), "and the check is on"
-    assert refused("evil.example", loopback=True, problems=problems)
-    assert not refused("127.0.0.1", loopback=False, problems=problems)
+    assert refused("evil.example", loopback=False, problems=problems, allowed=setting), "and the check is on"
+    assert refused("evil.example", loopback=True, problems=problems, allowed=setting)
+    assert not refused("127.0.0.1", loopback=False, problems=problems, allowed=setting)
     assert [problem.what for problem in problems.all()] == [f"setting {VARIABLE}"]
 
 
 @pytest.mark.parametrize(
     "setting", ["comfy", "a_b.lan", "[2001:db8::1]", "2001:db8::1", "192.0.2.7", "xn--mnchen-3ya.de"]
 )
-def test_names_and_addresses_are_accepted(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, setting)
+def test_names_and_addresses_are_accepted(setting: str) -> None:
     problems = Problems()
     host = f"[{setting.strip('[]')}]:8188" if ":" in setting else f"{setting}:8188"
-    assert not refused(host, loopback=True, problems=problems)
-    assert refused("evil.example", loopback=True, problems=problems)
+    assert not refused(host, loopback=True, problems=problems, allowed=setting)
+    assert refused("evil.example", loopback=True, problems=problems, allowed=setting)
     assert problems.all() == []

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from run_recorder.runner.health import check_health, models_url
-from run_recorder.runner.llm import LlmSettings, SettingError, chat_url, write_story
+from run_recorder.runner.llm import write_story
+from run_recorder.runner.llm_settings import LlmSettings, SettingError
 from run_recorder.runner.story import template_story
 
 from ..hosts import REPO
@@ -44,7 +45,7 @@ def asked(tmp_path: Path) -> list[dict]:
 
 def settings(url: str, **more: object) -> LlmSettings:
     given = {"LOCAL_STORY_PROVIDER_URL": url, "LOCAL_LLM_TIMEOUT_SECONDS": "20", "LOCAL_LLM_MODEL": "fox-7b"}
-    return LlmSettings.from_environment({**given, **{name: str(value) for name, value in more.items()}})
+    return LlmSettings.from_environment(**{**given, **{name: str(value) for name, value in more.items()}})
 
 
 async def test_a_story_is_written_under_a_schema(start: Start, tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ async def test_nobody_there_gives_the_template() -> None:
 
 
 async def test_no_model_set_is_no_trouble() -> None:
-    written = await write_story("a fox", 2, LlmSettings.from_environment({}))
+    written = await write_story("a fox", 2, LlmSettings.from_environment())
     assert (written.generator, written.warnings) == ("template", [])
 
 
@@ -134,7 +135,7 @@ async def test_no_model_set_is_no_trouble() -> None:
     ],
 )
 def test_routes_are_derived(given: str, chat: str, models: str) -> None:
-    assert chat_url(given) == chat
+    assert LlmSettings.from_environment(LOCAL_STORY_PROVIDER_URL=given).url == chat
     assert models_url(chat) == models
 
 
@@ -169,7 +170,7 @@ async def test_skipping_is_told_with_its_reason() -> None:
     by_setting = await check_health(settings("http://127.0.0.1:9", LOCAL_LLM_SKIP_HEALTHCHECK=1))
     assert (by_setting.Status, by_setting.Skipped) == ("skipped", True)
     assert "LOCAL_LLM_SKIP_HEALTHCHECK" in (by_setting.SkipReason or "")
-    none = await check_health(LlmSettings.from_environment({}))
+    none = await check_health(LlmSettings.from_environment())
     assert none.Skipped and "LOCAL_STORY_PROVIDER_URL" in (none.SkipReason or "")
     option = await check_health(settings("http://127.0.0.1:9"), skip=True, skip_reason="--skip-llm-healthcheck")
     assert option.SkipReason == "--skip-llm-healthcheck"
@@ -191,9 +192,19 @@ async def test_skipping_is_told_with_its_reason() -> None:
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=name):
-        LlmSettings.from_environment({name: value})
+        LlmSettings.from_environment(**{name: value})
+
+
+def test_all_wrong_settings_are_named_at_once() -> None:
+    with pytest.raises(SettingError) as raised:
+        LlmSettings.from_environment(
+            LOCAL_LLM_SEED="-1", LOCAL_LLM_TEMPERATURE="hot", LOCAL_STORY_PROVIDER_URL="ftp://a:S3@h"
+        )
+    for name in ("LOCAL_LLM_SEED is '-1'", "LOCAL_LLM_TEMPERATURE is 'hot'", "LOCAL_STORY_PROVIDER_URL is"):
+        assert name in str(raised.value)
+    assert "S3" not in str(raised.value)
 
 
 def test_a_large_seed_is_kept_to_the_last_digit() -> None:
-    assert LlmSettings.from_environment({"LOCAL_LLM_SEED": "9007199254740993"}).seed == 9007199254740993
-    assert LlmSettings.from_environment({"LOCAL_LLM_SKIP_HEALTHCHECK": "off"}).skip_healthcheck is False
+    assert LlmSettings.from_environment(LOCAL_LLM_SEED="9007199254740993").seed == 9007199254740993
+    assert LlmSettings.from_environment(LOCAL_LLM_SKIP_HEALTHCHECK="off").skip_healthcheck is False

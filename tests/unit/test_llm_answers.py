@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from run_recorder.runner.health import check_health
-from run_recorder.runner.llm import LlmSettings, Written, write_story
+from run_recorder.runner.llm import Written, write_story
+from run_recorder.runner.llm_settings import LlmSettings
 
 Reply = tuple[int, Any]
 Script = Callable[[dict[str, Any], int], Reply]
@@ -227,7 +228,7 @@ class Fake:
     @property
     def settings(self) -> LlmSettings:
         url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        return LlmSettings.from_environment({"LOCAL_STORY_PROVIDER_URL": url, "LOCAL_LLM_TIMEOUT_SECONDS": "20"})
+        return LlmSettings.from_environment(LOCAL_STORY_PROVIDER_URL=url, LOCAL_LLM_TIMEOUT_SECONDS="20")
 
 
 @pytest.fixture(scope="module")

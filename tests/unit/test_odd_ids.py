@@ -11,6 +11,7 @@ from run_recorder.comfyui_host import Host
 from run_recorder.telemetry.markers.file import read_marker
 from run_recorder.telemetry.models.environment import Environment
 from run_recorder.telemetry.models.text import id_note, kept_id
+from run_recorder.telemetry.process.settings import ServerSettings
 from run_recorder.telemetry.record import settling
 from run_recorder.telemetry.record.host import HostProcess
 
@@ -36,7 +37,7 @@ def comfyui(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) 
             is_choice=lambda _class, _name: False,
             port=lambda: 8188,
             environment=lambda: Environment(id="env", devices=["cpu"]),
-            database_url=database_url,
+            settings=ServerSettings(RUN_RECORDER_DATABASE_URL=database_url),
         )
 
     host = Host(recorded)

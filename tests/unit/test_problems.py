@@ -9,7 +9,7 @@ from run_recorder.telemetry.models.times import parse
 from run_recorder.telemetry.process import problems as problems_module
 from run_recorder.telemetry.process.faults import DEEPEST, fault_of
 from run_recorder.telemetry.process.problems import Problems
-from run_recorder.telemetry.process.settings import WrongSetting, misspelt
+from run_recorder.telemetry.process.settings import WrongSetting
 
 
 def test_a_problem_is_logged_once_and_counted_after_that(caplog: pytest.LogCaptureFixture) -> None:
@@ -111,25 +111,6 @@ def test_wrong_settings_are_problems_by_name() -> None:
         ("setting A", "'x': give a number"),
         ("setting B", "'y': give a number"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
-        ("RUN_RECORDER_KEEP_DAY", "RUN_RECORDER_KEEP_DAYS"),
-        ("RUN_RECORDER_DATABASE", "RUN_RECORDER_DATABASE_URL"),
-        ("RUN_RECORDER_TOKENS", "RUN_RECORDER_TOKEN"),
-        ("run_recorder_token", "RUN_RECORDER_TOKEN"),
-        ("RUN_RECORDER_KEEP_DAYS", None),
-        ("RUN_RECORDER_TEST_POSTGRESQL_URL", None),
-        ("RUN_RECORDER_", None),
-        ("RUN_RECORDER_COLOUR", None),
-        ("KEEP_DAYS", None),
-    ],
-)
-def test_a_misspelt_setting_is_told_with_the_one_that_was_meant(name: str, meant: str | None) -> None:
-    found = list(misspelt({name: "1", "PATH": "x"}))
-    assert [(one.name, meant is not None and meant in one.why) for one in found] == ([(name, True)] if meant else [])
 
 
 def test_a_problem_that_is_over_is_gone_and_may_come_again() -> None:

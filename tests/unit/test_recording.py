@@ -22,6 +22,7 @@ from run_recorder.telemetry.models.listing import Filter
 from run_recorder.telemetry.models.prompt import Prompt
 from run_recorder.telemetry.models.record import PromptRecord
 from run_recorder.telemetry.models.times import Stamp
+from run_recorder.telemetry.process.settings import ServerSettings
 from run_recorder.telemetry.record import acknowledging, store_access
 from run_recorder.telemetry.record.errors import NotReadyError
 from run_recorder.telemetry.record.events import (
@@ -46,7 +47,6 @@ from run_recorder.telemetry.store.database import Database, default_url
 from run_recorder.telemetry.store.database_file import leave_note
 from run_recorder.telemetry.store.figures import Looks
 from run_recorder.telemetry.store.instance import FOLDER
-from run_recorder.telemetry.store.retention import KEEP_DAYS, KEEP_PROMPTS
 from run_recorder.telemetry.store.store import Store
 
 from .support import image, marker_node, node, saver, tree, write
@@ -256,29 +256,14 @@ def test_the_key_of_digests_is_made_once(tmp_path: Path) -> None:
     assert len(digest_key(tmp_path / "missing")) == 32
 
 
-def test_each_setting_that_cannot_be_understood_is_a_problem_by_its_name(
-    starts: Starts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(KEEP_PROMPTS, "many")
-    monkeypatch.setenv(KEEP_DAYS, "-1")
-    monkeypatch.setenv("RUN_RECORDER_KEEP_DAY", "30")
-    recording = starts()
-    wrong = [f"setting {name}" for name in (KEEP_PROMPTS, KEEP_DAYS, "RUN_RECORDER_KEEP_DAY")]
-    eventually(lambda: [what for what in problems(recording) if what.startswith("setting")] == wrong)
-    assert "RUN_RECORDER_KEEP_DAYS meant" in problems(recording)[wrong[2]]
-
-
-def test_a_clock_that_no_record_explains_forgets_nothing_and_is_told(
-    starts: Starts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clock_that_no_record_explains_forgets_nothing_and_is_told(starts: Starts, tmp_path: Path) -> None:
     database = Database(default_url(tmp_path / "private"))
     database.open()
     day = 86_400_000
     ages = [(f"{age} days", round(time.time() * 1000) - age * day) for age in (100, 120, 140)]
     Store(database).save([Change(PromptRecord(name, 1, "other", "success", queued_ms=at)) for name, at in ages])
     database.close()
-    monkeypatch.setenv(KEEP_DAYS, "30")
-    recording = starts()
+    recording = starts(settings=ServerSettings(RUN_RECORDER_KEEP_DAYS="30"))
     eventually(lambda: "clock" in problems(recording))
     assert "100 days ahead of the newest record" in problems(recording)["clock"]
     eventually(lambda: not recording.store.prompts.record("140 days"))
@@ -314,7 +299,7 @@ def test_a_private_folder_that_cannot_be_made_costs_records_but_no_prompt(starts
     "url", ["nonsense", "postgresql+nodriver://x/y", "sqlite://", "sqlite:///:memory:", "mysql://x/y"]
 )
 def test_a_database_url_of_no_use_is_told_and_the_default_takes_its_place(starts: Starts, url: str) -> None:
-    recording = starts(database_url=url)
+    recording = starts(settings=ServerSettings(RUN_RECORDER_DATABASE_URL=url))
     assert "RUN_RECORDER_DATABASE_URL" in problems(recording)["setting RUN_RECORDER_DATABASE_URL"]
     assert whole(recording).status == "success"
 

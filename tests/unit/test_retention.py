@@ -8,9 +8,10 @@ import pytest
 from run_recorder.cli import main
 from run_recorder.telemetry.markers.outputs import ReportedFile
 from run_recorder.telemetry.models.record import NodeRecord, PromptRecord
+from run_recorder.telemetry.process.settings import ServerSettings
 from run_recorder.telemetry.store.batches import BATCH_SECONDS, LARGEST_BATCH, next_batch_size
 from run_recorder.telemetry.store.changes import Change
-from run_recorder.telemetry.store.retention import DEFAULT_PROMPTS, Retention, prune
+from run_recorder.telemetry.store.retention import Retention, prune
 from run_recorder.telemetry.store.store import Store
 
 from .conftest import ON_SQLITE
@@ -73,31 +74,10 @@ def test_open_prompts_are_kept_whatever_their_age(store: Store, status: str) -> 
     assert all(store.prompts.record(f"{status}-{number}") for number in range(5))
 
 
-def test_settings_are_read_and_wrong_ones_are_told() -> None:
-    assert Retention.of({}) == (Retention(DEFAULT_PROMPTS, None, None), [])
-    given = {"RUN_RECORDER_KEEP_PROMPTS": "0", "RUN_RECORDER_KEEP_DAYS": "1.5", "RUN_RECORDER_KEEP_BYTES": "1000"}
-    assert Retention.of(given) == (Retention(None, 1.5, 1000), [])
-    for wrong in ("many", "-1", "nan", "inf", "1e99"):
-        kept, errors = Retention.of({"RUN_RECORDER_KEEP_PROMPTS": wrong})
-        assert kept.prompts == DEFAULT_PROMPTS
-        ((name, why),) = errors
-        assert name == "RUN_RECORDER_KEEP_PROMPTS" and f"{name}={wrong!r}" in why
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("PROMPTS", "0.5"), ("BYTES", "0.9"), ("BYTES", "1e19"), ("DAYS", "1e18"), ("DAYS", "1000001")]
-)
-def test_what_would_be_rounded_or_reckoned_with_in_vain_is_told(name: str, value: str) -> None:
-    kept, errors = Retention.of({f"RUN_RECORDER_KEEP_{name}": value})
-    assert kept == Retention()
-    assert [error.name for error in errors] == [f"RUN_RECORDER_KEEP_{name}"]
-
-
 def test_the_longest_time_keeps_all(store: Store) -> None:
     fill(store, 3)
-    kept, errors = Retention.of({"RUN_RECORDER_KEEP_DAYS": "1000000", "RUN_RECORDER_KEEP_BYTES": "1e18"})
-    assert not errors
-    assert prune(store, kept) == 0
+    longest = ServerSettings(RUN_RECORDER_KEEP_DAYS="1000000", RUN_RECORDER_KEEP_BYTES="1e18")
+    assert prune(store, Retention.of(longest)) == 0
 
 
 @pytest.mark.parametrize("days", ["inf", "nan", "1e18", "-1"])

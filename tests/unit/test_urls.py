@@ -6,7 +6,8 @@ import pytest
 from run_recorder.client.http import Http
 from run_recorder.client.urls import address_of, checked_url, has_logon, logon_of, shown_url
 from run_recorder.runner.health import check_health
-from run_recorder.runner.llm import LlmSettings, SettingError, write_story
+from run_recorder.runner.llm import write_story
+from run_recorder.runner.llm_settings import LlmSettings, SettingError
 
 
 @pytest.mark.parametrize(
@@ -70,17 +71,17 @@ def test_a_query_a_fragment_and_nothing_are_no_part_of_a_server(given: str) -> N
 def test_a_language_models_address_keeps_its_query_and_loses_its_password() -> None:
     assert address_of("http://a:S3cret@h/v1?version=2") == "http://h/v1?version=2"
     settings = LlmSettings.from_environment(
-        {"LOCAL_STORY_PROVIDER_URL": "http://a:S3cret@llm.lan", "LOCAL_LLM_HEALTHCHECK_URL": "b:S3cret@up.lan/x"}
+        LOCAL_STORY_PROVIDER_URL="http://a:S3cret@llm.lan", LOCAL_LLM_HEALTHCHECK_URL="b:S3cret@up.lan/x"
     )
     assert (settings.url, settings.healthcheck_url) == ("http://llm.lan/v1/chat/completions", "http://up.lan/x")
-    asked = LlmSettings.from_environment({"LOCAL_STORY_PROVIDER_URL": "http://127.0.0.1:9/v1?api-key=S3cret"})
+    asked = LlmSettings.from_environment(LOCAL_STORY_PROVIDER_URL="http://127.0.0.1:9/v1?api-key=S3cret")
     assert asked.url == "http://127.0.0.1:9/v1/chat/completions?api-key=S3cret"
     assert logon_of("http://llm.lan/v1/models") and logon_of("http://up.lan/x")
 
 
 async def test_what_stands_in_a_language_models_query_is_told_to_nobody() -> None:
     url = "http://127.0.0.1:9/v1?api-key=S3cret"
-    settings = LlmSettings.from_environment({"LOCAL_STORY_PROVIDER_URL": url, "LOCAL_LLM_HEALTHCHECK_URL": url})
+    settings = LlmSettings.from_environment(LOCAL_STORY_PROVIDER_URL=url, LOCAL_LLM_HEALTHCHECK_URL=url)
     written = await write_story("a fox", 1, settings)
     health = await check_health(settings)
     assert (health.Status, health.Url) == ("failed", "http://127.0.0.1:9/v1?<key>")
@@ -92,5 +93,5 @@ async def test_what_stands_in_a_language_models_query_is_told_to_nobody() -> Non
 @pytest.mark.parametrize("name", ["LOCAL_STORY_PROVIDER_URL", "LOCAL_LLM_HEALTHCHECK_URL"])
 def test_a_language_models_address_that_is_none_is_a_setting_error(name: str, given: str) -> None:
     with pytest.raises(SettingError, match=name) as raised:
-        LlmSettings.from_environment({name: given})
+        LlmSettings.from_environment(**{name: given})
     assert "S3cret" not in str(raised.value)
