@@ -120,7 +120,7 @@ class Settling:
         return self._hashes.begin(self._gathering.output(run), decisions, notes, run.final)
 
     def _must_wait(self, run: OpenPrompt, evidence: Evidence) -> bool:
-        waiting = unready(evidence)
+        waiting = unready(evidence, self._context.clock.perf())
         if not waiting:
             return False
         now = self._context.clock.mono()

@@ -561,8 +561,7 @@ def test_a_reported_file_that_is_not_there_is_waited_for(desk: Desk, patient: Ca
     assert desk.record().status == "running"
     assert desk.writer.timeout() == 0.05
     assert not (desk.output / "shot").exists()
-    write(desk.output / "shot" / "a_00001_.png")
-    time.sleep(0.03)
+    write(desk.output / "shot" / "a_00001_.png", modified=time.time() + 0.03)
     desk.step()
     desk.step()
     patient()
@@ -588,20 +587,23 @@ def test_a_reported_file_that_never_comes_is_a_note(
     assert desk.marker().FrameCount == (0 if data is None else 1)
 
 
-def test_a_file_that_is_still_being_written_is_waited_for(
-    desk: Desk, patient: Callable[[], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(readiness, "QUIET_SECONDS", 0.15)
+def test_a_file_that_is_still_being_written_is_waited_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended, ahead = now(), [0.0]
+    monkeypatch.setattr(readiness, "folder_clock", lambda _folder: ended.wall + ahead[0])
+    desk.perf = lambda: ended.mono + ahead[0]
     desk.begin()
     desk.step(*desk.ran("1", "3"))
-    path = write(desk.output / "shot" / "a_00001_.png")
-    desk.inbox.append(PromptOutcome("p", now(), "success"))
-    time.sleep(0.1)
-    path.write_bytes(b"more")
-    desk.step(PromptDone("p", now(), {"3": image("a_00001_.png", "shot")}, True))
-    assert desk.record().status == "running"
-    path.write_bytes(b"and more")
-    time.sleep(0.25)
+    path = desk.output / "shot" / "a_00001_.png"
+    desk.inbox.append(PromptOutcome("p", ended, "success"))
+    ahead[0] = 0.5
+    write(path, b"more", modified=ended.wall + ahead[0])
+    desk.step(PromptDone("p", ended, {"3": image("a_00001_.png", "shot")}, True))
+    ahead[0] = 0.6
+    write(path, b"and more", modified=ended.wall + ahead[0])
+    for ahead[0] in (0.6, 0.7, 1.5):
+        desk.step()
+        assert desk.record().status == "running"
+    ahead[0] = 1.7
     desk.step()
     assert desk.record().status == "success"
     assert desk.marker().Files[0].Bytes == 8
@@ -872,8 +874,7 @@ def late(desk: Desk, *old: tuple[str, float]) -> None:
         *desk.ran("1"),
     ):
         desk.inbox.append(event)
-    time.sleep(0.02)
-    write(desk.output / "shot" / "a_00009_.exr")
+    write(desk.output / "shot" / "a_00009_.exr", modified=time.time() + 0.02)
 
 
 def test_where_the_folder_was_listed_too_late_the_folder_s_clock_tells_what_is_new(desk: Desk) -> None:
@@ -896,8 +897,7 @@ def test_the_listing_at_queueing_helps_where_the_one_at_the_start_was_late(desk:
     write(desk.output / "shot" / "a_00001_.exr", modified=time.time() - 60)
     for event in (PromptStarted("p", now()), *desk.ran("1")):
         desk.inbox.append(event)
-    time.sleep(0.02)
-    write(desk.output / "shot" / "a_00009_.exr")
+    write(desk.output / "shot" / "a_00009_.exr", modified=time.time() + 0.02)
     desk.step(*desk.ran("3"))
     desk.end()
     assert desk.names() == ["a_00009_.exr"]
