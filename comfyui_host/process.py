@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import ipaddress
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +17,8 @@ import psutil
 from ..telemetry.models.environment import Environment
 from ..telemetry.models.text import clean, clean_or_none, kept_id
 from ..telemetry.process.environment import gather, nvidia_driver_version
+from ..telemetry.process.launch_options import launch_options
+from .torch import torch_build
 
 SYSTEM_FOLDER = "run_recorder"
 
@@ -91,11 +95,28 @@ def environment() -> Environment:
     return gather(
         comfyui_version=comfyui_version(),
         comfyui_folder=Path(str(sys.modules["execution"].__file__)).parent,
-        arguments=sys.argv[1:],
+        frontend_version=_frontend_version(),
+        options=_launch_options(),
         node_folders=[Path(folder) for folder in folder_paths.get_folder_paths("custom_nodes")],
         devices=_device_names(),
         driver_version=nvidia_driver_version(),
+        torch=torch_build(),
     )
+
+
+def _launch_options() -> list[str]:
+    """By ComfyUI's own parser; none where it has none of this name."""
+    parser = getattr(sys.modules.get("comfy.cli_args"), "parser", None)
+    return launch_options(parser, sys.argv[1:]) if isinstance(parser, argparse.ArgumentParser) else []
+
+
+def _frontend_version() -> str | None:
+    """Where the page is not the installed package's, the version that its folder is called after, else `custom`."""
+    root = getattr(server(), "web_root", None)
+    if not isinstance(root, str) or "comfyui_frontend_package" in Path(root).parts:
+        return None
+    name = Path(root).name
+    return name if re.fullmatch(r"v?[0-9]+(\.[0-9]+){1,3}[\w.-]{0,20}", name) else "custom"
 
 
 def _device_names() -> list[str]:

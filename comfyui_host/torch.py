@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from typing import Any
 
 from ..telemetry.gpu.node_memory import NodeBoundary
 from ..telemetry.gpu.torch_devices import HostDevice
+from ..telemetry.process.environment import TorchBuild
 
 
 class Torch:
@@ -87,3 +90,29 @@ def _pci_address(about: Any) -> str | None:
     if not isinstance(bus, int) or not isinstance(device, int):
         return None
     return f"{getattr(about, 'pci_domain_id', 0):04x}:{bus:02x}:{device:02x}.0"
+
+
+def torch_build() -> TorchBuild:
+    """What the loaded torch was built for."""
+    about = getattr(sys.modules.get("torch"), "version", None)
+    if about is None:
+        return TorchBuild()
+    cuda, rocm, xpu = (_short(getattr(about, name, None)) for name in ("cuda", "hip", "xpu"))
+    build = f"cuda {cuda}" if cuda else f"rocm {rocm}" if rocm else f"xpu {xpu}" if xpu else "cpu"
+    return TorchBuild(build, cuda, _cudnn)
+
+
+def _short(version: object) -> str | None:
+    """`7.1` of `7.1.25424-4179531dcd`."""
+    found = re.match(r"[0-9]+(\.[0-9]+)?", version) if isinstance(version, str) else None
+    return found[0] if found else None
+
+
+def _cudnn() -> str | None:
+    """Torch's cuDNN: 91002 is 9.10.2, and 8902, of the time before 9, is 8.9.2."""
+    with contextlib.suppress(Exception):  # a driver's or torch's own trouble
+        number = sys.modules["torch"].backends.cudnn.version()
+        if isinstance(number, int):
+            major = 10_000 if number >= 90_000 else 1000
+            return f"{number // major}.{number % major // 100}.{number % 100}"
+    return None

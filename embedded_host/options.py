@@ -34,7 +34,7 @@ class Options(argparse.Namespace):
 args = Options()
 
 
-def _parser() -> argparse.ArgumentParser:
+def _made() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="embedded_host", description="A small stand-in for ComfyUI.")
     # As ComfyUI's own: only where the person gives --listen without an address.
     parser.add_argument("--listen", nargs="?", const="0.0.0.0", default="127.0.0.1", metavar="ADDRESS")  # noqa: S104  # nosec B104
@@ -51,7 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+parser = _made()
+"""Custom nodes see it as ``comfy.cli_args.parser``."""
+
+
 def parse(argv: list[str] | None = None) -> tuple[Options, list[str]]:
     """Fill ``args`` from the command line; returns it and the flags that this host doesn't know."""
-    _, unknown = _parser().parse_known_args(argv, namespace=args)
+    _, unknown = parser.parse_known_args(argv, namespace=args)
     return args, unknown

@@ -447,7 +447,9 @@ def test_fingerprints_tell_the_workflow_and_its_settings_apart_from_its_words(ho
 
 
 def test_a_record_leads_to_the_environment_it_ran_in(host: Host) -> None:
-    record = host.run(quick())
+    prompt_id = host.run(quick())["prompt_id"]
+    host.until(lambda: host.record(prompt_id)["environment_id"], 20)  # it is looked for while prompts run
+    record = host.record(prompt_id)
     status, environment = host.get(f"/telemetry/environments/{record['environment_id']}")
     assert status == 200
     assert environment["id"] == record["environment_id"]
@@ -458,7 +460,17 @@ def test_a_record_leads_to_the_environment_it_ran_in(host: Host) -> None:
     packs = {pack["name"]: pack for pack in environment["node_packs"]}
     assert packs["run-recorder"]["version"] == host.health()["version"]
     assert "probe_pack" in packs
-    assert "--cpu" in " ".join(environment["launch_options"])
+    options = environment["launch_options"]
+    assert {"--cpu", "--disable-auto-launch", f"--port {host.port}", "--base-directory <path>"} <= set(options)
+    assert not any("database" in one for one in options), "text may hold a secret"
+    assert environment["distributions"]["aiohttp"]
+    assert environment["machine"]["cpu_count"] and environment["machine"]["ram_total_bytes"]
+    if host.kind == "real":
+        assert re.match(r"\d+\.\d+", environment["frontend_version"])
+        assert environment["frontend_version"] == environment["distributions"]["comfyui-frontend-package"]
+        assert re.match(r"(cuda|rocm|xpu) \d|cpu", environment["torch_build"])
+        is_cuda = environment["torch_build"].startswith("cuda")
+        assert is_cuda == bool(environment["cuda_runtime_version"]) == bool(environment["cudnn_version"])
     assert str(host.base) not in str(environment)
     assert host.run(quick())["environment_id"] == record["environment_id"]
     assert host.get("/telemetry/environments/nosuch")[0] == 404

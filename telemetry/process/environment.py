@@ -6,90 +6,71 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Iterable, Sequence
-from importlib import metadata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..files.guarded_files import read_regular
 from ..models.environment import Environment, NodePack
 from ..models.text import clean
+from .distributions import attention_packages, distributions, version_of
+from .machine import machine
 from .project_file import MAX_BYTES, project_of
 
-SWITCHES = frozenset(
-    "listen port cpu cuda-device default-device cuda-malloc disable-cuda-malloc force-fp32 force-fp16 fp32-unet "
-    "fp64-unet bf16-unet fp16-unet fp8_e4m3fn-unet fp8_e5m2-unet fp8_e8m0fnu-unet fp16-vae fp32-vae bf16-vae cpu-vae "
-    "fp8_e4m3fn-text-enc fp8_e5m2-text-enc fp16-text-enc fp32-text-enc bf16-text-enc force-channels-last directml "
-    "oneapi-device-selector disable-ipex-optimize supports-fp8-compute preview-method preview-size cache-classic "
-    "cache-lru cache-none cache-ram use-split-cross-attention use-quad-cross-attention use-pytorch-cross-attention "
-    "use-sage-attention use-flash-attention disable-xformers force-upcast-attention dont-upcast-attention "
-    "enable-manager gpu-only highvram normalvram lowvram novram reserve-vram async-offload disable-async-offload "
-    "force-non-blocking disable-smart-memory deterministic fast mmap-torch-files disable-mmap disable-pinned-memory "
-    "disable-dynamic-vram enable-dynamic-vram disable-metadata disable-all-custom-nodes multi-user enable-assets "
-    "disable-api-nodes base-directory output-directory input-directory temp-directory user-directory "
-    "extra-model-paths-config front-end-version enable-compress-response-body".split()
-)
-"""The launch options that are told; everything else might hold a secret."""
-_HARMLESS_VALUE = re.compile(r"[A-Za-z0-9_.,:-]{1,64}")
-_PATH_OPTIONS = frozenset(
-    "base-directory output-directory input-directory temp-directory user-directory extra-model-paths-config".split()
-)
 MAX_PACKS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class TorchBuild:
+    """What torch was built for."""
+
+    build: str | None = None
+    """`cuda 13.0`, `rocm 7.1`, `xpu 20250302` or `cpu`; null where torch is not loaded."""
+    cuda: str | None = None
+    """The version of CUDA; null for another build."""
+    cudnn: Callable[[], str | None] = lambda: None
+    """Asks torch for its cuDNN, which loads it: only where no installed distribution tells that."""
 
 
 def gather(
     *,
     comfyui_version: str | None,
     comfyui_folder: Path,
-    arguments: Sequence[str],
+    frontend_version: str | None,
+    options: Sequence[str],
     node_folders: Iterable[Path],
     devices: Sequence[str],
     driver_version: str | None,
+    torch: TorchBuild,
 ) -> Environment:
-    """The environment of this process. `arguments` as in `sys.argv[1:]`. Its id is a digest of the rest."""
+    """The environment of this process, as far as its caller and the files of what is installed tell it.
+
+    `frontend_version`: null for that of the installed package. `options`: the launch options that may be told. The id
+    is a digest of the rest.
+    """
+    installed = distributions()
     environment = Environment(
         id="",
         comfyui_version=comfyui_version,
         comfyui_commit=commit_of(comfyui_folder),
+        frontend_version=frontend_version or installed.get("comfyui-frontend-package"),
         python_version=platform.python_version(),
-        torch_version=installed_version("torch"),
+        torch_version=installed.get("torch"),
+        torch_build=torch.build,
+        cuda_runtime_version=torch.cuda and (version_of(installed, "nvidia-cuda-runtime") or torch.cuda),
+        cudnn_version=torch.cuda and (version_of(installed, "nvidia-cudnn") or torch.cudnn()),
         os=platform.platform(),
         driver_version=driver_version,
         devices=list(devices),
-        launch_options=launch_options(arguments),
+        machine=machine(),
+        launch_options=list(options),
+        attention_packages=attention_packages(installed),
+        distributions=installed,
         node_packs=sorted((pack for folder in node_folders for pack in packs_in(folder)), key=lambda pack: pack.name),
     )
     told = json.dumps(environment.model_dump(exclude={"id"}), sort_keys=True)
     environment.id = hashlib.sha256(told.encode()).hexdigest()[:16]
     return environment
-
-
-def installed_version(distribution: str) -> str | None:
-    """The version of an installed distribution, without importing it; null where it isn't there."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def launch_options(arguments: Sequence[str]) -> list[str]:
-    """The switches that may be told, each with its values; a path is shown as `<path>`."""
-    told: list[str] = []
-    current: str | None = None
-    for argument in arguments:
-        if argument.startswith("--"):
-            name, equals, value = argument[2:].partition("=")
-            current = name if name in SWITCHES else None
-            if current is not None:
-                told.append(f"--{name}" + (f" {_value(name, value)}" if equals else ""))
-        elif current is not None:
-            told[-1] += f" {_value(current, argument)}"
-    return told
-
-
-def _value(name: str, value: str) -> str:
-    if name in _PATH_OPTIONS or not _HARMLESS_VALUE.fullmatch(value):
-        return "<path>"
-    return value
 
 
 def packs_in(folder: Path) -> list[NodePack]:

@@ -39,7 +39,8 @@ class Watching:
         environment = self._context.environment
         if environment is None or not self.is_behind or not self._access.may_write():
             return
-        if self._access.write(lambda: self._context.store.servers.add_environment(environment)):
+        servers, own = self._context.store.servers, self._context.instance.id
+        if self._access.write(lambda: servers.add_environment(environment, own)):
             self._kept = environment
 
     def learn_port(self) -> None:

@@ -17,9 +17,11 @@ from ..process.identity import UNKNOWN, Identity
 from .connections import StoreConnections
 from .row_reader import RowReader
 from .rows import instance_of
-from .tables import environments, instances
+from .tables import environments, instances, prompts
 
 MAX_HOSTNAME = 255
+EARLIEST_MS = 3_600_000
+"""How long before a process was entered it may have queued a prompt, whatever its clock did meanwhile."""
 
 
 class ServerRecords:
@@ -59,14 +61,22 @@ class ServerRecords:
         with self._connections.reading() as connection:
             return connection.execute(select(instances).where(instances.c.id.in_(set(map(clean, ids))))).all()
 
-    def add_environment(self, environment: Environment) -> None:
-        """Keep an environment, unless it is there."""
+    def add_environment(self, environment: Environment, of: str | None = None) -> None:
+        """Keep an environment, unless it is there; and give it to what the process `of` ran before it was known."""
         with self._connections.writing() as connection:
             known = select(environments.c.id).where(environments.c.id == environment.id)
             if connection.execute(known).first() is None:
                 now = milliseconds(time.time())
                 row = {"id": environment.id, "first_seen_ms": now, "data": environment.model_dump()}
                 connection.execute(insert(environments).values(row))
+            begun = select(instances.c.started_ms).where(instances.c.id == of).scalar_subquery()
+            nameless = (
+                prompts.c.sort_ms >= begun - EARLIEST_MS,
+                prompts.c.instance_id == of,
+                prompts.c.environment_id.is_(None),
+                prompts.c.started_ms.is_not(None),
+            )
+            connection.execute(update(prompts).where(*nameless).values(environment_id=environment.id))
 
     def environment(self, environment_id: str) -> Environment | None:
         """An environment; null where it is not known."""

@@ -1,19 +1,24 @@
 """What prompts run on is told without secrets, paths or running anything."""
 
 import platform
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from run_recorder.comfyui_host.torch import torch_build
+from run_recorder.telemetry.process import environment as environment_module
+from run_recorder.telemetry.process.distributions import attention_packages, distributions, version_of
 from run_recorder.telemetry.process.environment import (
-    SWITCHES,
+    TorchBuild,
     commit_of,
     declared_version,
     gather,
-    installed_version,
-    launch_options,
     nvidia_driver_version,
     packs_in,
 )
+from run_recorder.telemetry.process.machine import machine
 
 from .support import write
 
@@ -23,34 +28,6 @@ OTHER = "f" * 40
 
 def text(path: Path, said: str) -> Path:
     return write(path, said.encode())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ([], []),
-        (["--cpu"], ["--cpu"]),
-        (["--port", "8188", "--lowvram"], ["--port 8188", "--lowvram"]),
-        (["--port=8188"], ["--port 8188"]),
-        (["--listen", "0.0.0.0,::"], ["--listen 0.0.0.0,::"]),
-        (["--fast", "fp16_accumulation", "cublas_ops"], ["--fast fp16_accumulation cublas_ops"]),
-        (["--output-directory", "/home/me/out"], ["--output-directory <path>"]),
-        (["--output-directory=out"], ["--output-directory <path>"]),
-        (["--port", "/home/me/x"], ["--port <path>"]),
-        (["--port", "x" * 65], ["--port <path>"]),
-        (["--my-api-key", "SECRET", "--cpu"], ["--cpu"]),
-        (["--token=SECRET"], []),
-        (["stray", "--cpu"], ["--cpu"]),
-        (["--comfy-api-base", "https://me:pw@x"], []),
-        (["--tls-keyfile", "/home/me/key.pem"], []),
-    ],
-)
-def test_only_known_switches_are_told_and_paths_are_not(arguments: list[str], told: list[str]) -> None:
-    assert launch_options(arguments) == told
-
-
-def test_no_switch_that_is_told_takes_a_secret() -> None:
-    assert not [name for name in SWITCHES if any(word in name for word in ("key", "token", "secret", "passw", "tls"))]
 
 
 def pack(folder: Path, name: str, version: str | None = None, head: str | None = None) -> Path:
@@ -124,7 +101,9 @@ def gathered(**changes: object) -> object:
     given = {
         "comfyui_version": "0.33.0",
         "comfyui_folder": Path("nowhere"),
-        "arguments": ["--cpu"],
+        "frontend_version": None,
+        "options": ["--cpu"],
+        "torch": TorchBuild(),
         "node_folders": [],
         "devices": ["cpu"],
     }
@@ -136,27 +115,22 @@ def test_an_environment_is_what_it_says_and_its_id_a_digest_of_that(tmp_path: Pa
     pack(tmp_path / "one", "c")
     pack(tmp_path / "one", "a")
     folders = [tmp_path / "one", tmp_path / "two"]
-    environment = gather(
-        comfyui_version="0.33.0",
-        comfyui_folder=folders[0].parent,
-        arguments=["--cpu"],
-        node_folders=folders,
-        devices=("cpu",),
-        driver_version="1",
-    )
+    environment: Any = gathered(node_folders=folders, driver_version="1")
     assert [one.name for one in environment.node_packs] == ["a", "b", "c"]
     assert environment.python_version == platform.python_version()
     assert (environment.devices, environment.launch_options, environment.driver_version) == (["cpu"], ["--cpu"], "1")
     assert gathered() == gathered()
     differing = [
         gathered(comfyui_version="0.34.0"),
-        gathered(arguments=["--lowvram"]),
+        gathered(options=["--lowvram"]),
+        gathered(frontend_version="1.49.6"),
+        gathered(torch=TorchBuild("cuda 13.0", "13.0", lambda: "9.24.0")),
         gathered(node_folders=folders),
         gathered(devices=["cuda"]),
         gathered(driver_version="2"),
         gathered(),
     ]
-    assert len({one.id for one in differing}) == 6  # type: ignore[attr-defined]
+    assert len({one.id for one in differing}) == 8  # type: ignore[attr-defined]
     assert all(len(one.id) == 16 for one in differing)  # type: ignore[attr-defined]
 
 
@@ -168,9 +142,96 @@ def test_comfyui_s_own_commit_is_told_where_it_is_a_checkout(tmp_path: Path) -> 
     assert gathered().comfyui_commit is None  # type: ignore[attr-defined]
 
 
-def test_the_version_of_what_is_not_installed_is_null() -> None:
-    assert installed_version("pydantic")
-    assert installed_version("run-recorder-nobody-has-this") is None
+def test_cuda_is_told_where_torch_was_built_for_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked() -> str:
+        raise AssertionError("loading cuDNN takes its time")
+
+    there = {"nvidia-cuda-runtime-cu12": "12.8.90", "nvidia-cudnn-cu12": "9.10.2.21", "torch": "2.8.0"}
+    monkeypatch.setattr(environment_module, "distributions", lambda: there)
+    told: Any = gathered(torch=TorchBuild("cuda 12.8", "12.8", asked))
+    assert (told.torch_version, told.torch_build) == ("2.8.0", "cuda 12.8")
+    assert (told.cuda_runtime_version, told.cudnn_version) == ("12.8.90", "9.10.2.21")
+    told = gathered(torch=TorchBuild("cpu"))
+    assert (told.torch_build, told.cuda_runtime_version, told.cudnn_version) == ("cpu", None, None)
+    monkeypatch.setattr(environment_module, "distributions", dict)
+    told = gathered(torch=TorchBuild("cuda 13.0", "13.0", lambda: "9.24.0"))
+    assert (told.torch_version, told.cuda_runtime_version, told.cudnn_version) == (None, "13.0", "9.24.0")
+
+
+@pytest.mark.parametrize(
+    ("about", "build", "cuda"),
+    [
+        (None, None, None),
+        ({"cuda": "13.0", "hip": None}, "cuda 13.0", "13.0"),
+        ({"cuda": None, "hip": "7.1.25424-4179531dcd"}, "rocm 7.1", None),
+        ({"cuda": None, "hip": None, "xpu": "20250302"}, "xpu 20250302", None),
+        ({"cuda": None, "hip": None, "xpu": None}, "cpu", None),
+        ({}, "cpu", None),
+        ({"cuda": 13, "hip": ""}, "cpu", None),
+    ],
+)
+def test_what_torch_was_built_for(
+    about: dict | None, build: str | None, cuda: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = None if about is None else SimpleNamespace(version=SimpleNamespace(**about))
+    monkeypatch.setitem(sys.modules, "torch", torch)  # type: ignore[arg-type]
+    found = torch_build()
+    assert (found.build, found.cuda) == (build, cuda)
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(92400, "9.24.0"), (91002, "9.10.2"), (8902, "8.9.2"), (None, None), ("x", None)]
+)
+def test_the_version_of_cudnn_is_a_number_with_two_meanings(
+    number: object, told: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cudnn = SimpleNamespace(version=lambda: number)
+    torch = SimpleNamespace(version=SimpleNamespace(cuda="13.0"), backends=SimpleNamespace(cudnn=cudnn))
+    monkeypatch.setitem(sys.modules, "torch", torch)  # type: ignore[arg-type]
+    assert torch_build().cudnn() == told
+    torch.backends = None
+    assert torch_build().cudnn() is None
+
+
+def installed(folder: Path, *metadata: tuple[str, bytes | None]) -> None:
+    for name, told in metadata:
+        (folder / f"{name}.dist-info").mkdir()
+        if told is not None:
+            write(folder / f"{name}.dist-info" / "METADATA", told)
+
+
+def test_what_is_installed_is_told_by_its_normalised_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(
+        tmp_path,
+        ("Flash_Attn-2.8", b"Metadata-Version: 2.1\nName: Flash_Attn\nVersion: 2.8.3\n"),
+        ("zope.x-1", b"Metadata-Version: 2.1\nName: zope.x\nVersion: 1\n"),
+        ("nameless-1", b"Metadata-Version: 2.1\nVersion: 1\n"),
+        ("versionless-1", b"Name: versionless\n"),
+        ("empty-1", b""),
+        ("binary-1", bytes(range(256))),
+        ("gone-1", None),
+        ("odd-1", b"Name: odd\nVersion: " + b"9" * 5000 + b"\x1b[31m\n"),
+    )
+    (tmp_path / "folder-1.dist-info" / "METADATA").mkdir(parents=True)
+    later = tmp_path / "later"
+    later.mkdir()
+    installed(later, ("zope-x-2", b"Name: Zope-X\nVersion: 2\n"), ("triton-3", b"Name: triton\nVersion: 3.7\n"))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(later)])
+    found = distributions()
+    odd = found.pop("odd")
+    assert len(odd) <= 80 and "\x1b" not in odd
+    assert found == {"flash-attn": "2.8.3", "triton": "3.7", "versionless": "?", "zope-x": "1"}
+    assert attention_packages(found) == {"flash-attn": "2.8.3", "triton": "3.7"}
+    assert version_of(found, "flash") == "2.8.3" and version_of(found, "nvidia-cudnn") is None
+
+
+def test_the_machine_is_told_by_the_system(tmp_path: Path) -> None:
+    cpuinfo = text(tmp_path / "cpuinfo", "processor\t: 0\nmodel name\t: A Fine CPU @ 3 GHz\nmodel name\t: other\n")
+    told = machine(cpuinfo)
+    assert told.cpu == "A Fine CPU @ 3 GHz"
+    assert told.cpu_count and told.ram_total_bytes and told.ram_total_bytes > 2**28
+    for odd in (tmp_path / "missing", text(tmp_path / "arm", "Hardware: x\n")):
+        assert machine(odd).cpu == (platform.processor() or None)
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,21 @@ def test_the_environment_of_the_start_is_recorded(desk: Desk) -> None:
     assert desk.record("q").environment_id == "e"
 
 
+def test_what_ran_before_the_environment_was_known_is_given_it(desk: Desk, tmp_path: Path) -> None:
+    desk.whole()
+    desk.queue("cancelled")
+    desk.step(PromptUnqueued("cancelled", now(), GRAPH))
+    other = Desk(tmp_path, "other")
+    other.whole("of another")
+    assert desk.record().environment_id is None
+    desk.writer.runs_on(Environment(id="e"))
+    desk.step()
+    assert desk.record().environment_id == "e"
+    assert desk.record("cancelled").environment_id is None, "it ran on nothing"
+    assert desk.record("of another").environment_id is None
+    other.database.close()
+
+
 def test_what_belongs_to_no_prompt_is_written_later_where_the_disk_is_full(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, patient: Callable[[], None]
 ) -> None:
