@@ -6,12 +6,13 @@ import contextlib
 import functools
 import inspect
 import threading
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..telemetry.models.text import clean, clean_or_none, id_note, kept_id
-from ..telemetry.record.events import PromptDone, PromptMet, PromptQueued, PromptUnqueued
+from ..telemetry.record.events import PromptDone, PromptMet, PromptQueued, PromptRefused, PromptUnqueued
 from ..telemetry.record.inbox import Inbox
 from .moment import now
 from .process import server
@@ -25,6 +26,19 @@ REQUESTS_KEPT = 256
 def prompt_queue() -> Any:
     """ComfyUI's queue; null where its server has none of this name."""
     return getattr(server(), "prompt_queue", None)
+
+
+class _Request(NamedTuple):
+    """What a client posted, until it is known what became of it."""
+
+    graph: Mapping[str, Any]
+    restricted: bool | None
+    """Whether it names its targets; null where the request was not seen."""
+    prompt_id: Any
+    client_id: Any
+    workflow_name: str | None
+    batch: Any
+    """Of its `extra_data`, which may be large, no more than these two are held."""
 
 
 class QueueSeams:
@@ -48,7 +62,7 @@ class QueueSeams:
         self._make_certain = make_certain
         self._when_first_posted = when_first_posted
         self._posted = False
-        self._requests: deque[tuple[Any, bool]] = deque(maxlen=REQUESTS_KEPT)
+        self._requests: deque[_Request] = deque(maxlen=REQUESTS_KEPT)
         self._verdicts: deque[tuple[Any, Mapping[Any, Any]]] = deque(maxlen=REQUESTS_KEPT)
 
     def install(self, execution: Any) -> None:
@@ -80,14 +94,43 @@ class QueueSeams:
             self._posted = True
             self._when_first_posted()
         if isinstance(data, dict) and isinstance(data.get("prompt"), dict):
+            extra = data.get("extra_data")
             self._requests.append(
-                (data["prompt"], "partial_execution_targets" in data and bool(data["partial_execution_targets"]))
+                _Request(
+                    graph=data["prompt"],
+                    restricted="partial_execution_targets" in data and bool(data["partial_execution_targets"]),
+                    prompt_id=data.get("prompt_id"),
+                    client_id=data.get("client_id"),
+                    **_told_beside(extra),
+                )
             )
 
-    def on_validated(self, graph: Any, verdict: Any) -> None:
-        """ComfyUI has checked a graph: good or not, an error of all, the outputs that it runs, the errors by node."""
-        if isinstance(verdict, (tuple, list)) and len(verdict) > 3 and verdict[0] is True:
-            self._verdicts.append((graph, verdict[3] if isinstance(verdict[3], Mapping) else {}))
+    def on_validated(self, prompt_id: str | None, graph: Any, verdict: Any) -> None:
+        """ComfyUI has checked a graph: good or not, an error of all, the outputs that it runs, the errors by node.
+
+        `prompt_id` is null where this version checks without one.
+        """
+        if not isinstance(verdict, (tuple, list)) or len(verdict) < 4:
+            return
+        node_errors = verdict[3] if isinstance(verdict[3], Mapping) else {}
+        if verdict[0] is True:
+            self._verdicts.append((graph, node_errors))
+        elif verdict[0] is False:
+            self._refused(prompt_id, graph, verdict[1], node_errors)
+
+    def _refused(self, prompt_id: str | None, graph: Any, error: Any, node_errors: Mapping[Any, Any]) -> None:
+        """All outputs of a graph are refused. Recorded where it was posted: others may only ask whether it is good."""
+        request = self._posted_with(graph)
+        if request is None:
+            return
+        self._requests = deque((one for one in self._requests if one is not request), REQUESTS_KEPT)
+        told = prompt_id or request.prompt_id
+        as_queued = self._event(told if isinstance(told, str) else str(uuid.uuid4()), None, request, node_errors)
+        self._inbox.urge(PromptRefused(as_queued, error if isinstance(error, Mapping) else None))
+
+    def _posted_with(self, graph: Any) -> _Request | None:
+        """The newest request that posted this very graph."""
+        return next((request for request in reversed(self._requests) if request.graph is graph), None)
 
     def on_put(self, item: Any) -> PromptQueued:
         """A prompt is being put into the queue."""
@@ -108,19 +151,30 @@ class QueueSeams:
         number, prompt_id, graph = item[0], item[1], item[2]
         extra = item[3] if len(item) > 3 and isinstance(item[3], Mapping) else {}
         accepted = frozenset(str(node_id) for node_id in item[4]) if len(item) > 4 else frozenset()
-        restricted = next((restricted for asked, restricted in reversed(self._requests) if asked is graph), None)
+        posted = self._posted_with(graph)
+        restricted = posted.restricted if posted is not None else None
+        request = _Request(graph, restricted, prompt_id, extra.get("client_id"), **_told_beside(extra))
         node_errors = next((errors for asked, errors in reversed(self._verdicts) if asked is graph), None)
-        batch = extra.get("run_recorder")
+        return self._event(prompt_id, number, request, node_errors, accepted)
+
+    def _event(
+        self,
+        prompt_id: Any,
+        number: float | None,
+        request: _Request,
+        node_errors: Mapping[Any, Any] | None,
+        accepted: frozenset[str] = frozenset(),
+    ) -> PromptQueued:
         return PromptQueued(
             prompt_id=kept_id(prompt_id),
             at=now(),
             number=number,
-            graph=graph,
+            graph=request.graph,
             accepted=accepted,
-            restricted=restricted,
-            client_id=clean_or_none(extra.get("client_id")),
-            workflow_name=_workflow_name(extra),
-            batch=batch if isinstance(batch, Mapping) else None,
+            restricted=request.restricted,
+            client_id=clean_or_none(request.client_id),
+            workflow_name=request.workflow_name,
+            batch=request.batch if isinstance(request.batch, Mapping) else None,
             node_errors=node_errors,
             id_note=id_note(prompt_id),
         )
@@ -188,8 +242,10 @@ class QueueSeams:
 
     def _wrap_validate(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def told(args: tuple[Any, ...], kwargs: Mapping[str, Any], verdict: Any) -> Any:
-            graph = next((one for one in (*args, *kwargs.values()) if isinstance(one, dict)), None)
-            self._guarded("validate", self.on_validated, graph, verdict)
+            given = (*args, *kwargs.values())
+            graph = next((one for one in given if isinstance(one, dict)), None)
+            prompt_id = next((one for one in given if isinstance(one, str)), None)
+            self._guarded("validate", self.on_validated, prompt_id, graph, verdict)
             return verdict
 
         async def awaited(args: tuple[Any, ...], kwargs: Mapping[str, Any], verdict: Any) -> Any:
@@ -230,6 +286,12 @@ def _held(queue: Any) -> Iterator[None]:
     mutex = getattr(queue, "mutex", None)
     with mutex if isinstance(mutex, type(threading.RLock())) else contextlib.nullcontext():
         yield
+
+
+def _told_beside(extra: Any) -> dict[str, Any]:
+    """What the `extra_data` of a request says of a prompt."""
+    given = extra if isinstance(extra, Mapping) else {}
+    return {"workflow_name": _workflow_name(given), "batch": given.get("run_recorder")}
 
 
 def _workflow_name(extra: Mapping[str, Any]) -> str | None:

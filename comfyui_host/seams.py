@@ -13,7 +13,7 @@ from ..telemetry.process.problems import Problems
 
 COSTS = {
     "on_prompt": "markers that ComfyUI refused are not noted",
-    "validate": "outputs that ComfyUI refused while it ran the others are not known",
+    "validate": "outputs that ComfyUI refused are not known, and prompts of which it refused all are not recorded",
     "put": "the time of queueing, the graph's fingerprints and marker requests are not known before the start",
     "delete_queue_item": "prompts deleted from the queue are not seen to be cancelled",
     "wipe_queue": "prompts cleared from the queue are not seen to be cancelled",

@@ -77,7 +77,7 @@ class Wait(RunNumber):
 class Listing(Parameters):
     """Which prompts, newest first."""
 
-    status: tuple[PromptStatus, ...] = Field((), max_length=7, description="May be repeated.")
+    status: tuple[PromptStatus, ...] = Field((), max_length=8, description="May be repeated.")
     since: Moment | None = Field(None, description="Queued at or after this time, ISO 8601.")
     until: Moment | None = Field(None, description="Queued before this time, ISO 8601.")
     q: Text | None = Field(

@@ -1,6 +1,8 @@
 """A graph that ComfyUI accepts in part (200 with `node_errors`) is no success, unless that is allowed."""
 
 import json
+import re
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,10 @@ import pytest
 
 from .graphs import Graph, saved
 from .hosts import Host, cli
+from .test_events import Listener
 from .test_runner import Queued
 
+BATCH = {"run_id": "r", "scene_id": "scene-001", "attempt": 1}
 PICKY = '''
 class PickyPass:
     """Refuses at validation what no one outside can know."""
@@ -183,3 +187,122 @@ def test_a_run_that_preflight_sees_would_be_refused_in_part_is_not_begun(picky: 
     assert "node 3 (SaveImage), images: it is wired to node '77', which the graph doesn't have" in error["message"]
     done = cli(*given, "--comfyui", picky.url, "--fast-iteration", "--json", "--allow-partial")
     assert done.returncode == 0, done.stderr
+
+
+# ---------------------------------------------------------------- all of a prompt refused
+
+
+def all_refused(folder: str, **marker: Any) -> Graph:
+    graph = Graph()
+    graph.save(graph.add("EmptyImage", width=-7, height=16, batch_size=1, color=0), f"{folder}/bad")
+    if marker:
+        graph.marker(**marker)
+    return graph
+
+
+def test_a_prompt_of_which_all_was_refused_is_recorded_and_never_was_queued(picky: Host) -> None:
+    before = picky.health()["problems"]
+    prompt_id = str(uuid.uuid4())
+    (picky.output / "no").mkdir()
+    (picky.output / "no" / "bad.done").write_text("{}", "utf-8")
+    extra = {"extra_pnginfo": {"workflow": {"name": "portrait"}}, "run_recorder": BATCH}
+    status, said = picky.post(all_refused("no"), prompt_id=prompt_id, client_id="me", extra_data=extra)
+    assert (status, said["error"]["type"]) == (400, "prompt_outputs_failed_validation")
+    record = picky.get(f"/telemetry/prompts/{prompt_id}/wait?timeout=10")[1]
+    assert record["status"] == "refused"
+    assert [(one["node_id"], one["class_type"]) for one in record["refused"]][:1] == [("2", "SaveImage")]
+    assert "-7" in record["refused"][0]["reasons"][0]
+    assert record["error"]["exception_type"] == "prompt_outputs_failed_validation"
+    assert record["error"]["message"].startswith("Prompt outputs failed validation")
+    assert (record["name"], record["workflow_name"], record["client_id"]) == ("portrait", "portrait", "me")
+    assert record["batch"]["run_id"] == BATCH["run_id"]
+    assert record["queued_at"] == record["ended_at"]
+    assert [record[name] for name in ("started_at", "duration_seconds", "queue_wait_seconds", "queue_number")] == [
+        None
+    ] * 4
+    assert record["node_counts"] == {"total": 2, "executed": 0, "cached": 0}
+    assert (record["notes"], picky.get(f"/telemetry/prompts/{prompt_id}/nodes")[1]["items"]) == ([], [])
+    assert picky.markers_in("no") == ["bad.done"], "an earlier prompt's marker is still true"
+    listed = picky.get("/telemetry/prompts?status=refused")[1]["items"]
+    assert listed[0]["prompt_id"] == prompt_id
+    assert picky.health()["problems"] == before
+    assert picky.request("DELETE", f"/telemetry/prompts/{prompt_id}").status == 204
+
+
+def test_a_marker_node_that_was_refused_with_it_is_noted_and_writes_nothing(picky: Host) -> None:
+    prompt_id = str(uuid.uuid4())
+    assert picky.post(all_refused("out", filename_prefix="../out"), prompt_id=prompt_id)[0] == 400
+    record = picky.get(f"/telemetry/prompts/{prompt_id}/wait?timeout=10")[1]
+    assert (record["status"], [one["status"] for one in record["markers"]]) == ("refused", ["refused"])
+    assert any("marker node 3 was refused" in note for note in record["notes"])
+    assert picky.markers_in("out") == []
+
+
+def test_its_end_is_told_and_no_start(picky: Host) -> None:
+    prompt_id = str(uuid.uuid4())
+    listener = Listener(picky)
+    try:
+        picky.post(all_refused("ends"), prompt_id=prompt_id)
+        (told,) = listener.until("prompt.finished", prompt_id)
+    finally:
+        listener.stop()
+    assert (told["status"], told["refused"] > 0) == ("refused", True)
+    at = ("--comfyui", picky.url)
+    assert cli("prompts", "wait", prompt_id, *at).returncode == 1
+    shown = cli("prompts", "show", prompt_id, *at, env={"COLUMNS": "200"}).stdout
+    assert "refused" in shown and "-7" in shown
+
+
+@pytest.mark.parametrize(
+    ("graph", "kind", "node_id"),
+    [
+        (
+            {"1": {"class_type": "NoSuchNode", "inputs": {"key": "sk-0123456789abcdef0123456789abcdef"}}},
+            "missing_node_type",
+            "1",
+        ),
+        ({"1": {"class_type": "EmptyImage", "inputs": {}}}, "prompt_no_outputs", None),
+        ({}, "prompt_no_outputs", None),
+    ],
+)
+def test_a_missing_class_and_a_graph_without_outputs_are_refused_too(
+    picky: Host, graph: dict[str, Any], kind: str, node_id: str | None
+) -> None:
+    prompt_id = str(uuid.uuid4())
+    assert picky.post(graph, prompt_id=prompt_id)[0] == 400
+    record = picky.get(f"/telemetry/prompts/{prompt_id}/wait?timeout=10")[1]
+    assert (record["status"], record["refused"]) == ("refused", [])
+    assert (record["error"]["exception_type"], record["error"]["node_id"]) == (kind, node_id)
+    if node_id is not None and picky.version >= (0, 20):
+        assert "NoSuchNode" in record["error"]["message"]
+    assert "sk-0123" not in json.dumps(record)
+
+
+def test_without_an_id_of_the_client_s_it_is_found_by_its_time(picky: Host) -> None:
+    assert picky.post(all_refused("nameless"), client_id="nameless")[0] == 400
+    newest = picky.until(lambda: picky.get("/telemetry/prompts?status=refused&limit=1")[1]["items"])[0]
+    assert (newest["client_id"], newest["status"]) == ("nameless", "refused")
+    assert uuid.UUID(newest["prompt_id"])
+
+
+def test_an_id_that_is_posted_again_once_it_is_good_is_a_run_of_its_own(picky: Host) -> None:
+    prompt_id = str(uuid.uuid4())
+    picky.post(all_refused("again"), prompt_id=prompt_id)
+    picky.queue(saved("again/good"), prompt_id=prompt_id)
+    record = picky.wait(prompt_id)
+    assert (record["status"], record["run_number"]) == ("success", 2)
+    assert picky.record(prompt_id, run=1)["status"] == "refused"
+
+
+def test_the_counter_counts_it(picky: Host) -> None:
+    def counted() -> float:
+        found = re.search(
+            r'^comfyui_prompts_total\{status="refused"\} (\S+)', str(picky.get("/telemetry/metrics")[1]), re.M
+        )
+        return float(found[1]) if found else 0.0
+
+    before = counted()
+    prompt_id = str(uuid.uuid4())
+    picky.post(all_refused("counted"), prompt_id=prompt_id)
+    picky.get(f"/telemetry/prompts/{prompt_id}/wait?timeout=10")
+    assert counted() == before + 1

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-PromptStatus = Literal["queued", "running", "success", "error", "interrupted", "cancelled", "abandoned"]
-"""Every state of a prompt; the last five are final."""
+PromptStatus = Literal["queued", "running", "success", "error", "interrupted", "cancelled", "refused", "abandoned"]
+"""Every state of a prompt; the last six are final."""
 OPEN_STATUSES: tuple[PromptStatus, ...] = ("queued", "running")
 MarkerStatus = Literal["success", "running", "error", "interrupted", "abandoned"]
 """What a marker file says of its prompt."""

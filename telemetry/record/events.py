@@ -47,6 +47,21 @@ class PromptQueued:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptRefused:
+    """ComfyUI refused all outputs of a prompt that was posted, so it was never queued."""
+
+    as_queued: PromptQueued
+    """The prompt as if it had been queued."""
+    error: Mapping[Any, Any] | None
+    """What ComfyUI says of the whole: `type`, `message`, `details`, `extra_info`."""
+
+    @property
+    def prompt_id(self) -> str:
+        """Which prompt."""
+        return self.as_queued.prompt_id
+
+
+@dataclass(frozen=True, slots=True)
 class PromptMet:
     """A prompt was met in ComfyUI's queue; nothing may have told that it was put there."""
 
@@ -179,6 +194,7 @@ class WorkerDied:
 
 Event = (
     PromptQueued
+    | PromptRefused
     | PromptMet
     | PromptUnqueued
     | PromptStarted

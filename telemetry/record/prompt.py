@@ -71,6 +71,7 @@ class ToldEvents:
     """Which events of a run have been made up."""
 
     status: str | None = None
+    """The last status that was told, or is not to be; null for none."""
     started: set[int] = field(default_factory=set)
     finished: set[int] = field(default_factory=set)
     progress: dict[int, tuple[float | None, float]] = field(default_factory=dict)

@@ -53,7 +53,8 @@ def plan_markers(run: OpenPrompt, event: PromptQueued, redact: Callable[[str], s
     ]
     if refused:
         run.record.refused = refused
-        run.record.note(_refused_note(refused))
+        if event.accepted:
+            run.record.note(_refused_note(refused))
     own = {one.node_id for one in faulty}
     faults = {one.node_id: one.node_id in own for one in refused}
     plan = plan_of(event.graph, event.accepted, event.restricted, faults)

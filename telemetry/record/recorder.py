@@ -28,6 +28,7 @@ from .events import (
     PromptMet,
     PromptOutcome,
     PromptQueued,
+    PromptRefused,
     PromptStarted,
     PromptUnqueued,
     WorkerDied,
@@ -36,6 +37,7 @@ from .node_events import fail_nodes, node_finished, node_of, node_progress, node
 from .open_prompts import OpenPrompts
 from .prompt import OpenPrompt
 from .queueing import announce, first_record, plan_markers
+from .refusals import error_of_refusal
 
 UNSEEN = "ComfyUI did not tell when this prompt was queued, nor what its graph is"
 UNTOLD_END = "ComfyUI did not tell how this prompt ended"
@@ -136,6 +138,12 @@ class Recorder:
         """A prompt that waits: a run of its own, unless it was told after all, and may have started meanwhile."""
         if not any(run.graph is event.as_queued.graph for run in self.runs.of(event.prompt_id)):
             self._queued_untold(event.as_queued, UNTOLD_QUEUED)
+
+    def _refused(self, event: PromptRefused) -> None:
+        run = self._queued(event.as_queued)
+        run.record.error = error_of_refusal(event.error or {}, event.as_queued.graph, self._redact)
+        run.told.status = "refused"
+        self._end(run, "refused", event.as_queued.at)
 
     def _unqueued(self, event: PromptUnqueued) -> None:
         for run in self.runs.of(event.prompt_id):
@@ -244,16 +252,8 @@ class Recorder:
         if run.outcome is None:
             node = run.current_node()
             message = WORKER_DIED if node is not None else WORKER_DIED.replace("this node", "this prompt")
-            self._outcome(
-                PromptOutcome(
-                    run.record.prompt_id,
-                    event.at,
-                    "error",
-                    node_id=node.node_id if node else None,
-                    class_type=node.class_type if node else None,
-                    message=message,
-                )
-            )
+            where = {"node_id": node.node_id, "class_type": node.class_type} if node is not None else {}
+            self._outcome(PromptOutcome(run.record.prompt_id, event.at, "error", message=message, **where))
         self._finish(run, event.at, None)
 
     def _running_or_waiting(self, prompt_id: str, at: Stamp | None = None) -> OpenPrompt | None:
@@ -311,6 +311,7 @@ class Recorder:
 
 _HANDLERS: dict[type, Callable[[Recorder, Any], object]] = {
     PromptQueued: Recorder._queued,
+    PromptRefused: Recorder._refused,
     PromptMet: Recorder._met,
     PromptUnqueued: Recorder._unqueued,
     PromptStarted: Recorder._started,

@@ -7,11 +7,11 @@ is that of a set, so here everything is in the order of the node ids, with numbe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..models.prompt import Refusal
+from ..models.prompt import PromptError, Refusal
 from ..models.record import PromptRecord
 from ..models.text import MAX_ID, as_text, clean, natural_key
 
@@ -75,6 +75,20 @@ def refusals(faulty: Iterable[FaultyNode], graph: Mapping[Any, Any]) -> list[Ref
         Refusal(node_id=output, class_type=_class_of(graph, output), reasons=why[output][:MAX_REASONS])
         for output in sorted(why, key=natural_key)
     ]
+
+
+def error_of_refusal(error: Mapping[Any, Any], graph: Mapping[Any, Any], redact: Callable[[str], str]) -> PromptError:
+    """What a record says of a graph of which ComfyUI refused all; of the node, where one alone is to blame."""
+    extra = error.get("extra_info")
+    node_id = as_text(extra.get("node_id"), MAX_ID) if isinstance(extra, Mapping) else None
+    words = [as_text(error.get(key), MAX_SENTENCE) or "" for key in ("message", "details")]
+    message = ": ".join(word.strip() for word in words if word.strip())
+    return PromptError(
+        node_id=node_id,
+        class_type=_class_of(graph, node_id) if node_id is not None else None,
+        exception_type=as_text(error.get("type"), MAX_ID),
+        message=redact(message or "ComfyUI refused this prompt, and did not say why"),
+    )
 
 
 def sentence_of(refusal: Refusal) -> str:
