@@ -19,6 +19,7 @@ from ..telemetry.record.events import (
     PromptStarted,
 )
 from ..telemetry.record.recording import Recording
+from .conditions import host_state
 from .moment import now
 from .progress import handler_class
 from .queue import QueueSeams, prompt_queue
@@ -111,7 +112,7 @@ class ExecutionSeams:
         number = item[0] if item is not None else None
         at = now()
         session = self._guarded("gpu", self._sampling.on_sampling, prompt_id, at.mono)
-        self._inbox.urge(PromptStarted(prompt_id, at, number, found, session))
+        self._inbox.urge(PromptStarted(prompt_id, at, number, found, session, self._guarded("gpu", host_state)))
 
     def _running_item(self, executor: Any, prompt_id: Any) -> Any:
         queue = getattr(getattr(executor, "server", None), "prompt_queue", None)
@@ -135,6 +136,7 @@ class ExecutionSeams:
             class_type=clean_or_none(data.get("node_type")),
             exception_type=clean_or_none(data.get("exception_type"), 200),
             message=clean(str(message), ERROR_TEXT).strip() if message is not None else None,
+            state=self._guarded("gpu", host_state),
         )
         if self.seams.is_installed("task_done"):
             self._inbox.append(outcome)

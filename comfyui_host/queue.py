@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ..telemetry.models.conditions import Client
 from ..telemetry.models.text import clean, clean_or_none, id_note, kept_id
 from ..telemetry.record.events import PromptDone, PromptMet, PromptQueued, PromptRefused, PromptUnqueued
 from ..telemetry.record.inbox import Inbox
@@ -38,7 +39,8 @@ class _Request(NamedTuple):
     client_id: Any
     workflow_name: str | None
     batch: Any
-    """Of its `extra_data`, which may be large, no more than these two are held."""
+    has_workflow: bool
+    """Of its `extra_data`, which may be large, no more than these three are held."""
 
 
 class QueueSeams:
@@ -176,6 +178,7 @@ class QueueSeams:
             workflow_name=request.workflow_name,
             batch=request.batch if isinstance(request.batch, Mapping) else None,
             node_errors=node_errors,
+            client=_client(request),
             id_note=id_note(prompt_id),
         )
 
@@ -288,10 +291,23 @@ def _held(queue: Any) -> Iterator[None]:
         yield
 
 
+def _client(request: _Request) -> Client:
+    """ComfyUI's page sends its workflow along, which no script has reason to."""
+    if isinstance(request.batch, Mapping):
+        return "runner"
+    return "web page" if request.has_workflow and request.client_id else "api"
+
+
 def _told_beside(extra: Any) -> dict[str, Any]:
     """What the `extra_data` of a request says of a prompt."""
     given = extra if isinstance(extra, Mapping) else {}
-    return {"workflow_name": _workflow_name(given), "batch": given.get("run_recorder")}
+    png_info = given.get("extra_pnginfo")
+    has_workflow = isinstance(png_info, Mapping) and isinstance(png_info.get("workflow"), Mapping)
+    return {
+        "workflow_name": _workflow_name(given),
+        "batch": given.get("run_recorder"),
+        "has_workflow": has_workflow,
+    }
 
 
 def _workflow_name(extra: Mapping[str, Any]) -> str | None:

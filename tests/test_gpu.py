@@ -332,7 +332,7 @@ def test_a_wrong_setting_is_refused_with_what_is_accepted_and_the_default_is_use
     interval, sources = (hints[f"setting {name}"] for name in env)
     assert "RUN_RECORDER_SAMPLER_INTERVAL_SECONDS='0'" in interval
     assert "from 0.05 to 60; 0.2 is used" in interval
-    assert "'crystal' is no source; give any of nvml, amdsmi, sysfs, torch, psutil" in sources
+    assert "'psutil,crystal': give any of nvml, amdsmi, sysfs, torch, psutil" in sources
     assert health["sampler"]["interval_seconds"] == 0.2
     graph = Graph()
     graph.slow(0.1)

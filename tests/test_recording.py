@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from collections.abc import Callable
 
 import pytest
 
@@ -474,3 +475,34 @@ def test_a_record_leads_to_the_environment_it_ran_in(host: Host) -> None:
     assert str(host.base) not in str(environment)
     assert host.run(quick())["environment_id"] == record["environment_id"]
     assert host.get("/telemetry/environments/nosuch")[0] == 404
+
+
+# ---------------------------------------------------------------- conditions
+
+
+def test_the_conditions_of_a_prompt_are_recorded(start_host: Callable[..., Host]) -> None:
+    host = start_host()
+    first = host.run(quick())["conditions"]
+    second = host.run(quick(), client_id="me")["conditions"]
+    page = {"extra_pnginfo": {"workflow": {"nodes": []}}}
+    third = host.run(quick(), client_id="me", extra_data=page)["conditions"]
+    batch = {"run_id": "r", "scene_id": "s", "attempt": 1}
+    fourth = host.run(quick(), extra_data={"run_recorder": batch, **page})["conditions"]
+    told = (first, second, third, fourth)
+    assert [one["client"] for one in told] == ["api", "api", "web page", "runner"]
+    assert [one["run_since_start"] for one in told] == [1, 2, 3, 4]
+    assert first["idle_before_seconds"] is None and 0 <= second["idle_before_seconds"] < 30
+    assert 0 < second["ram_free_before_bytes"] < 2**50
+    assert second["swap_used_before_bytes"] >= 0
+    assert second["vram_others_bytes"] is None, "no driver"
+    assert second["throttled_seconds"] is None
+    assert (second["models_before"], second["models"]) == ([], [])
+    assert (second["loaded"], second["unloaded"], second["warm"]) == (0, 0, True)
+    if host.kind == "embedded":
+        assert (second["attention"], second["cudnn_benchmark"]) == (None, None), "it has no torch"
+        return
+    assert second["attention"] in ("sub_quadratic", "split", "pytorch", "xformers")
+    assert second["vram_mode"] == "disabled"
+    assert second["float32_matmul_precision"] == "highest"
+    for name in ("cudnn_benchmark", "allow_tf32", "deterministic"):
+        assert second[name] in (True, False)

@@ -17,7 +17,7 @@ class HostMemory:
     """Always there. Asks the operating system."""
 
     name = "psutil"
-    gives = frozenset({"ram_total_bytes", "ram_free_bytes", "process_rss_bytes", "cpu_percent"})
+    gives = frozenset({"ram_total_bytes", "ram_free_bytes", "process_rss_bytes", "swap_used_bytes", "cpu_percent"})
     may_hang = False
 
     def __init__(self) -> None:
@@ -36,6 +36,7 @@ class HostMemory:
                 ram_total_bytes=size(memory.total),
                 ram_free_bytes=size(memory.available),
                 process_rss_bytes=size(self._process.memory_info().rss),
+                swap_used_bytes=_swap_used(),
                 cpu_percent=self._cpu(),
             )
         )
@@ -53,3 +54,11 @@ class HostMemory:
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+def _swap_used() -> int | None:
+    """Null where the system has no such thing."""
+    try:
+        return size(psutil.swap_memory().used)
+    except (OSError, RuntimeError):
+        return None

@@ -121,7 +121,8 @@ def _filled(same: Sequence[DeviceReading]) -> DeviceReading:
                 setattr(made, name, value)
                 gave = True
         made.uuid, made.pci = made.uuid or other.uuid, made.pci or other.pci
-        made.throttled = made.throttled or other.throttled
+        made.throttled = made.throttled or (made.throttled if other.throttled is None else other.throttled)
+        made.vram_others_bytes = other.vram_others_bytes if made.vram_others_bytes is None else made.vram_others_bytes
         if gave or other.torch_allocated_bytes is not None:
             used.append(other.source)
     made.source = "+".join(dict.fromkeys("+".join(used).split("+")))

@@ -16,6 +16,13 @@ BEGAN_ANEW = "{label}: its energy counter began anew, so what it used just befor
 UNKNOWN = "{label}: no source tells {figures}{why}"
 GAP = "{label} could not be read by {source} for {seconds:.1f} s, from {start:.1f} s after the start{why}"
 THROTTLED = "{label} was held down by {why} in {count} of {readings} readings"
+HELD_DOWN_BY = {
+    "power_limit": "its power limit",
+    "hardware_slowdown": "hardware slowdown",
+    "temperature": "its temperature",
+    "hardware_temperature": "its temperature (hardware)",
+    "power_brake": "the power supply's brake",
+}
 TELLING = {"cuda": ("nvml",), "rocm": ("amdsmi", "sysfs"), "xpu": ("sysfs",)}
 """The sources that could tell more than torch does of a device, by its type."""
 
@@ -52,7 +59,7 @@ def throttle_notes(totals: Totals) -> list[str]:
     """What held a device's clock down: not about figures, but about the prompt."""
     label, readings = totals.about.label, totals.readings
     return [
-        THROTTLED.format(label=label, why=why, count=count, readings=readings)
+        THROTTLED.format(label=label, why=HELD_DOWN_BY.get(why, why), count=count, readings=readings)
         for why, count in totals.throttled.items()
     ]
 

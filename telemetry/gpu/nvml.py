@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +18,11 @@ from .numbers import celsius, figure, free_of, percent, size, text, watts
 from .reading import CARD_FIGURES, DeviceReading, SourceReading, SourceUnavailableError
 
 THROTTLED = {
-    0x4: "its power limit",
-    0x8: "hardware slowdown",
-    0x20: "its temperature",
-    0x40: "its temperature (hardware)",
-    0x80: "the power supply's brake",
+    0x4: "power_limit",
+    0x8: "hardware_slowdown",
+    0x20: "temperature",
+    0x40: "hardware_temperature",
+    0x80: "power_brake",
 }
 """NVML's reasons that a clock is held down, and that are worth telling: not idleness, nor what a user has set."""
 MEMORY = "memory"
@@ -42,7 +43,7 @@ class Nvml:
     """Cards in the order of their PCI addresses, parts of a partitioned card after it."""
 
     name = "nvml"
-    gives = CARD_FIGURES | {"clock_mhz", "throttled"}
+    gives = CARD_FIGURES | {"clock_mhz", "throttled", "vram_others_bytes"}
     may_hang = True
 
     def __init__(self) -> None:
@@ -157,9 +158,32 @@ class Nvml:
         now.power_watts = watts(_scaled(self._ask(card, "power", "nvmlDeviceGetPowerUsage")))
         now.energy_joules = figure(_scaled(self._ask(card, "energy", "nvmlDeviceGetTotalEnergyConsumption")))
         now.clock_mhz = figure(self._ask(card, "clock", "nvmlDeviceGetClockInfo", 1), 0, 100_000)
+        now.vram_others_bytes = self._others(card)
         reasons = self._ask(card, "throttle", "nvmlDeviceGetCurrentClocksThrottleReasons")
-        if reasons:
+        if reasons is not None:
             now.throttled = tuple(why for bit, why in THROTTLED.items() if reasons & bit)
+
+    def _others(self, card: _Card) -> int | None:
+        """What other processes hold; null where this one is not among those that the driver names.
+
+        In a container the driver may name none, or by numbers of another world.
+        """
+        found: dict[int, int | None] = {}
+        for kind in ("Compute", "Graphics"):
+            for process in self._processes(card, kind):
+                found[process.pid] = process.usedGpuMemory
+        if found.pop(os.getpid(), None) is None or None in found.values():
+            return None
+        return size(sum(used for used in found.values() if used is not None))
+
+    def _processes(self, card: _Card, kind: str) -> Sequence[Any]:
+        """By the newest way that the driver and the package have; none where they have none."""
+        for version in ("v3", "v2"):
+            function = f"nvmlDeviceGet{kind}RunningProcesses_{version}"
+            found = self._ask(card, function, function) if hasattr(self._nvml, function) else None
+            if found is not None:
+                return found  # type: ignore[no-any-return]
+        return ()
 
     def _ask(self, card: _Card, what: str, function: str, *more: int) -> Any:
         """One figure; null, from now on, where the card doesn't support it. Raises where the card is lost."""

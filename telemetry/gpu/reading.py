@@ -57,8 +57,10 @@ class DeviceReading:
     energy_joules: float | None = None
     """A counter that grows while the driver is loaded; where it began means nothing."""
     clock_mhz: float | None = None
-    throttled: tuple[str, ...] = ()
-    """Why its clock is held down now, other than that it is idle."""
+    throttled: tuple[str, ...] | None = None
+    """Why its clock is held down now, other than that it is idle; null where no source tells that."""
+    vram_others_bytes: int | None = None
+    """What processes besides this one hold of it; null where the driver doesn't tell that."""
 
     @property
     def key(self) -> str:
@@ -88,6 +90,7 @@ class SystemReading:
     process_rss_bytes: int | None = None
     cpu_percent: float | None = None
     """Of the whole host since the reading before; null where there was none just before."""
+    swap_used_bytes: int | None = None
 
 
 @dataclass(slots=True)

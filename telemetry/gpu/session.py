@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from ..models.gpu import Device, System
 from .merging import Snapshot
@@ -14,6 +15,7 @@ from .notes import NO_END, NOT_READ, OFF, notes_of, throttle_notes
 from .reading import DeviceReading
 from .samples import Curve, Key
 from .totals import Mean, Totals
+from .witness import Witness
 
 DEVICE_COLUMNS = (
     "vram_used_bytes",
@@ -56,6 +58,7 @@ class Session:
         self._trouble: dict[str, str] = {}
         self._last: float | None = None
         self._readings = 0
+        self._witness = Witness()
 
     # ------------------------------------------------------------ adding
 
@@ -65,6 +68,9 @@ class Session:
             seconds = max(0.0, snapshot.at - (self.started if self._last is None else self._last))
             self._add_devices(snapshot, min(seconds, self._longest), trouble)
             self._add_system(snapshot, min(seconds, self._longest))
+            if self._readings == 0 and not self._is_over(snapshot.at):
+                self._witness.first(snapshot)
+            self._witness.add(snapshot, min(seconds, self._longest))
             self._sources.update(dict.fromkeys(snapshot.sources))
             self._notes.update(dict.fromkeys(snapshot.notes))
             self._trouble.update(trouble)
@@ -188,6 +194,16 @@ class Session:
         """What held the devices' clocks down: not about figures, but about the prompt."""
         with self._lock:
             return [note for totals in self._devices for note in throttle_notes(totals)]
+
+    def witness(self) -> Witness:
+        """What was seen of the prompt's conditions so far."""
+        with self._lock:
+            return replace(self._witness)
+
+    def models_seen(self) -> list[frozenset[int]]:
+        """Marks of what was loaded, each time that it was something else than before."""
+        with self._lock:
+            return list(self._witness.models)
 
     def encode(self) -> bytes | None:
         """The curve as it is stored; null where there is no reading."""

@@ -117,7 +117,7 @@ class Totals:
         self.temperature.add(now.temperature_celsius, seconds)
         self.power.add(now.power_watts, seconds)
         self.energy.add(now.energy_joules, now.power_watts, seconds)
-        self.throttled.update(now.throttled)
+        self.throttled.update(now.throttled or ())
 
     def told_by(self, names: Iterable[str], since: float, until: float, trouble: Mapping[str, str]) -> None:
         """Which sources told of it now, between two moments; one that had and can't is absent."""

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from .base import Figure, Model, PromptStatus, Time, Word
+from .conditions import Conditions
 from .gpu import Device, System
 from .marker import PromptMarker
 
@@ -115,6 +116,9 @@ class Prompt(Model):
     fallback_notes: list[str] = Field([], description="About figures.")
     notes: list[str] = Field([], description="About anything else.")
     refused: list[Refusal] = Field([], description="Outputs that ComfyUI refused; the prompt ran without them.")
+    conditions: Conditions | None = Field(
+        default=None, description="What it was like when it ran; null where that was not recorded."
+    )
     instance: Instance
     batch: Batch | None = None
 

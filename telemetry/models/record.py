@@ -10,6 +10,7 @@ from pydantic import Field
 from ..markers.outputs import ReportedFile
 from ..markers.requests import MarkerPlan
 from .base import PromptStatus
+from .conditions import Conditions
 from .gpu import Figures
 from .kept import Kept
 from .marker import PromptMarker
@@ -81,6 +82,8 @@ class PromptRecord:
     """Outputs that ComfyUI refused."""
     seen_ms: Annotated[int | None, Kept("big integer")] = None
     """When its process last said that it runs it; null until it has started."""
+    conditions: Annotated[Conditions | None, Kept("json")] = None
+    """What it was like when it ran; null where that was not recorded."""
     output_root: Annotated[str | None, Kept("text", 64)] = None
     """Which output folder its files are in, as `identity.root_of`; null where that was not recorded. Never served."""
     called: str | None = None

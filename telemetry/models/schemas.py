@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from .environment import Environment
+from .conditions import Conditions, LoadedModel
+from .environment import Environment, Machine
 from .errors import ErrorAnswer
 from .gpu import Device, LiveDevice, LiveFigures, SampleColumns, System
 from .health import Health
@@ -14,6 +15,7 @@ from .prompt import Batch, CurrentNode, Instance, Output, Prompt, PromptName, Pr
 
 MODELS: dict[str, type[BaseModel]] = {
     "batch": Batch,
+    "conditions": Conditions,
     "current_node": CurrentNode,
     "device": Device,
     "done_marker": DoneMarker,
@@ -22,6 +24,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "gpu": LiveFigures,
     "health": Health,
     "instance": Instance,
+    "loaded_model": LoadedModel,
+    "machine": Machine,
     "marker": PromptMarker,
     "node": Node,
     "node_list": NodeList,

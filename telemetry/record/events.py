@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard
 
+from ..models.conditions import Client
 from ..models.times import Stamp
 
 if TYPE_CHECKING:
@@ -23,6 +24,29 @@ Graph = Mapping[str, Any]
 def is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
     """Whether something is a mapping. To ask the abstract class costs ten times as much, and most are plain."""
     return type(value) is dict or isinstance(value, Mapping)
+
+
+class ModelState(NamedTuple):
+    """A model that ComfyUI holds loaded."""
+
+    mark: int
+    """Tells it from any other that is loaded at the time."""
+    name: str
+    device_bytes: int | None
+    offloaded_bytes: int | None
+    patches: int | None
+
+
+class HostState(NamedTuple):
+    """What ComfyUI's process is set to and holds, at a prompt's start or end; null where it can't be told."""
+
+    attention: str | None = None
+    vram_mode: str | None = None
+    cudnn_benchmark: bool | None = None
+    allow_tf32: bool | None = None
+    deterministic: bool | None = None
+    float32_matmul_precision: str | None = None
+    models: tuple[ModelState, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +66,8 @@ class PromptQueued:
     batch: Mapping[str, Any] | None = None
     node_errors: Mapping[Any, Any] | None = None
     """What ComfyUI found wrong with nodes of outputs that it does not run; null where that was not told."""
+    client: Client | None = None
+    """Who posted it."""
     id_note: str | None = None
     """Said in the record where the prompt's own id could not be kept as it is."""
 
@@ -97,6 +123,8 @@ class PromptStarted:
     """The prompt as the queue still holds it, where its being queued may have been missed."""
     session: Session | None = None
     """What the sampler reads for it; null where nothing is sampled."""
+    state: HostState | None = None
+    """What the process was like then; null where that can't be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +184,8 @@ class PromptOutcome:
     class_type: str | None = None
     exception_type: str | None = None
     message: str | None = None
+    state: HostState | None = None
+    """What the process was like then; null where that can't be asked."""
 
 
 @dataclass(frozen=True, slots=True)

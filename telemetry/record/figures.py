@@ -8,6 +8,7 @@ from ..gpu.samples import Samples, decode
 from ..gpu.session import Session
 from ..models.gpu import Figures, SampleColumns
 from ..models.record import PromptRecord
+from .conditions import take_sampled
 from .prompt import OpenPrompt
 
 PATIENCE_SECONDS = 0.02
@@ -33,6 +34,7 @@ def refresh_figures(run: OpenPrompt) -> None:
     if now - session.kept_at >= PROVISIONAL_SECONDS:
         session.kept_at = now
         run.record.figures, run.record.samples = figures_of_session(session), session.encode()
+        take_sampled(run.record, session)
 
 
 def final_figures(run: OpenPrompt, record: PromptRecord) -> None:
@@ -45,10 +47,12 @@ def final_figures(run: OpenPrompt, record: PromptRecord) -> None:
             session.complete.wait(PATIENCE_SECONDS)
         session.closed = True
         run.record.figures, run.record.samples = figures_of_session(session), session.encode()
+        take_sampled(run.record, session)
         for note in session.throttle_notes():
             run.record.note(note)
             record.note(note)
     record.figures, record.samples = run.record.figures, run.record.samples
+    record.conditions = run.record.conditions
 
 
 def figures_of(run: OpenPrompt) -> Figures | None:

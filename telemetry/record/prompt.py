@@ -119,6 +119,8 @@ class OpenPrompt:
     fingerprinted: bool = False
     markers: MarkerEvidence = field(default_factory=MarkerEvidence)
     store: StoreState = field(default_factory=StoreState)
+    models: frozenset[int] | None = None
+    """Marks of what was loaded at its start; null where that is not known."""
     told: ToldEvents = field(default_factory=ToldEvents)
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..markers.prefix import PrefixError, has_tokens, parse_prefix
 from ..markers.requests import MarkerRequest, plan_of
+from ..models.conditions import Conditions
 from ..models.marker import PromptMarker
 from ..models.naming import called_by_graph
 from ..models.numbers import finite
@@ -35,6 +36,8 @@ def first_record(event: PromptQueued, run_number: int, instance_id: str) -> Prom
         node_total=len(event.graph),
         batch=_batch(event.batch),
     )
+    if event.client is not None:
+        record.conditions = Conditions(client=event.client)
     if event.id_note is not None:
         record.note(event.id_note)
     return record

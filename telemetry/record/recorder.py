@@ -16,9 +16,11 @@ from ..models.prompt import PromptError
 from ..models.text import clean_or_none
 from ..models.times import Stamp, milliseconds
 from ..process.redact import redact
+from .conditions import Sequence
 from .events import (
     Event,
     Graph,
+    HostState,
     MarkerRun,
     NodeFinished,
     NodeProgress,
@@ -79,6 +81,7 @@ class Recorder:
         self._redact = redact
         self.runs = OpenPrompts()
         self._last_run_number = last_run_number
+        self._sequence = Sequence()
 
     def apply(self, event: Event) -> None:
         """Take one event into account. An event that speaks of no prompt that we know is passed over."""
@@ -167,19 +170,20 @@ class Recorder:
             unseen = PromptQueued(event.prompt_id, event.at, None, nothing, frozenset(), None)
             run = self._queued_untold(unseen, UNSEEN)
         run.session = event.session
-        self._begin(run, event.at)
+        self._begin(run, event.at, event.state)
 
     def _waiting(self, prompt_id: str, number: float | None = None) -> OpenPrompt | None:
         waiting = [run for run in self.runs.of(prompt_id) if run.started is None and run.final is None]
         exact = [run for run in waiting if number is not None and run.record.queue_number == number]
         return next(iter(exact or waiting), None)
 
-    def _begin(self, run: OpenPrompt, at: Stamp) -> None:
+    def _begin(self, run: OpenPrompt, at: Stamp, state: HostState | None = None) -> None:
         run.started = at
         run.record.status = "running"
         run.record.started_ms = milliseconds(at.wall)
         if run.queued is not None:
             run.record.queue_wait_seconds = duration(at.mono - run.queued.mono)
+        self._sequence.begin(run, at, state)
         self.runs.begin(run)
         self.runs.touch(run, urgent=True)
 
@@ -241,6 +245,7 @@ class Recorder:
         run.final, run.ended = final, at
         if run.started is not None:
             run.record.duration_seconds = duration(at.mono - run.started.mono)
+            self._sequence.end(run, at, run.outcome.state if run.outcome is not None else None)
         run.record.ended_ms = milliseconds(at.wall)
         self.runs.end(run)
         self.runs.touch(run, urgent=True)
@@ -252,8 +257,8 @@ class Recorder:
         if run.outcome is None:
             node = run.current_node()
             message = WORKER_DIED if node is not None else WORKER_DIED.replace("this node", "this prompt")
-            where = {"node_id": node.node_id, "class_type": node.class_type} if node is not None else {}
-            self._outcome(PromptOutcome(run.record.prompt_id, event.at, "error", message=message, **where))
+            node_id, class_type = (node.node_id, node.class_type) if node is not None else (None, None)
+            self._outcome(PromptOutcome(run.record.prompt_id, event.at, "error", node_id, class_type, None, message))
         self._finish(run, event.at, None)
 
     def _running_or_waiting(self, prompt_id: str, at: Stamp | None = None) -> OpenPrompt | None:

@@ -13,6 +13,7 @@ from sqlalchemy import RowMapping
 from ..markers.outputs import ReportedFile
 from ..markers.requests import MarkerPlan
 from ..models.base import Model
+from ..models.conditions import Conditions
 from ..models.kept import kept_fields
 from ..models.naming import name_of
 from ..models.prompt import Instance
@@ -59,6 +60,8 @@ def _dump(model: Model | None) -> Row | None:
 
 def _json(value: Any) -> Any:
     """A field as JSON has it; null for nothing, and for an empty list."""
+    if isinstance(value, Conditions):
+        return value.model_dump(exclude_none=True) or None
     if isinstance(value, Model):
         return value.model_dump()
     if isinstance(value, MarkerPlan):

@@ -4,7 +4,8 @@
      init CODE                          what nvmlInit answers (0 is well)
      driver GENERATION                  another number: every handle from before is dead until nvmlInit
      card KEY=VALUES ...                one card; parts of it (MIG) follow as `part KEY=VALUES ...`
-   KEY is uuid, pci, name (these three one word), total, used, util, temp, power, energy, clock, throttle; VALUES are
+   KEY is uuid, pci, name (these three one word), total, used, util, temp, power, energy, clock, throttle, own and others
+   (bytes that this process and another hold; without `own` the processes are not told); VALUES are
    numbers with commas between them: each call takes the next, and the last one stays. In the place of a number: N not
    supported, L lost, E<code> that error, S<ms> sleep first and answer 0. The file is read again when it has changed,
    and then every card begins with its first values again, unless its line is the same.
@@ -20,8 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CARDS = 32, KEYS = 8, VALUES = 512, UNINITIALIZED = 1, INVALID = 2, UNSUPPORTED = 3, NOT_FOUND = 6, LOST = 15 };
-static const char *const KEY[KEYS] = {"total", "used", "util", "temp", "power", "energy", "clock", "throttle"};
+enum { CARDS = 32, KEYS = 10, VALUES = 512, UNINITIALIZED = 1, INVALID = 2, UNSUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, LOST = 15 };
+static const char *const KEY[KEYS] = {"total", "used", "util", "temp", "power", "energy", "clock", "throttle", "own", "others"};
 typedef struct { char word[VALUES][24]; int count, next; } List;
 typedef struct { char line[8192], uuid[96], pci[32], name[96]; List list[KEYS]; int is_part, parent; } Card;
 static Card cards[CARDS];
@@ -188,6 +189,21 @@ int nvmlDeviceGetPowerUsage(void *handle, unsigned *to) { return small(handle, 4
 int nvmlDeviceGetTotalEnergyConsumption(void *handle, unsigned long long *to) { return ask(handle, 5, to); }
 int nvmlDeviceGetClockInfo(void *handle, int kind, unsigned *to) { (void)kind; return small(handle, 6, to); }
 int nvmlDeviceGetCurrentClocksThrottleReasons(void *handle, unsigned long long *to) { return ask(handle, 7, to); }
+typedef struct { unsigned pid; unsigned long long used; unsigned instance, part; } Process;
+int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, Process *to) {
+  Card *card;
+  int code = check(handle, &card);
+  if (code) return code;
+  if (!card->list[8].count) return UNSUPPORTED;
+  if (*count < 2) { *count = 2; return TOO_SMALL; }
+  memset(to, 0, 2 * sizeof *to);
+  code = ask(handle, 8, &to[0].used);
+  if (code) return code;
+  to[0].pid = (unsigned)getpid();
+  to[1].pid = 1;
+  *count = card->list[9].count ? 2 : 1;
+  return *count == 2 ? ask(handle, 9, &to[1].used) : 0;
+}
 int nvmlDeviceGetMigMode(void *handle, unsigned *now, unsigned *later) {
   Card *card;
   int code = check(handle, &card), number = number_of(handle);

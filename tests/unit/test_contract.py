@@ -16,7 +16,8 @@ from run_recorder.telemetry.models.schemas import MODELS
 PROMPT_FIELDS = (
     "prompt_id run_number status queued_at started_at ended_at last_seen_at queue_wait_seconds duration_seconds "
     "client_id queue_number workflow_name name workflow_fingerprint settings_fingerprint environment_id node_counts "
-    "current_node error outputs markers devices system telemetry_source fallback_notes notes refused instance batch"
+    "current_node error outputs markers devices system telemetry_source fallback_notes notes refused instance batch "
+    "conditions"
 ).split()
 
 

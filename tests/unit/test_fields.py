@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 from run_recorder.telemetry.markers.requests import MarkerPlan
+from run_recorder.telemetry.models.conditions import Conditions, LoadedModel
 from run_recorder.telemetry.models.kept import kept_fields
 from run_recorder.telemetry.models.marker import PromptMarker
 from run_recorder.telemetry.models.prompt import Batch, CurrentNode, Prompt, PromptError, Refusal
@@ -44,6 +45,7 @@ WHOLE = PromptRecord(
     pending=[("shot/a", "success", "t")],
     refused=[Refusal(node_id="9", class_type="B", reasons=["r"])],
     seen_ms=4,
+    conditions=Conditions(client="api", run_since_start=3, models=[LoadedModel(name="Flux", patches=2)], warm=True),
     output_root="o",
     called="x",
 )

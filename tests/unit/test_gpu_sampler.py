@@ -418,7 +418,7 @@ def test_figures_are_stored_without_what_is_null() -> None:
 def test_a_clock_that_was_held_down_is_noted_in_the_prompts_record() -> None:
     _, run = running()
     session = Session("p", run.started.mono)
-    card = DeviceReading("nvml", "cuda", 0, uuid="GPU-1", in_use=True, throttled=("its power limit",))
+    card = DeviceReading("nvml", "cuda", 0, uuid="GPU-1", in_use=True, throttled=("power_limit",))
     session.add(Snapshot([card], sources=("nvml",), at=run.started.mono), {})
     run.session = session
     final_figures(run, run.record)

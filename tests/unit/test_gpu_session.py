@@ -166,7 +166,7 @@ def test_an_end_whose_reading_did_not_come_is_told() -> None:
 
 
 def test_what_held_the_clock_down_is_counted() -> None:
-    hot = device(throttled=("its temperature",))
+    hot = device(throttled=("temperature",))
     session = told(at(100, device()), at(100.2, hot), at(100.4, hot))
     assert session.throttle_notes() == ["cuda:0 was held down by its temperature in 2 of 3 readings"]
 

@@ -67,9 +67,25 @@ def test_a_card_tells_everything(says: Callable[..., None]) -> None:
     assert (found.vram_total_bytes, found.vram_free_bytes, found.vram_used_bytes) == (8 * GIB, 5 * GIB, 3 * GIB)
     assert (found.utilization_percent, found.temperature_celsius) == (37, 61)
     assert (found.power_watts, found.energy_joules, found.clock_mhz) == (312.45, 5.5, 2100)
-    assert found.throttled == ("its power limit", "its temperature")
+    assert found.throttled == ("power_limit", "temperature")
     assert not found.in_use
     assert not found.unified
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "told"),
+    [(5, 7, 7), (5, None, 0), (5, 2**64 - 1, None), (2**64 - 1, 7, None), (None, 7, None), ("N", 7, None)],
+)
+def test_what_others_hold_is_told_where_the_driver_names_this_process(
+    says: Callable[..., None], own: Any, others: Any, told: int | None
+) -> None:
+    given = {name: value for name, value in (("own", own), ("others", others)) if value is not None}
+    says("init 0", card(**given))
+    source = opened(Nvml())
+    for _ in range(2):
+        (found,) = source.read().devices
+        assert found.vram_others_bytes == told
+    assert found.vram_total_bytes == 8 * GIB
 
 
 def test_what_a_card_does_not_support_is_null_and_not_asked_again(says: Callable[..., None]) -> None:
@@ -78,7 +94,7 @@ def test_what_a_card_does_not_support_is_null_and_not_asked_again(says: Callable
     for _ in range(2):
         (found,) = source.read().devices
         assert (found.utilization_percent, found.power_watts, found.energy_joules) == (None, None, None)
-        assert (found.temperature_celsius, found.clock_mhz, found.throttled) == (None, None, ())
+        assert (found.temperature_celsius, found.clock_mhz, found.throttled) == (None, None, None)
         assert found.vram_total_bytes == 8 * GIB
 
 
