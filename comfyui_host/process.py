@@ -8,7 +8,7 @@ import importlib
 import ipaddress
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from ..telemetry.process.launch_options import launch_options
 from .torch import torch_build
 
 SYSTEM_FOLDER = "run_recorder"
+MOST_LOOKED_AT = 10
+"""Entries of a list that are looked for as files."""
 
 
 def is_comfyui() -> bool:
@@ -161,7 +163,10 @@ class Choices:
 
 
 def _choices_of(class_type: str) -> frozenset[str]:
-    """The names of a class' inputs that are choices from a list."""
+    """The names of a class' inputs that are choices from a list.
+
+    A list of somebody's own files, or one that is fetched from elsewhere, is no such choice: what is chosen is text.
+    """
     try:
         mapping: Mapping[str, Any] = sys.modules["nodes"].NODE_CLASS_MAPPINGS
         groups = mapping[class_type].INPUT_TYPES()
@@ -170,7 +175,28 @@ def _choices_of(class_type: str) -> frozenset[str]:
     found = set()
     for group in ("required", "optional"):
         for name, declared in (groups.get(group) or {}).items():
-            kind = declared[0] if isinstance(declared, (list, tuple)) and declared else declared
-            if isinstance(kind, (list, tuple)) or kind == "COMBO":
+            if _is_choice(declared):
                 found.add(name)
     return frozenset(found)
+
+
+def _is_choice(declared: Any) -> bool:
+    kind, *more = declared if isinstance(declared, (list, tuple)) and declared else (declared,)
+    options = more[0] if more and isinstance(more[0], Mapping) else {}
+    if any(value and (name == "remote" or name.endswith("upload")) for name, value in options.items()):
+        return False
+    values = kind if isinstance(kind, (list, tuple)) else options.get("options") if kind == "COMBO" else None
+    return isinstance(values, (list, tuple)) and len(values) > 0 and not _are_files(values)
+
+
+def _are_files(values: Sequence[Any]) -> bool:
+    """Whether a list is one of files of the input, output or temp folder, as far as its first entries tell."""
+    names = [str(value) for value in values[:MOST_LOOKED_AT]]
+    return any(_is_file(root / name) for root in roots().values() for name in names)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

@@ -11,6 +11,7 @@ from ..telemetry.models.node import NodeList
 from ..telemetry.models.prompt import Prompt, PromptPage
 from ..telemetry.models.run_contract import SceneTelemetry, plain
 from ..telemetry.models.run_telemetry import telemetry_of
+from ..telemetry.models.settings import SettingsList
 from ..telemetry.store.errors import UnreadableRecordError
 from .answering import on_thread
 from .parameters import Bound, Listing, RunNumber, encode_cursor
@@ -44,6 +45,14 @@ async def get_nodes(call: Call) -> web.StreamResponse:
     if found is None:
         raise unknown(call.path["prompt_id"], call.query.run)
     return answer(NodeList(items=found))
+
+
+async def get_settings(call: Call) -> web.StreamResponse:
+    """The numbers, switches and choices of a prompt's graph."""
+    found = await on_thread(call.host.recording.reading.settings, call.path["prompt_id"], call.query.run)
+    if found is None:
+        raise unknown(call.path["prompt_id"], call.query.run)
+    return answer(found)
 
 
 async def get_contract(call: Call) -> web.StreamResponse:
@@ -80,6 +89,15 @@ ROUTES = (
     Route("GET", "/prompts", "Prompts, newest first", list_prompts, Listing, {200: PromptPage}),
     Route("GET", "/prompts/{prompt_id}", "One prompt", get_prompt, RunNumber, {200: Prompt}, (404,)),
     Route("GET", "/prompts/{prompt_id}/nodes", "A prompt's nodes", get_nodes, RunNumber, {200: NodeList}, (404,)),
+    Route(
+        "GET",
+        "/prompts/{prompt_id}/settings",
+        "A prompt's settings",
+        get_settings,
+        RunNumber,
+        {200: SettingsList},
+        (404,),
+    ),
     Route(
         "GET",
         "/prompts/{prompt_id}/contract",

@@ -418,7 +418,7 @@ def test_neither_the_graph_nor_the_extra_data_is_kept_or_told(host: Host, folder
     extra = {"api_key": secret, "extra_pnginfo": {"workflow": workflow}, "api_key_comfy_org": secret}
     prompt_id = host.queue(graph, extra_data=extra)
     record = host.wait(prompt_id)
-    for path in ("", "/nodes", "/wait"):
+    for path in ("", "/nodes", "/settings", "/wait"):
         assert secret not in str(host.get(f"/telemetry/prompts/{prompt_id}{path}"))
     for path in ("prompts", "health", f"environments/{record['environment_id']}"):
         assert secret not in str(host.get(f"/telemetry/{path}"))
@@ -475,6 +475,47 @@ def test_a_record_leads_to_the_environment_it_ran_in(host: Host) -> None:
     assert str(host.base) not in str(environment)
     assert host.run(quick())["environment_id"] == record["environment_id"]
     assert host.get("/telemetry/environments/nosuch")[0] == 404
+
+
+# ---------------------------------------------------------------- settings
+
+
+def test_the_settings_of_a_prompt_are_told_while_it_runs_and_after(host: Host, folder: str) -> None:
+    graph = slow_then_saved(f"{folder}/a", 30.0)
+    given = {"text": "words nobody may know", "seed": 77, "number": 1.5, "choice": "two", "switch": True}
+    settings = graph.add("ProbeSettings", **given, source=["1", 0])[0]
+    graph.add("PreviewAny", source=[settings, 0])
+    prompt_id = host.queue(graph)
+    host.until_running(prompt_id)
+    told = [host.get(f"/telemetry/prompts/{prompt_id}/settings")[1]]
+    host.interrupt()
+    record = host.wait(prompt_id)
+    told.append(host.get(f"/telemetry/prompts/{prompt_id}/settings?run=1")[1])
+    assert told[0] == told[1]
+    by_node = {one["node_id"]: one for one in told[1]["items"]}
+    assert by_node[settings] == {
+        "node_id": settings,
+        "class_type": "ProbeSettings",
+        "inputs": {"number": 1.5, "choice": "two", "switch": True},
+    }
+    assert by_node["1"]["inputs"]["width"] == 16
+    assert "words" not in str(told) and "77" not in str(told[1]["items"])
+    assert told[1]["settings_id"] and record["settings_fingerprint"]
+    assert host.get(f"/telemetry/prompts/{uuid.uuid4()}/settings")[0] == 404
+
+
+def test_a_picture_s_name_is_no_setting(host: Host, folder: str) -> None:
+    (host.base / "input").mkdir(exist_ok=True)
+    host.run(saved(f"{folder}/a"))
+    picture = next(host.path(folder).glob("*.png"))
+    name = f"holiday-{uuid.uuid4().hex}.png"
+    (host.base / "input" / name).write_bytes(picture.read_bytes())
+    if host.node_class("LoadImage") is None:
+        pytest.skip("the embedded host loads no pictures")
+    graph = Graph()
+    graph.save(graph.add("LoadImage", image=name), f"{folder}/b")
+    prompt_id = host.run(graph)["prompt_id"]
+    assert "holiday" not in str(host.get(f"/telemetry/prompts/{prompt_id}/settings")[1])
 
 
 # ---------------------------------------------------------------- conditions

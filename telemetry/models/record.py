@@ -15,6 +15,7 @@ from .gpu import Figures
 from .kept import Kept
 from .marker import PromptMarker
 from .prompt import Batch, CurrentNode, PromptError, Refusal
+from .settings import NodeSettings
 from .text import clean
 
 
@@ -62,6 +63,8 @@ class PromptRecord:
     workflow_name: Annotated[str | None, Kept("text")] = None
     workflow_fingerprint: Annotated[str | None, Kept("text", 80)] = None
     settings_fingerprint: Annotated[str | None, Kept("text", 80)] = None
+    settings_id: Annotated[str | None, Kept("text", 64)] = None
+    """Which settings its graph has, of those that are kept; null where they are not."""
     graph_digest: Annotated[str | None, Kept("text", 64)] = None
     """Keyed, stored, never served."""
     environment_id: Annotated[str | None, Kept("text", 64)] = None
@@ -92,6 +95,8 @@ class PromptRecord:
     """What was sampled; null until there is something, and where nothing was."""
     damaged: tuple[str, ...] = field(default=(), compare=False, repr=False)
     """Fields that could not be read from where it was kept. They are as if nothing had been known; a note says so."""
+    settings: dict[str, NodeSettings] | None = None
+    """What `settings_id` stands for, by node; null once it is in the store."""
     samples: bytes | None = None
     """The curve, encoded; null once it is in the store."""
 

@@ -12,6 +12,7 @@ from .health import Health
 from .marker import DoneMarker, PromptMarker
 from .node import Node, NodeList
 from .prompt import Batch, CurrentNode, Instance, Output, Prompt, PromptName, PromptPage
+from .settings import SettingsList, SettingsOfNode
 
 MODELS: dict[str, type[BaseModel]] = {
     "batch": Batch,
@@ -35,6 +36,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "prompt_name": PromptName,
     "prompt_page": PromptPage,
     "samples": SampleColumns,
+    "settings_list": SettingsList,
+    "settings_of_node": SettingsOfNode,
     "system": System,
 }
 """Those of the core, by the names under which `/telemetry/schema/{model}` serves them."""

@@ -110,6 +110,8 @@ class ServerSettings(Access):
         DEFAULT_PROMPTS, description=f"a whole number, 0 or more; 0 keeps all; {DEFAULT_PROMPTS} is used"
     )
     """The newest so many prompts are kept; 0 for all."""
+    keep_settings: bool = Field(True, description="on, 1, true, yes, off, 0, false or no; it is on")
+    """Whether numbers, switches and choices of graphs are kept, besides their fingerprints."""
     sampler_interval_seconds: float = Field(
         0.2, ge=0.05, le=60, description="a number of seconds from 0.05 to 60; 0.2 is used"
     )

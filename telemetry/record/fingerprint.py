@@ -14,10 +14,17 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from ..models.settings import NodeSettings, Setting
+from ..models.text import MAX_ID, clean
 from .events import Graph, is_mapping
 
-ALGORITHM = 1
-"""The number that both fingerprints begin with; it grows when the same graph would give another one."""
+ALGORITHMS = (1, 2)
+"""The numbers that the two fingerprints begin with; one grows when the same graph would give another one."""
+
+MAX_NODES, MAX_INPUTS, MAX_CHOICE = 5000, 200, 300
+"""Of the settings of a graph: nodes, inputs of one node, and characters of a choice that are kept."""
+LARGEST = 2**53
+"""Larger whole numbers are no settings, and not every reader of JSON can tell them apart."""
 
 IsChoice = Callable[[str, str], bool]
 """Whether an input (by class and name) is a choice from a list; only the host can tell."""
@@ -34,8 +41,24 @@ def fingerprints(graph: Graph, is_choice: IsChoice) -> tuple[str, str]:
     for node_id in nodes:
         _digest(nodes, node_id, is_choice, digests)
     wholes = ("\n".join(sorted(digests[node_id][place] for node_id in nodes)) for place in (0, 1))
-    workflow, with_settings = (f"{ALGORITHM}:{_hash(whole)}" for whole in wholes)
+    workflow, with_settings = (f"{number}:{_hash(whole)}" for number, whole in zip(ALGORITHMS, wholes, strict=True))
     return workflow, with_settings
+
+
+def settings_of(graph: Graph, is_choice: IsChoice) -> dict[str, NodeSettings]:
+    """What counts as a setting of each node that has any: at most MAX_NODES of them, with MAX_INPUTS each."""
+    found: dict[str, NodeSettings] = {}
+    for node_id, given in graph.items():
+        node = _read(given)
+        kept = {name: _setting(node.class_type, name, value, is_choice) for name, value in node.values[:MAX_INPUTS]}
+        inputs = {
+            clean(name, MAX_ID): clean(value, MAX_CHOICE) if isinstance(value, str) else value
+            for name, value in kept.items()
+            if value is not None
+        }
+        if inputs and len(found) < MAX_NODES:
+            found[clean(str(node_id), MAX_ID)] = (clean(node.class_type, MAX_ID), inputs)
+    return found
 
 
 def graph_digest(graph: Graph, key: bytes) -> str:
@@ -119,7 +142,7 @@ def _node_digests(node: _Node, is_choice: IsChoice, digests: Mapping[str, Digest
     return _hash(ascii((node.class_type, plain))), _hash(ascii((node.class_type, told, settings)))
 
 
-def _setting(class_type: str, name: str, value: object, is_choice: IsChoice) -> object:
+def _setting(class_type: str, name: str, value: object, is_choice: IsChoice) -> Setting | None:
     """What of an input's value counts as a setting; null for nothing."""
     if isinstance(value, str):
         return value if "seed" not in name.lower() and is_choice(class_type, name) else None
@@ -128,8 +151,8 @@ def _setting(class_type: str, name: str, value: object, is_choice: IsChoice) -> 
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
-        return int(value) if value.is_integer() else value
-    return value
+        return int(value) if value.is_integer() and abs(value) <= LARGEST else value
+    return value if abs(value) <= LARGEST else None
 
 
 _CYCLE: Digests = ("cycle", "cycle")

@@ -9,9 +9,10 @@ from ..markers.grouping import group_of, is_resolved_from
 from ..markers.outputs import ReportedFile, look_at, reported_files, spelled_out
 from ..markers.requests import MarkerPlan
 from ..models.naming import OWN_CLASSES
+from ..models.settings import settings_id
 from ..process.identity import root_of
 from .context import Context
-from .fingerprint import fingerprints, graph_digest
+from .fingerprint import fingerprints, graph_digest, settings_of
 from .prompt import OpenPrompt
 from .refusals import sentence_of
 from .store_access import StoreAccess
@@ -94,6 +95,9 @@ class Gathering:
             workflow, settings = fingerprints(run.graph, context.host.is_choice)
             record.workflow_fingerprint, record.settings_fingerprint = workflow, settings
             record.graph_digest = graph_digest(run.graph, context.digest_key)
+            if context.host.settings.keep_settings:
+                record.settings = settings_of(run.graph, context.host.is_choice)
+                record.settings_id = settings_id(record.settings)
         except Exception as error:  # noqa: BLE001  a graph may hold anything
             context.problems.report("fingerprint", "a graph has no fingerprint", error, passing=True)
         with context.lock:

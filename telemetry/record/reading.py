@@ -19,6 +19,7 @@ from ..models.gpu import SampleColumns
 from ..models.listing import Filter, Position
 from ..models.node import Node
 from ..models.prompt import CurrentNode, Prompt
+from ..models.settings import SettingsList, settings_list
 from ..models.view import node_of, prompt_of
 from ..store.retention import erase_until
 from .acknowledging import Acknowledging
@@ -102,6 +103,23 @@ class Reading:
         if record is None or record.pk is None:
             return None
         return columns_of(context.store.prompts.samples(record.pk))
+
+    def settings(self, prompt_id: str, run_number: int | None = None) -> SettingsList | None:
+        """The settings of a prompt's graph. Null where the prompt was never seen."""
+        context = self._context
+        context.take_in()
+        with context.lock:
+            run = context.recorder.find(prompt_id, run_number)
+            kept = context.kept.find(prompt_id, run_number) if run is None else None
+            held = run or kept
+            record = held.record if held is not None else None
+        record = record or context.store.prompts.record(prompt_id, run_number)
+        if record is None:
+            return None
+        known = record.settings
+        if known is None and record.settings_id is not None:
+            known = context.store.prompts.settings(record.settings_id)
+        return settings_list(record.settings_id, known)
 
     def wait(
         self, prompt_id: str, run_number: int | None, loop: asyncio.AbstractEventLoop

@@ -159,6 +159,7 @@ def _encode(kept: Kept) -> bytes:
         "nodes": [_node(node) for node in kept.nodes],
         "outputs": [output_row(0, seq, file) for seq, file in enumerate(record.outputs)],
         "samples": base64.b64encode(record.samples).decode() if record.samples is not None else None,
+        "settings": record.settings,
         "ended": kept.ended,
     }
     return _line(told)
@@ -187,6 +188,7 @@ def _decode(line: bytes) -> Kept | None:
         record = prompt_record({**_UNKNOWN, **told["row"], "pk": told["pk"]})
         record.outputs = [output_file(row) for row in told["outputs"]]
         record.samples = base64.b64decode(told["samples"]) if told["samples"] is not None else None
+        record.settings = told.get("settings")
         nodes = [NodeRecord(**{**node, "error": _error(node["error"])}) for node in told["nodes"]]
         return Kept(record, nodes, bool(told["ended"]))
     except (ValueError, KeyError, TypeError, RecursionError):

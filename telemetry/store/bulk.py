@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table, insert
+from sqlalchemy.dialects import postgresql, sqlite
 
 Row = tuple[object, ...]
 ROWS_A_STATEMENT = (50, 10, 1)
@@ -33,6 +34,12 @@ def insert_many(connection: Connection, table: Table, columns: tuple[str, ...], 
             flat = tuple(itertools.chain.from_iterable(rows[done : done + size]))
             connection.exec_driver_sql(_with_rows(connection.dialect, table, columns, size), flat)
             done += size
+
+
+def insert_new(connection: Connection, table: Table, row: Mapping[str, object]) -> None:
+    """Insert a row, unless another server has done so just now."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(table).values(dict(row)).on_conflict_do_nothing())
 
 
 @functools.lru_cache(maxsize=32)

@@ -6,14 +6,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from ..models.record import NodeRecord, PromptRecord
+from ..models.settings import NodeSettings
 from ..models.text import clean
 from ..models.times import milliseconds
-from .bulk import insert_many
+from .bulk import insert_many, insert_new
 from .rows import NODE_CHANGES, NODE_COLUMNS, node_change, node_row, output_row, prompt_row
-from .tables import nodes, outputs, prompts, samples
+from .tables import nodes, outputs, prompts, samples, settings
 
 
 @dataclass(slots=True)
@@ -54,6 +55,8 @@ def save_change(connection: Connection, change: Change, numbers: Mapping[str, in
         connection.execute(_UPDATE_PROMPT, {**row, "the_pk": key})
     if key is None:
         raise RuntimeError("the database gave no key to a new prompt")
+    if record.settings is not None and record.settings_id is not None:
+        _save_settings(connection, record.settings_id, record.settings)
     if change.new_nodes:
         rows = [node_row(key, node, numbers.get(clean(node.class_type or ""))) for node in change.new_nodes]
         insert_many(connection, nodes, NODE_COLUMNS, rows)
@@ -64,6 +67,12 @@ def save_change(connection: Connection, change: Change, numbers: Mapping[str, in
     if record.samples is not None:
         _save_curve(connection, key, record.samples)
     return key
+
+
+def _save_settings(connection: Connection, key: str, data: Mapping[str, NodeSettings]) -> None:
+    """Keep them, unless they are there."""
+    if connection.execute(select(settings.c.id).where(settings.c.id == key)).first() is None:
+        insert_new(connection, settings, {"id": key, "data": data})
 
 
 def _save_curve(connection: Connection, pk: int, data: bytes) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, delete, exists, select
 
 from ..models.base import OPEN_STATUSES
 from ..models.text import kept_id, storable
 from . import kept_events, word_index
 from .connections import StoreConnections
 from .figures import StoreFigures
-from .tables import prompts
+from .tables import prompts, settings
 
 
 class Erasing:
@@ -26,7 +28,9 @@ class Erasing:
         if run_number is not None:
             which.append(prompts.c.run_number == storable(run_number, 32))
         with self._connections.writing() as connection:
+            known = connection.execute(select(prompts.c.settings_id).where(*which)).scalars().all()
             gone = connection.execute(delete(prompts).where(*which)).rowcount
+            _forget_settings(connection, known)
             kept_events.erase(connection, {prompt_id})
             self._owe_words(connection, gone)
         self._figures.wrote(-gone, self._connections.database.bytes())
@@ -37,7 +41,9 @@ class Erasing:
 
         With `erasing` their events go, too.
         """
-        oldest = select(prompts.c.pk, prompts.c.prompt_id).where(prompts.c.status.not_in(OPEN_STATUSES))
+        oldest = select(prompts.c.pk, prompts.c.prompt_id, prompts.c.settings_id).where(
+            prompts.c.status.not_in(OPEN_STATUSES)
+        )
         if before_ms is not None:
             oldest = oldest.where(prompts.c.sort_ms < storable(before_ms))
         oldest = oldest.order_by(prompts.c.sort_ms, prompts.c.pk).limit(most)
@@ -48,6 +54,7 @@ class Erasing:
             if erasing:
                 kept_events.erase(connection, {row.prompt_id for row in found}, but_of=[row.pk for row in found])
             gone = connection.execute(delete(prompts).where(prompts.c.pk.in_([row.pk for row in found]))).rowcount
+            _forget_settings(connection, [row.settings_id for row in found])
             if erasing:
                 self._owe_words(connection, gone)
         self._figures.wrote(-gone, self._connections.database.bytes())
@@ -86,3 +93,11 @@ class Erasing:
         self._connections.owes_words = False
         with self._connections.writing() as connection:
             word_index.done(connection)
+
+
+def _forget_settings(connection: Connection, ids: Iterable[str | None]) -> None:
+    """Let go of settings that no prompt has any more."""
+    had = {one for one in ids if one is not None}
+    if had:
+        unused = ~exists().where(prompts.c.settings_id == settings.c.id)
+        connection.execute(delete(settings).where(settings.c.id.in_(had), unused))

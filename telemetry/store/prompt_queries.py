@@ -10,13 +10,14 @@ from sqlalchemy import Select, or_, select
 
 from ..models.listing import Filter, Position
 from ..models.record import NodeRecord, PromptRecord
+from ..models.settings import NodeSettings
 from ..models.text import kept_id, storable
 from .connections import StoreConnections
 from .errors import UnreadableRecordError
 from .row_reader import RowReader
 from .rows import node_record
 from .search import conditions
-from .tables import classes, nodes, prompts, samples
+from .tables import classes, nodes, prompts, samples, settings
 
 LATEST_MS = 10**15 - 1
 """No cursor says more. SQLite puts what is no number before all numbers, so a page begins behind it from here."""
@@ -76,6 +77,11 @@ class PromptQueries:
         """A prompt's encoded curve; null where none was kept."""
         with self._connections.reading() as connection:
             return connection.execute(select(samples.c.data).where(samples.c.prompt_pk == pk)).scalar()
+
+    def settings(self, settings_id: str) -> dict[str, NodeSettings] | None:
+        """The settings with an id, by node; null where they are not kept."""
+        with self._connections.reading() as connection:
+            return connection.execute(select(settings.c.data).where(settings.c.id == settings_id)).scalar()
 
     def export(self, batch: int = 200) -> Iterator[tuple[PromptRecord, list[NodeRecord]]]:
         """Every prompt with its nodes, oldest first."""

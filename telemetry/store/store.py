@@ -78,7 +78,7 @@ class Store:
         self._unanswered.forget()
         self.figures.wrote(sum(change.record.pk is None for change in changes), self.database.bytes())
         for change, key in zip(changes, keys, strict=True):  # a key says that a record is committed, so not before
-            change.record.pk, change.record.samples = key, None
+            change.record.pk, change.record.samples, change.record.settings = key, None, None
 
     def clear_pending(self, keys: Sequence[int]) -> None:
         """Note that the markers of these runs are in place."""

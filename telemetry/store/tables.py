@@ -45,6 +45,13 @@ environments = Table(
     Column("data", JSON, nullable=False),
 )
 
+settings = Table(
+    "settings",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("data", JSON, nullable=False),
+)
+
 _KINDS: dict[str, TypeEngine[Any]] = {
     "integer": Integer(),
     "big integer": BigInteger(),

@@ -13,7 +13,7 @@ from run_recorder.telemetry.models.view import prompt_of
 from run_recorder.telemetry.store import tables
 from run_recorder.telemetry.store.rows import prompt_record, prompt_row
 
-ELSEWHERE = {"pk", "outputs", "called", "figures", "damaged", "samples"}
+ELSEWHERE = {"pk", "outputs", "called", "figures", "damaged", "samples", "settings"}
 """Fields of a record that have no column of their own: the key, rows of other tables, and what lies beside figures."""
 OF_THE_TABLE = {"pk", "sort_ms", "search", "figures"}
 WHOLE = PromptRecord(
@@ -31,6 +31,7 @@ WHOLE = PromptRecord(
     workflow_name="w",
     workflow_fingerprint="wf",
     settings_fingerprint="sf",
+    settings_id="si",
     graph_digest="g",
     environment_id="e",
     node_total=3,

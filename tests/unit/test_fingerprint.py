@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_recorder.telemetry.record.fingerprint import fingerprints, graph_digest
+from run_recorder.telemetry.models.settings import settings_id
+from run_recorder.telemetry.record.fingerprint import LARGEST, MAX_CHOICE, fingerprints, graph_digest, settings_of
 
 from .support import node
 
@@ -88,7 +89,7 @@ def test_two_nodes_alike_are_not_one() -> None:
 
 def test_fingerprints_begin_with_the_number_of_their_algorithm() -> None:
     assert workflow_fingerprint(example()).startswith("1:")
-    assert settings(example()).startswith("1:")
+    assert settings(example()).startswith("2:")
     assert len(workflow_fingerprint(example())) <= 80
 
 
@@ -146,3 +147,32 @@ def test_the_order_of_nodes_never_counts(random: Any, data: st.DataObject) -> No
     random.shuffle(order)
     assert workflow_fingerprint(dict(order)) == workflow_fingerprint(graph)
     assert settings(dict(order)) == settings(graph)
+
+
+def test_settings_are_numbers_switches_and_choices_by_node_and_never_text_or_seeds() -> None:
+    assert settings_of(example(), is_choice) == {
+        "1": ("Load", {"ckpt_name": "a.safetensors"}),
+        "3": ("Sampler", {"steps": 20, "cfg": 7.5, "tiled": True, "sampler_name": "euler"}),
+    }
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), LARGEST + 1, -LARGEST - 1, None, [1], {"a": 1}, "text"])
+def test_what_is_no_setting_is_not_kept(value: Any) -> None:
+    assert "steps" not in settings_of(changed("3", "steps", value), is_choice)["3"][1]
+
+
+def test_a_graph_of_another_form_has_the_settings_that_can_be_read() -> None:
+    graph: Graph = {"1": None, "2": {"inputs": 5}, "3": {"class_type": "A", "inputs": {7: 1, "b": 2}}, "4": node("B")}
+    assert settings_of(graph, is_choice) == {"3": ("A", {"7": 1, "b": 2})}
+    long = {"1": node("Load", ckpt_name="x" * 10_000)}
+    assert len(str(settings_of(long, is_choice)["1"][1]["ckpt_name"])) <= MAX_CHOICE
+
+
+def test_two_prompts_have_one_id_where_they_have_the_same_settings_node_by_node() -> None:
+    def told(graph: Graph) -> str:
+        return settings_id(settings_of(graph, is_choice))
+
+    assert told(example()) == told(changed("3", "seed", 5)) == told(changed("2", "text", "a dog"))
+    assert told(example()) == told(dict(reversed(example().items())))
+    moved = {("8" if name == "3" else name): value for name, value in example().items()}
+    assert len({told(one) for one in (example(), changed("3", "steps", 21), moved)}) == 3

@@ -33,6 +33,7 @@ def test_what_is_not_set_or_blank_has_its_default(blank: str | None, monkeypatch
         "keep_bytes": 0,
         "keep_days": 0,
         "keep_prompts": DEFAULT_PROMPTS,
+        "keep_settings": True,
         "sampler_interval_seconds": 0.2,
         "sentinel": False,
         "token": None,

@@ -145,7 +145,7 @@ def test_each_step_of_a_prompt_is_in_the_store_and_its_end_is_committed_with_its
     ]
     assert [one.node_id for one in desk.store.prompts.nodes(record.pk)] == ["1", "3"]
     assert record.workflow_fingerprint.startswith("1:")
-    assert record.settings_fingerprint.startswith("1:")
+    assert record.settings_fingerprint.startswith("2:")
     assert record.graph_digest
     marker = desk.marker()
     assert (marker.Status, marker.PromptId, marker.Producer, marker.Cached) == ("success", "p", "node", False)
