@@ -41,6 +41,11 @@ def contract(prompt_id: str, run: int | None = None) -> Request:
     return get("contract", *PROMPTS, prompt_id, "contract", query={"run": run})
 
 
+def compare(one: str, other: str, one_run: int | None = None, other_run: int | None = None) -> Request:
+    """Two prompts beside each other, the older one first."""
+    return get("record", "telemetry", "compare", query={"a": one, "b": other, "a_run": one_run, "b_run": other_run})
+
+
 def wait(prompt_id: str, seconds: float, run: int | None = None) -> Request:
     """A prompt's record as soon as it has ended: 200; else 202 after so many seconds."""
     kind: Kind = "wait" if seconds else "record"

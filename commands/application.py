@@ -10,7 +10,7 @@ from ..client.errors import ServerError
 from ..telemetry.files.guarded_files import reason_of
 from ..telemetry.process.token import TokenError
 from ..telemetry.version import VERSION
-from . import db, demo, gpu, mark, node, preflight, prompts, queue, run, sentinel, validate
+from . import compare, db, demo, gpu, mark, node, preflight, prompts, queue, run, sentinel, validate
 from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, print_json
 from .terminal import be_ready, say, show_faults, tell_lines
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.add_typer(prompts.app, name="prompts")
+app.command("compare")(compare.compare)
 app.command("gpu")(gpu.gpu)
 app.command("mark")(mark.mark)
 app.command("preflight")(preflight.check)

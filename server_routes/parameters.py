@@ -85,6 +85,10 @@ class Listing(Parameters):
     )
     class_type: Text | None = Field(None, max_length=200, description="A node's class, exactly.")
     output: Text | None = Field(None, max_length=255, description="A file's name, exactly.")
+    workflow: Text | None = Field(None, max_length=80, description="A `workflow_fingerprint`, exactly.")
+    settings: Text | None = Field(None, max_length=80, description="A `settings_fingerprint`, exactly.")
+    environment: Text | None = Field(None, max_length=64, description="An `environment_id`, exactly.")
+    instance: Text | None = Field(None, max_length=36, description="The `id` of an `instance`, exactly.")
     limit: int = Field(50, ge=1, le=MAX_PAGE, description="Prompts a page, 1 to 500.")
     cursor: Annotated[
         Position | None,
@@ -98,7 +102,29 @@ class Listing(Parameters):
 
     def filter(self) -> Filter:
         """As the store takes it."""
-        return Filter(self.status, self.since, self.until, self.q, self.class_type, self.output)
+        return Filter(
+            self.status,
+            self.since,
+            self.until,
+            self.q,
+            self.class_type,
+            self.output,
+            self.workflow,
+            self.settings,
+            self.environment,
+            self.instance,
+        )
+
+
+class Two(Parameters):
+    """Which two prompts."""
+
+    a: Text = Field(min_length=1, max_length=200, description="A prompt's id. Required.")
+    b: Text = Field(
+        min_length=1, max_length=200, description="Another's, or the same one's for two of its runs. Required."
+    )
+    a_run: int | None = Field(None, ge=1, le=2**31 - 1, description="Which run of the first; the newest else.")
+    b_run: int | None = Field(None, ge=1, le=2**31 - 1, description="Which run of the second; the newest else.")
 
 
 class Bound(Parameters):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from ..telemetry.process.printable import logger
-from . import documents, environments, events, gpu, health, metrics, naming, panel, prompts, waiting
+from . import compare, documents, environments, events, gpu, health, metrics, naming, panel, prompts, waiting
 from .answering import Answering
 from .route import PREFIX, Route
 
@@ -21,6 +21,7 @@ ROUTES: tuple[Route, ...] = (
     *naming.ROUTES,
     *waiting.ROUTES,
     *environments.ROUTES,
+    *compare.ROUTES,
     *events.ROUTES,
     *metrics.ROUTES,
     *documents.document_routes(lambda: ROUTES),

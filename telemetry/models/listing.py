@@ -15,6 +15,14 @@ class Filter:
     q: str | None = None
     class_type: str | None = None
     output: str | None = None
+    workflow: str | None = None
+    """A workflow's fingerprint."""
+    settings: str | None = None
+    """A fingerprint of a workflow with its settings."""
+    environment: str | None = None
+    """An environment's id."""
+    instance: str | None = None
+    """The id of the process that recorded it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
+from .comparison import (
+    ComparedPrompt,
+    Comparison,
+    Difference,
+    FigureDifference,
+    NodeDifference,
+    PictureDifference,
+    SettingDifference,
+)
 from .conditions import Conditions, LoadedModel
 from .environment import Environment, Machine
 from .errors import ErrorAnswer
@@ -16,12 +25,16 @@ from .settings import SettingsList, SettingsOfNode
 
 MODELS: dict[str, type[BaseModel]] = {
     "batch": Batch,
+    "compared_prompt": ComparedPrompt,
+    "comparison": Comparison,
     "conditions": Conditions,
     "current_node": CurrentNode,
     "device": Device,
+    "difference": Difference,
     "done_marker": DoneMarker,
     "environment": Environment,
     "error": ErrorAnswer,
+    "figure_difference": FigureDifference,
     "gpu": LiveFigures,
     "health": Health,
     "instance": Instance,
@@ -29,13 +42,16 @@ MODELS: dict[str, type[BaseModel]] = {
     "machine": Machine,
     "marker": PromptMarker,
     "node": Node,
+    "node_difference": NodeDifference,
     "node_list": NodeList,
     "output": Output,
+    "picture_difference": PictureDifference,
     "prompt": Prompt,
     "live_device": LiveDevice,
     "prompt_name": PromptName,
     "prompt_page": PromptPage,
     "samples": SampleColumns,
+    "setting_difference": SettingDifference,
     "settings_list": SettingsList,
     "settings_of_node": SettingsOfNode,
     "system": System,

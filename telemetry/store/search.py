@@ -6,7 +6,7 @@ first, until the page is full. Which of the two it is, is found by asking each i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, column, exists, literal_column, or_, select, table
@@ -34,6 +34,7 @@ def conditions(connection: Connection, wanted: Filter, indexed: bool) -> list[Co
         found.append(prompts.c.sort_ms >= storable(wanted.since_ms))
     if wanted.until_ms is not None:
         found.append(prompts.c.sort_ms < storable(wanted.until_ms))
+    found += [column == clean(given) for column, given in _exactly(wanted) if given]
     if wanted.class_type:
         named = select(classes.c.id).where(classes.c.name == clean(wanted.class_type))
         numbers = connection.execute(named).scalars().all()
@@ -47,6 +48,14 @@ def conditions(connection: Connection, wanted: Filter, indexed: bool) -> list[Co
     if wanted.q:
         found.append(_words(connection, clean(wanted.q.lower()), indexed))
     return found
+
+
+def _exactly(wanted: Filter) -> Iterator[tuple[ColumnElement[Any], str | None]]:
+    """Columns that are to be what is given. A workflow's runs have an index of their own; the others are checked."""
+    yield prompts.c.workflow_fingerprint, wanted.workflow
+    yield prompts.c.settings_fingerprint, wanted.settings
+    yield prompts.c.environment_id, wanted.environment
+    yield prompts.c.instance_id, wanted.instance
 
 
 def _words(connection: Connection, text: str, indexed: bool) -> ColumnElement[bool]:

@@ -195,13 +195,22 @@ def test_a_prompt_whose_queueing_was_not_told_stands_where_it_started(store: Sto
         ({"class_type": "ksampler"}, ""),
         ({"output": "shot_00001_.png"}, "a"),
         ({"output": "shot_00001_"}, ""),
+        ({"workflow": "1:w"}, "ba"),
+        ({"workflow": "1:"}, ""),
+        ({"workflow": "1:w", "settings": "2:s"}, "a"),
+        ({"settings": "2:S"}, ""),
+        ({"environment": "other"}, "b"),
+        ({"instance": "i2", "statuses": ("error",)}, "b"),
+        ({"instance": "i2", "environment": "e"}, ""),
         ({"statuses": ("success",), "output": "shot_00001_.png", "until_ms": 5000}, "a"),
         ({"statuses": ("error",), "output": "shot_00001_.png"}, ""),
     ],
 )
 def test_filters_take_what_is_asked_for_and_only_that(store: Store, wanted: dict[str, Any], found: str) -> None:
-    kept(store, record("a", queued_ms=1000, outputs=[file("shot_00001_.png")]))
-    kept(store, record("b", queued_ms=2000, status="error", workflow_name="Portrait 100% c"))
+    about = {"workflow_fingerprint": "1:w", "settings_fingerprint": "2:s"}
+    kept(store, record("a", queued_ms=1000, outputs=[file("shot_00001_.png")], **about))
+    about = {"workflow_fingerprint": "1:w", "environment_id": "other", "instance_id": "i2"}
+    kept(store, record("b", queued_ms=2000, status="error", workflow_name="Portrait 100% c", **about))
     store.save(
         [
             Change(
