@@ -41,6 +41,11 @@ def contract(prompt_id: str, run: int | None = None) -> Request:
     return get("contract", *PROMPTS, prompt_id, "contract", query={"run": run})
 
 
+def why(prompt_id: str, run: int | None = None) -> Request:
+    """One prompt against its like."""
+    return get("record", *PROMPTS, prompt_id, "why", query={"run": run})
+
+
 def compare(one: str, other: str, one_run: int | None = None, other_run: int | None = None) -> Request:
     """Two prompts beside each other, the older one first."""
     return get("record", "telemetry", "compare", query={"a": one, "b": other, "a_run": one_run, "b_run": other_run})

@@ -1,30 +1,26 @@
-"""GET /telemetry/compare: two prompts beside each other."""
+"""Prompts beside each other: two that are asked for, and one against its like."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from ..telemetry.models.comparison import Comparison
+from ..telemetry.models.listing import Filter
+from ..telemetry.models.prompt import Prompt
+from ..telemetry.models.times import parse
+from ..telemetry.models.why import Why
 from ..telemetry.record.reading import Reading
-from ..telemetry.why.comparing import Side, compared
+from ..telemetry.why.comparing import compared
+from ..telemetry.why.explaining import why
 from .answering import on_thread
-from .parameters import Two
-from .prompts import unknown
+from .parameters import RunNumber, Two
 from .route import Call, Route, answer
+from .sides import known, side_of
 
-
-def _side(reading: Reading, prompt_id: str, run: int | None) -> Side:
-    """All that is known of one of the two. Raises ApiError 404."""
-    prompt = reading.prompt(prompt_id, run)
-    if prompt is None:
-        raise unknown(prompt_id, run)
-    run = prompt.run_number
-    return Side(
-        prompt,
-        reading.nodes(prompt_id, run) or [],
-        reading.settings(prompt_id, run),
-        reading.environment(prompt.environment_id) if prompt.environment_id is not None else None,
-    )
+EARLIER = 100
+"""So many earlier successes of a workflow are looked through for those that are comparable."""
 
 
 async def compare(call: Call) -> web.StreamResponse:
@@ -33,10 +29,43 @@ async def compare(call: Call) -> web.StreamResponse:
     recording = call.host.recording
 
     def made() -> Comparison:
-        one, other = (_side(recording.reading, *one) for one in ((two.a, two.a_run), (two.b, two.b_run)))
+        one, other = (known(recording.reading, *one) for one in ((two.a, two.a_run), (two.b, two.b_run)))
         return compared(one, other, recording.host.roots())
 
     return answer(await on_thread(made))
 
 
-ROUTES = (Route("GET", "/compare", "Two prompts beside each other", compare, Two, {200: Comparison}, (404,)),)
+async def get_why(call: Call) -> web.StreamResponse:
+    """What is usual for a prompt, how it compares, and the reasons that its record shows."""
+    reading = call.host.recording.reading
+
+    def made() -> Why:
+        now = known(reading, call.path["prompt_id"], call.query.run)
+        earlier = _earlier(reading, now.prompt)
+        return why(
+            now,
+            earlier,
+            lambda run: side_of(reading, run),
+            lambda run: reading.nodes(run.prompt_id, run.run_number) or [],
+        )
+
+    return answer(await on_thread(made))
+
+
+def _earlier(reading: Reading, prompt: Prompt) -> Sequence[Prompt]:
+    """The successes of a prompt's workflow that were queued before it, newest first."""
+    if prompt.workflow_fingerprint is None:
+        return []
+    queued = prompt.queued_at or prompt.started_at
+    wanted = Filter(
+        statuses=("success",),
+        until_ms=parse(queued) if queued is not None else None,
+        workflow=prompt.workflow_fingerprint,
+    )
+    return reading.page(wanted, EARLIER, None)[0]
+
+
+ROUTES = (
+    Route("GET", "/compare", "Two prompts beside each other", compare, Two, {200: Comparison}, (404,)),
+    Route("GET", "/prompts/{prompt_id}/why", "One prompt against its like", get_why, RunNumber, {200: Why}, (404,)),
+)

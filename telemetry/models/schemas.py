@@ -22,6 +22,7 @@ from .marker import DoneMarker, PromptMarker
 from .node import Node, NodeList
 from .prompt import Batch, CurrentNode, Instance, Output, Prompt, PromptName, PromptPage
 from .settings import SettingsList, SettingsOfNode
+from .why import NodeShare, Reason, Usual, Why
 
 MODELS: dict[str, type[BaseModel]] = {
     "batch": Batch,
@@ -44,16 +45,20 @@ MODELS: dict[str, type[BaseModel]] = {
     "node": Node,
     "node_difference": NodeDifference,
     "node_list": NodeList,
+    "node_share": NodeShare,
     "output": Output,
     "picture_difference": PictureDifference,
     "prompt": Prompt,
     "live_device": LiveDevice,
     "prompt_name": PromptName,
     "prompt_page": PromptPage,
+    "reason": Reason,
     "samples": SampleColumns,
     "setting_difference": SettingDifference,
     "settings_list": SettingsList,
     "settings_of_node": SettingsOfNode,
     "system": System,
+    "usual": Usual,
+    "why": Why,
 }
 """Those of the core, by the names under which `/telemetry/schema/{model}` serves them."""

@@ -1,0 +1,22 @@
+"""Figures in words, as people say them."""
+
+from __future__ import annotations
+
+_STEPS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+def size_of(number: float | None) -> str:
+    """`1.5 GiB`, `512 bytes`; `?` for what is not known."""
+    if number is None:
+        return "?"
+    size, step = float(number), 0
+    while abs(size) >= 1024 and step < len(_STEPS) - 1:
+        size, step = size / 1024, step + 1
+    return f"{size:.0f} {_STEPS[step]}" if step == 0 else f"{size:.1f} {_STEPS[step]}"
+
+
+def seconds_of(number: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 5 s`."""
+    if number >= 60:
+        return f"{int(number) // 60} min {int(number) % 60} s"
+    return f"{number:.1f} s" if number < 10 else f"{number:.0f} s"
