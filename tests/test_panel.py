@@ -213,6 +213,40 @@ def test_a_success_of_which_outputs_were_refused_says_so(host: Host, page: Any, 
     assert "success, 1 output refused" in (rows(page).first.text_content() or "")
 
 
+def test_how_a_prompt_compares_with_its_like_is_in_its_head(host: Host, page: Any, folder: str) -> None:
+    graphs = []
+    for number in range(7):  # words are no setting, and let everything run anew
+        graph = Graph()
+        words = graph.add("ProbeString", text=f"{folder} {number}")
+        graph.add(
+            "PreviewAny",
+            source=graph.add("ProbeSlow", source=words, seconds=0.2, steps=2, salt=hash(folder) % 1000 / 1000),
+        )
+        graphs.append(graph)
+    ended(host, graphs[0])
+    page.goto(url(host))
+    open_first(page)
+    part = page.get_by_role("region", name="Compared with earlier runs")
+    part.get_by_text("Too few runs to say what is usual.").wait_for()
+    part.get_by_text("run it 5 more times").wait_for()
+    for graph in graphs[1:]:
+        ended(host, graph)
+    page.goto(url(host))
+    open_first(page)
+    assert re.search(r"Usually 0\.2\d* s|Usually 2\d\d ms", part.inner_text()), part.inner_text()
+    assert "6 runs" in part.inner_text()
+
+
+def test_a_failure_says_in_its_head_what_failed(host: Host, page: Any, folder: str) -> None:
+    ended(
+        host, failing(f"{folder}/a", "CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; 8.00 GiB total capacity)")
+    )
+    page.goto(url(host))
+    open_first(page)
+    part = page.get_by_role("region", name="Why it ended so")
+    part.get_by_text("ran out of the device's memory: it asked for 2.0 GiB").wait_for()
+
+
 def test_an_open_prompt_follows_what_happens_to_it(host: Host, page: Any, folder: str) -> None:
     prompt_id = host.queue(slow_then_saved(f"{folder}/a", 2.0))
     page.goto(url(host, f"?prompt={prompt_id}"))

@@ -117,7 +117,7 @@ def _middle(values: Sequence[float | None]) -> float | None:
 def _notes(prompt: Prompt, like: Sequence[Prompt], runs: Sequence[Prompt]) -> list[str]:
     if prompt.workflow_fingerprint is None:
         return ["its graph has no fingerprint, so there is nothing to hold it against"]
-    if len(like) >= LEAST_RUNS or prompt.status not in ("success", "error", "interrupted", "abandoned"):
+    if len(like) >= LEAST_RUNS or prompt.status != "success":
         return []
     missing = LEAST_RUNS - len(like)
     told = f"{len(like)} comparable runs are too few to say what is usual: run it {missing} more times"

@@ -4,11 +4,14 @@ import { h, replace, styled } from "./dom.js";
 import { bytes, duration, figure, isPicture, moment, nameOf, short, UNKNOWN } from "./format.js";
 import { S } from "./strings.js";
 import { timeline } from "./timeline.js";
+import { whyOf } from "./why.js";
 
 const NEWS_MS = 400;
 const MOST_OUTPUTS = 60;
 const MOST_REFUSED = 60;
 const ROWS_A_FRAME = 200;
+/** What has ended in a way that can be held against others. */
+const ENDED = ["success", "error", "interrupted", "abandoned", "refused"];
 
 /**
  * The editor that the panel stands beside.
@@ -47,6 +50,8 @@ export class PromptView {
     this.samples = null;
     /** @type {any} */
     this.contract = null;
+    /** @type {any} */
+    this.why = null;
     this.body = h("div", null, h("p", { class: "muted" }, S.loading));
     this.element = h("section", { class: "view prompt" }, this.body);
     this.news = 0;
@@ -92,6 +97,7 @@ export class PromptView {
         api.json(this.path("/nodes")),
         api.json(this.path("/samples")).catch(() => null),
       ]);
+      this.why = ENDED.includes(prompt.status) ? await api.json(this.path("/why")).catch(() => null) : null;
       this.contract = prompt.batch ? await api.json(this.path("/contract")).catch(() => null) : null;
       this.prompt = prompt;
       this.nodes = nodes.items.map((/** @type {any} */ node, /** @type {number} */ place) => ({ ...node, place }));
@@ -106,6 +112,7 @@ export class PromptView {
 
   draw() {
     const { prompt } = this;
+    const why = whyOf(this.why);
     const notes = prompt.notes.map((/** @type {string} */ note) => h("p", { class: "note" }, short(note, 2000)));
     const warnings = prompt.fallback_notes.map((/** @type {string} */ note) => h("p", { class: "warning" }, short(note, 2000)));
     replace(this.body,
@@ -113,6 +120,7 @@ export class PromptView {
       this.actions(),
       prompt.error ? this.error(prompt.error) : null,
       prompt.status === "abandoned" ? this.abandoned() : null,
+      why ? this.section(prompt.status === "success" ? S.why : S.whyFailed, why) : null,
       prompt.refused?.length ? this.section(S.refused, this.refused()) : null,
       this.facts(),
       this.nodes.some((node) => node.started_at !== null) ? this.section(S.timeline, this.timeline()) : null,
