@@ -29,7 +29,7 @@ PICTURE = {"before": "before", "after": "after", "same": "the same"}
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A prompt's id.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="A prompt's id, or a beginning that only it has.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another prompt's id, or the same one's with another run.")],
     comfyui: Comfyui = DEFAULT_URL,
     a_run: Annotated[int | None, typer.Option(min=1, help="Which run of A; else the newest.")] = None,
@@ -37,7 +37,8 @@ def compare(
     as_json: AsJson = False,
 ) -> int:
     """Compare two prompts, the older one first: settings, environment, conditions, figures, nodes, pictures."""
-    told = Server(comfyui).record(Comparison, recorder.compare(a, b, a_run, b_run))
+    server = Server(comfyui)
+    told = server.by_ids([a, b], lambda one, two: server.record(Comparison, recorder.compare(one, two, a_run, b_run)))
     if as_json:
         print_json(told.as_it_came)
     else:

@@ -20,7 +20,7 @@ app = typer.Typer(help="What became of prompts, from a ComfyUI server's records.
 
 Comfyui = Annotated[str, typer.Option("--comfyui", envvar="COMFYUI_URL", help="The ComfyUI server's URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-PromptId = Annotated[str, typer.Argument(metavar="ID", help="The prompt's id.")]
+PromptId = Annotated[str, typer.Argument(metavar="ID", help="The prompt's id, or a beginning that only it has.")]
 WhichRun = Annotated[int | None, typer.Option("--run", min=1, help="The Nth run of this id; else the newest.")]
 
 COLUMNS = {
@@ -123,11 +123,11 @@ def show_prompt(
 ) -> int:
     """Show one prompt and its nodes."""
     server = Server(comfyui)
-    prompt = server.record(Prompt, recorder.prompt(prompt_id, run))
+    prompt = server.by_ids([prompt_id], lambda known: server.record(Prompt, recorder.prompt(known, run)))
     if as_json:
         print_json(prompt.as_it_came)
         return DONE
-    nodes = server.record(NodeList, recorder.nodes(prompt_id, run))
+    nodes = server.record(NodeList, recorder.nodes(prompt.read["prompt_id"], run))
     print_prompt(prompt.read, nodes.read["items"])
     return DONE
 
@@ -168,8 +168,10 @@ def wait_prompt(
     as_json: AsJson = False,
 ) -> int:
     """Wait until a prompt has ended and its markers are written; exit 0 if it succeeded, else 1."""
-    ended, told = Server(comfyui).wait(prompt_id, timeout, run)
+    server = Server(comfyui)
+    ended, told = server.by_ids([prompt_id], lambda known: server.wait(known, timeout, run))
     prompt = told.read
+    prompt_id = prompt["prompt_id"]
     late = None if ended else f"still {prompt['status']} after {timeout:g} s"
     refused = prompt["refused"]
     if as_json:
@@ -196,8 +198,10 @@ def follow_prompts(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line on standard output.")] = False,
 ) -> int:
     """Print what happens as it happens; with an ID end with the prompt, exit 0 if it succeeded, else 1."""
+    server = Server(comfyui)
     if prompt_id is not None and after is None:
-        ended, prompt = Server(comfyui).wait(prompt_id, 0)
+        ended, prompt = server.by_ids([prompt_id], lambda known: server.wait(known, 0))
+        prompt_id = prompt.read["prompt_id"]
         if ended:
             return print_end(prompt, as_json=as_json)
-    return follow(Server(comfyui), prompt_id, after, as_json=as_json, until_finished=prompt_id is not None)
+    return follow(server, prompt_id, after, as_json=as_json, until_finished=prompt_id is not None)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -18,11 +19,15 @@ from ..client.reading import Answer
 from ..client.request import Request
 from ..client.urls import checked_url
 from ..telemetry.models.base import Model
-from ..telemetry.models.prompt import Prompt
+from ..telemetry.models.prompt import Prompt, PromptPage
 from ..telemetry.process.token import TokenError, bearer_of
 from .output import BAD_USE, FAILED, CommandError
 
 LONGEST_POLL_SECONDS = 60.0
+MOST_LOOKED_AT, MOST_NAMED = 500, 3
+"""Prompts that are looked through for the beginning of an id; those of several that are named."""
+Answered = TypeVar("Answered")
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MOST_KIND = 60
 """Characters of a server's word for its error."""
 
@@ -49,6 +54,34 @@ class Server:
         """Ask for what one of our models describes. Raises CommandError."""
         _, told = self.ask(request)
         return checked(model, told, self.url)
+
+    def by_ids(self, given: Sequence[str], ask: Callable[..., Answered]) -> Answered:
+        """Ask for prompts by their ids; where one is not known, by the ids that begin so. Raises CommandError."""
+        try:
+            return ask(*given)
+        except CommandError as error:
+            if error.kind != "not_found":
+                raise
+            whole = [self._whole_id(one) for one in given]
+            if whole == list(given):
+                raise
+        return ask(*whole)
+
+    def _whole_id(self, given: str) -> str:
+        """The id of the one prompt whose id begins so; else what was given. Raises CommandError where several do."""
+        if _UUID.fullmatch(given):
+            return given
+        page = self.record(PromptPage, recorder.prompts({"q": given, "limit": MOST_LOOKED_AT})).read
+        found = list(dict.fromkeys(one["prompt_id"] for one in page["items"] if one["prompt_id"].startswith(given)))
+        if given in found or not found:
+            return given
+        if len(found) > 1 or page["next_cursor"] is not None:
+            named = ", ".join(found[:MOST_NAMED]) + (" and others" if len(found) > MOST_NAMED else "")
+            why = (
+                f"{len(found)} prompts begin with {given!r} ({named})" if len(found) > 1 else f"{given!r} is too short"
+            )
+            raise CommandError("invalid_parameter", f"{why}: give more of the id")
+        return str(found[0])
 
     @contextlib.contextmanager
     def stream(self, request: Request, after: str | None = None) -> Iterator[Iterator[bytes]]:

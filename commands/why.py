@@ -24,7 +24,8 @@ SURE, FITS = 0.8, 0.5
 
 def why(prompt_id: PromptId, comfyui: Comfyui = DEFAULT_URL, run: WhichRun = None, as_json: AsJson = False) -> int:
     """Say why a prompt took what it took, or failed, held against earlier runs of its workflow."""
-    told = Server(comfyui).record(Why, recorder.why(prompt_id, run))
+    server = Server(comfyui)
+    told = server.by_ids([prompt_id], lambda known: server.record(Why, recorder.why(known, run)))
     if as_json:
         print_json(told.as_it_came)
     else:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -268,3 +269,21 @@ def test_names_in_any_script_are_printed_on_any_console(tmp_path: Path, options:
     assert (done.returncode, done.stderr) == (0, "")
     shown = "絵" if options else "\\u7d75"
     assert f"{shown}.done" in done.stdout
+
+
+def test_the_beginning_of_an_id_will_do_where_only_one_prompt_has_it(host: Host, folder: str) -> None:
+    start = uuid.uuid4().hex[:7]
+    ids = [str(uuid.UUID(f"{start}{last}{uuid.uuid4().hex[8:]}")) for last in "01"]
+    for prompt_id in ids:
+        host.wait(host.queue(saved(f"{folder}/a"), prompt_id=prompt_id))
+    at = ("--comfyui", host.url)
+    for words in (("prompts", "show"), ("prompts", "wait"), ("prompts", "follow"), ("why",)):
+        shown = cli(*words, ids[0][:8], "--json", *at)
+        assert shown.returncode == 0, (words, shown.stderr)
+        assert ids[0] in shown.stdout
+    assert ids[1] in cli("compare", ids[0][:8], ids[1][:12], "--json", *at).stdout
+    several = cli("prompts", "show", ids[0][:7], *at)
+    assert several.returncode == 2
+    assert f"2 prompts begin with {ids[0][:7]!r}" in several.stderr and ids[1] in several.stderr
+    never = cli("prompts", "show", "zzzzzzzz", *at)
+    assert (never.returncode, "never seen" in never.stderr) == (2, True)
