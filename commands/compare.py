@@ -9,6 +9,7 @@ import typer
 from ..client import recorder
 from ..client.urls import DEFAULT_URL
 from ..telemetry.models.comparison import Comparison
+from ..telemetry.why.words import size_of
 from .output import DONE, print_json, table
 from .prompts import AsJson, Comfyui
 from .server import Server
@@ -55,7 +56,7 @@ def print_comparison(told: dict[str, Any]) -> None:
         ("Settings", told["settings"], SETTING),
         ("Environment", told["environment"], DIFFERENCE),
         ("Conditions", told["conditions"], DIFFERENCE),
-        ("Figures", told["figures"], FIGURE),
+        ("Figures", [_figure(one) for one in told["figures"]], FIGURE),
         ("Nodes", [_node(node) for node in told["nodes"] if node["change_seconds"]][:NODES_SHOWN], NODE),
         ("Pictures", [_picture(one) for one in told["pictures"]], PICTURE),
     ):
@@ -63,6 +64,14 @@ def print_comparison(told: dict[str, Any]) -> None:
             table(title, rows, columns)
     for note in told["notes"]:
         say(f"Note: {note}")
+
+
+def _figure(one: dict[str, Any]) -> dict[str, object]:
+    """Bytes in words, whole numbers without what comes behind the point."""
+    if one["what"].endswith("_bytes"):
+        sides = {name: one[name] and size_of(one[name]) for name in ("before", "after", "change")}
+        return {**one, **sides}
+    return {**one, **{n: int(v) for n, v in one.items() if isinstance(v, float) and v.is_integer() and n != "ratio"}}
 
 
 def _node(node: dict[str, Any]) -> dict[str, object]:

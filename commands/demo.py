@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from filelock import FileLock, Timeout
 
 from ..client import comfyui, recorder
 from ..client.request import Request
@@ -37,6 +38,7 @@ PACKAGE = Path(__file__).parent.parent
 EXAMPLES = PACKAGE / "example_workflows" / "api"
 SENTINEL = "RUN_RECORDER_SENTINEL"
 START_SECONDS = 180.0
+LOCK = "demo.lock"
 
 
 def demo(
@@ -50,10 +52,32 @@ def demo(
 ) -> int:
     """Start a host, run a story of three scenes in it, and show the run, the last scene's record and its marker."""
     base = Path(os.path.realpath(folder or tempfile.mkdtemp(prefix="run-recorder-demo-")))  # a loop of links, too
-    _make_base(base)
     if port and _is_taken(port):
         fail("conflict", f"--port {port}: something listens there already; give another port, or 0 for a free one")
-    port = port or _free_port()
+    with _alone_in(base):
+        return _demo(base, port or _free_port(), comfyui_path, once=once, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _alone_in(base: Path) -> Iterator[None]:
+    """Hold a demo's folder, so that a second demo does not take the first one's host for one that was left behind."""
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        fail("invalid_parameter", f"--dir: {base} is no folder")
+    lock = FileLock(base / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        fail("conflict", f"--dir: a demo that runs has {base}; end it, or give another folder")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _demo(base: Path, port: int, comfyui_path: Path | None, *, once: bool, as_json: bool) -> int:
+    _make_base(base)
     command = _embedded(base, port) if comfyui_path is None else _real(comfyui_path, base, port)
     server = Server(f"http://127.0.0.1:{port}")
     with _running(command, base) as process:

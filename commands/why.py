@@ -7,6 +7,7 @@ from typing import Any
 from ..client import recorder
 from ..client.urls import DEFAULT_URL
 from ..telemetry.models.why import Why
+from ..telemetry.why.words import seconds_of
 from .output import DONE, print_json, table
 from .prompts import AsJson, Comfyui, PromptId, WhichRun
 from .server import Server
@@ -40,7 +41,8 @@ def print_why(told: dict[str, Any]) -> None:
     if usual is not None:
         low, high = usual["interval"]
         of_it = f"; this one took {ratio:.2f} times that" if ratio is not None else ""
-        say(f"Usual: {usual['median']:.2f} s ({low:.2f} to {high:.2f} s in {usual['runs']} runs){of_it}")
+        between = f"{seconds_of(low)} to {seconds_of(high)} in {usual['runs']} runs"
+        say(f"Usual: {seconds_of(usual['median'])} ({between}){of_it}")
     for reason in told["reasons"]:
         sure = reason["confidence"]
         word = "" if sure >= SURE else "perhaps: " if sure >= FITS else "possibly: "

@@ -155,7 +155,9 @@ def _explain(model: type[BaseModel], name: str, error: Any) -> str:
     if error["type"] == "extra_forbidden":
         accepted = ", ".join(model.model_fields) or "none"
         return f"{name} is no parameter of this route; accepted: {accepted}"
-    given = str(error["input"])[:100]
     field = model.model_fields.get(name)
-    accepted = f" Accepted: {field.description}" if field is not None and field.description else ""
-    return f"{name}: {error['msg']}; given: {given!r}.{accepted}"
+    about = f" ({field.description.rstrip('.')})" if field is not None and field.description else ""
+    if error["type"] == "missing":
+        return f"{name} is required{about}"
+    said = str(error["msg"]).removeprefix("Value error, ")
+    return f"{name}{about}: {said}; given: {str(error['input'])[:100]!r}"

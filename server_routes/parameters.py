@@ -119,10 +119,8 @@ class Listing(Parameters):
 class Two(Parameters):
     """Which two prompts."""
 
-    a: Text = Field(min_length=1, max_length=200, description="A prompt's id. Required.")
-    b: Text = Field(
-        min_length=1, max_length=200, description="Another's, or the same one's for two of its runs. Required."
-    )
+    a: Text = Field(min_length=1, max_length=200, description="A prompt's id.")
+    b: Text = Field(min_length=1, max_length=200, description="Another's id, or the same for two of its runs.")
     a_run: int | None = Field(None, ge=1, le=2**31 - 1, description="Which run of the first; the newest else.")
     b_run: int | None = Field(None, ge=1, le=2**31 - 1, description="Which run of the second; the newest else.")
 
@@ -130,7 +128,7 @@ class Two(Parameters):
 class Bound(Parameters):
     """What is to be deleted."""
 
-    until: Moment = Field(description="Everything that was queued before this time, ISO 8601. Required.")
+    until: Moment = Field(description="Everything that was queued before this time, ISO 8601.")
 
 
 class Page(Parameters):

@@ -21,7 +21,7 @@ from .route import ApiError, Call, Route, answer, answer_bytes, conflict, not_fo
 def unknown(prompt_id: str, run: int | None) -> ApiError:
     """404 for a prompt, or a run of it, that was never seen."""
     which = f"prompt {prompt_id!r}" + ("" if run is None else f", run {run},")
-    return not_found(f"{which} was never seen here", "prompt_id")
+    return not_found(f"{which} is not recorded here: it was never seen, or has been forgotten", "prompt_id")
 
 
 async def list_prompts(call: Call) -> web.StreamResponse:

@@ -238,7 +238,7 @@ def test_the_demo_goes_on_until_it_is_interrupted(tmp_path: Path) -> None:
     if sys.platform == "win32":
         pytest.skip("Ctrl-C can't be sent to one process here")
     demo = subprocess.Popen(
-        [*CLI, "demo", "--port", str(free_port())],
+        [*CLI, "demo", "--port", str(free_port()), "--dir", str(tmp_path / "demo")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -252,7 +252,9 @@ def test_the_demo_goes_on_until_it_is_interrupted(tmp_path: Path) -> None:
         deadline = time.monotonic() + 60
         while "http://" not in "".join(said) and time.monotonic() < deadline and demo.poll() is None:
             time.sleep(0.1)
-        time.sleep(1)
+        second = cli("demo", "--once", "--json", "--dir", tmp_path / "demo")
+        assert (second.returncode, json.loads(second.stdout)["error"]["type"]) == (2, "conflict")
+        assert "a demo that runs has" in second.stderr + second.stdout
         assert demo.poll() is None, "it ended by itself"
         demo.send_signal(2)
         assert demo.wait(20) in (0, 130)
@@ -260,6 +262,13 @@ def test_the_demo_goes_on_until_it_is_interrupted(tmp_path: Path) -> None:
         demo.kill()
         demo.wait()
     assert "Traceback" not in (demo.stderr.read() if demo.stderr else "")
+
+
+def test_a_demo_in_the_place_of_a_file_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine", "utf-8")
+    done = cli("demo", "--once", "--dir", tmp_path / "file")
+    assert (done.returncode, "is no folder" in done.stderr) == (2, True)
+    assert (tmp_path / "file").read_text("utf-8") == "mine"
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])

@@ -34,6 +34,8 @@ OF_THE_DEVICE = (
     "energy_joules",
 )
 OF_THE_SYSTEM = ("process_rss_peak_bytes", "cpu_percent")
+WHERE_IT_LISTENS = ("--port", "--listen")
+"""Options that make another environment, and nothing faster or slower."""
 INCIDENTAL = frozenset(("run_since_start", "idle_before_seconds", "models", "models_before"))
 """Conditions that are hardly ever the same, or are compared in another form."""
 
@@ -117,11 +119,15 @@ def _flat(environment: Environment | None) -> dict[str, Any]:
     if environment is None:
         return {}
     found: dict[str, Any] = {}
-    for name, value in environment.model_dump(exclude={"id", "node_packs"}).items():
+    for name, value in environment.model_dump(exclude={"id", "node_packs", "launch_options"}).items():
         if isinstance(value, Mapping):
             found |= {f"{name}.{key}": one for key, one in value.items()}
         else:
             found[name] = value
+    for option in environment.launch_options:
+        name, _, value = option.partition(" ")
+        if name not in WHERE_IT_LISTENS:
+            found[f"launch_options.{name}"] = value or True
     for pack in environment.node_packs:
         found[f"node_packs.{pack.name}"] = " ".join(filter(None, (pack.version, pack.commit))) or "?"
     return found

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ..models.node import Node
 from ..models.prompt import Prompt
+from ..models.text import count_of
 from ..models.why import NodeShare, Usual, Why
 from .comparing import Side
 from .failures import failures
@@ -120,6 +121,7 @@ def _notes(prompt: Prompt, like: Sequence[Prompt], runs: Sequence[Prompt]) -> li
     if len(like) >= LEAST_RUNS or prompt.status != "success":
         return []
     missing = LEAST_RUNS - len(like)
-    told = f"{len(like)} comparable runs are too few to say what is usual: run it {missing} more times"
+    told = f"{count_of(len(like), 'comparable run')} {'is' if len(like) == 1 else 'are'} too few to say what is usual"
+    told += f": run it {count_of(missing, 'more time')}"
     others = sum(1 for run in runs if not is_like(prompt, run))
     return [told + (f" ({others} runs of this workflow had other settings, or another device)" if others else "")]

@@ -16,7 +16,9 @@ def size_of(number: float | None) -> str:
 
 
 def seconds_of(number: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 5 s`."""
+    """`20 ms`, `0.45 s`, `4.5 s`, `12 s`, `3 min 5 s`."""
+    if number < 1:
+        return f"{number * 1000:.3g} ms" if number < 0.1 else f"{number:.2f} s"
     if number >= 60:
         return f"{int(number) // 60} min {int(number) % 60} s"
     return f"{number:.1f} s" if number < 10 else f"{number:.0f} s"

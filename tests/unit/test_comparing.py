@@ -132,6 +132,17 @@ def test_environments_differ_by_name() -> None:
     assert told(side(environment=environment()), side(environment=environment(id="g"))).environment == []
 
 
+def test_launch_options_are_compared_one_by_one_and_not_where_it_listens() -> None:
+    before = environment(launch_options=["--port 1", "--lowvram", "--fast fp16_accumulation"])
+    after = environment(id="f", launch_options=["--port 2", "--listen 0.0.0.0", "--fast cublas_ops", "--cpu"])
+    found = told(side(environment=before), side(environment=after, queued_ms=2000)).environment
+    assert {one.what: (one.before, one.after) for one in found} == {
+        "launch_options.--lowvram": (True, None),
+        "launch_options.--fast": ("fp16_accumulation", "cublas_ops"),
+        "launch_options.--cpu": (None, True),
+    }
+
+
 def test_an_environment_that_is_not_known_is_not_compared() -> None:
     found = told(side(environment=environment()), side(queued_ms=2000))
     assert found.environment == []

@@ -148,9 +148,9 @@ def test_noise_alone_is_hardly_ever_slower() -> None:
 def test_few_runs_say_nothing_and_say_so(count: int) -> None:
     found = Past(steady(count)).explains(prompt(10.0, at=99))
     assert (found.verdict, found.usual, found.ratio, found.reasons) == ("too few runs", None, None, [])
-    assert found.notes == [
-        f"{count} comparable runs are too few to say what is usual: run it {LEAST_RUNS - count} more times"
-    ]
+    runs = "1 comparable run is" if count == 1 else f"{count} comparable runs are"
+    times = "1 more time" if count == LEAST_RUNS - 1 else f"{LEAST_RUNS - count} more times"
+    assert found.notes == [f"{runs} too few to say what is usual: run it {times}"]
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ export const S = {
   usually: "Usually",
   runs: "runs",
   perhaps: "perhaps",
+  possibly: "possibly",
   outputRefused: "output refused",
   outputsRefused: "outputs refused",
   refused: "Refused by ComfyUI",

@@ -4,8 +4,8 @@ import { h } from "./dom.js";
 import { duration, short } from "./format.js";
 import { S } from "./strings.js";
 
-/** A reason that is less sure than this only fits. */
-const FITS = 0.8;
+/** A reason that is less sure than the first only fits, one that is less than the second may be by chance. */
+const [SURE, FITS] = [0.8, 0.5];
 
 /**
  * What is said of it, in a section of its own; null where nothing can be said.
@@ -16,7 +16,7 @@ export function whyOf(why) {
   return [
     h("p", null, h("strong", null, S.verdicts[/** @type {keyof S["verdicts"]} */ (why.verdict)] ?? ""), usual(why)),
     why.reasons.length
-      ? h("ul", { class: "reasons" }, why.reasons.map((/** @type {any} */ one) => h("li", null, one.confidence < FITS ? `${S.perhaps}: ` : "", short(one.text, 600))))
+      ? h("ul", { class: "reasons" }, why.reasons.map((/** @type {any} */ one) => h("li", null, one.confidence >= SURE ? "" : `${one.confidence >= FITS ? S.perhaps : S.possibly}: `, short(one.text, 600))))
       : null,
     ...why.notes.map((/** @type {string} */ note) => h("p", { class: "muted" }, short(note, 400))),
   ];
