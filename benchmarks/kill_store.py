@@ -60,7 +60,7 @@ def recording_over(folder: Path) -> Recording:
         private_folder=folder / "private",
         roots=lambda: roots,
         worker_alive=lambda: True,
-        is_choice=lambda _class, _name: False,
+        is_choice=lambda *_: False,
         port=lambda: 8188,
         environment=lambda: Environment(id="bench"),
     )

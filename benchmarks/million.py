@@ -132,7 +132,7 @@ def opening(path: Path) -> float:
             private_folder=folder,
             roots=lambda: roots,
             worker_alive=lambda: True,
-            is_choice=lambda _class, _name: False,
+            is_choice=lambda *_: False,
             port=lambda: None,
             environment=lambda: Environment(id="bench"),
             settings=ServerSettings(RUN_RECORDER_DATABASE_URL=f"sqlite:///{path}"),

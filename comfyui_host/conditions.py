@@ -71,12 +71,18 @@ def _models(management: Any) -> tuple[ModelState, ...] | None:
 def _model(patcher: Any) -> ModelState:
     size, on_device = _bytes(patcher, "model_size"), _bytes(patcher, "loaded_size")
     return ModelState(
-        mark=id(patcher),
+        mark=mark_of(patcher),
         name=_quietly(lambda: type(patcher.model).__name__) or type(patcher).__name__,
         device_bytes=on_device,
         offloaded_bytes=max(0, size - on_device) if size is not None and on_device is not None else None,
         patches=_quietly(lambda: len(patcher.patches)),
     )
+
+
+def mark_of(patcher: Any) -> int:
+    """Tells loaded weights apart: nodes make clones of a patcher that share them, and one takes another's place."""
+    weights = getattr(patcher, "model", None)
+    return id(patcher if weights is None else weights)
 
 
 def _bytes(patcher: Any, name: str) -> int | None:

@@ -12,6 +12,7 @@ from ..telemetry.process.settings import misspelt, server_settings
 from ..telemetry.record.host import HostProcess
 from ..telemetry.record.recording import Recording
 from . import process
+from .choices import Choices
 from .execution import ExecutionSeams
 from .garbage import GarbageSeam
 from .queue import QueueSeams
@@ -41,7 +42,7 @@ class Host:
         self.problems = self.recording.problems
         self.problems.wrong_settings([*wrong, *misspelt()])
         self.cost = self.recording.cost
-        self._choices = process.Choices()
+        self._choices = Choices()
         self.is_choice = self._choices.is_choice
         self.executing, self.show_text = process.executing, process.show_text
         self._seams = Seams(self.problems)
@@ -115,7 +116,7 @@ def process_of(host: Host) -> HostProcess:
         queued_ids=lambda: host.queue.queued_ids(),
         waiting=lambda prompt_id: host.queue.waiting(prompt_id),
         in_history=lambda prompt_id, number: host.queue.in_history(prompt_id, number),
-        is_choice=lambda class_type, name: host.is_choice(class_type, name),
+        is_choice=lambda class_type, name, value: host.is_choice(class_type, name, value),
         port=process.port,
         environment=process.environment,
         settings=host.settings,

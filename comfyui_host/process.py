@@ -8,7 +8,6 @@ import importlib
 import ipaddress
 import re
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,6 @@ from ..telemetry.process.launch_options import launch_options
 from .torch import torch_build
 
 SYSTEM_FOLDER = "run_recorder"
-MOST_LOOKED_AT = 10
-"""Entries of a list that are looked for as files."""
 
 
 def is_comfyui() -> bool:
@@ -147,56 +144,3 @@ def show_text(unique_id: object, text: str) -> None:
     send = getattr(server(), "send_progress_text", None)
     if send is not None:
         send(text, executing(unique_id)[1], server().client_id)
-
-
-class Choices:
-    """Which inputs of which classes are choices from a list; each class is asked once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, frozenset[str]] = {}
-
-    def is_choice(self, class_type: str, input_name: str) -> bool:
-        """Whether a node's input is a choice from a list."""
-        if class_type not in self._known:
-            self._known[class_type] = _choices_of(class_type)
-        return input_name in self._known[class_type]
-
-
-def _choices_of(class_type: str) -> frozenset[str]:
-    """The names of a class' inputs that are choices from a list.
-
-    A list of somebody's own files, or one that is fetched from elsewhere, is no such choice: what is chosen is text.
-    """
-    try:
-        mapping: Mapping[str, Any] = sys.modules["nodes"].NODE_CLASS_MAPPINGS
-        groups = mapping[class_type].INPUT_TYPES()
-    except Exception:  # noqa: BLE001  a node pack's own code
-        return frozenset()
-    found = set()
-    for group in ("required", "optional"):
-        for name, declared in (groups.get(group) or {}).items():
-            if _is_choice(declared):
-                found.add(name)
-    return frozenset(found)
-
-
-def _is_choice(declared: Any) -> bool:
-    kind, *more = declared if isinstance(declared, (list, tuple)) and declared else (declared,)
-    options = more[0] if more and isinstance(more[0], Mapping) else {}
-    if any(value and (name == "remote" or name.endswith("upload")) for name, value in options.items()):
-        return False
-    values = kind if isinstance(kind, (list, tuple)) else options.get("options") if kind == "COMBO" else None
-    return isinstance(values, (list, tuple)) and len(values) > 0 and not _are_files(values)
-
-
-def _are_files(values: Sequence[Any]) -> bool:
-    """Whether a list is one of files of the input, output or temp folder, as far as its first entries tell."""
-    names = [str(value) for value in values[:MOST_LOOKED_AT]]
-    return any(_is_file(root / name) for root in roots().values() for name in names)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False

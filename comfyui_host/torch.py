@@ -13,6 +13,7 @@ from typing import Any
 from ..telemetry.gpu.node_memory import NodeBoundary
 from ..telemetry.gpu.torch_devices import HostDevice
 from ..telemetry.process.environment import TorchBuild
+from .conditions import mark_of
 
 
 class Torch:
@@ -61,7 +62,7 @@ class Torch:
         if not isinstance(loaded, list):
             return None
         models = [entry.model for entry in list(loaded)]
-        return frozenset(id(model) for model in models if model is not None)
+        return frozenset(mark_of(model) for model in models if model is not None)
 
     def peak_reader(self, boundaries: deque[NodeBoundary]) -> Callable[[str | None, bool], None] | None:
         """What the executing thread calls at each boundary of a node; null where the device has no peaks to reset.

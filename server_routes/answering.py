@@ -38,6 +38,25 @@ async def on_thread(function: Callable[..., Result], *args: Any) -> Result:
     return await asyncio.get_running_loop().run_in_executor(_POOL, function, *args)
 
 
+class OneThread:
+    """For what takes long and much memory: one at a time, on a thread of its own; no other route waits for it."""
+
+    def __init__(self, name: str, most_waiting: int) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._most = most_waiting
+        self._waiting = 0
+
+    async def run(self, function: Callable[..., Result], *args: Any) -> Result:
+        """Run something in its turn. Raises ApiError 503 where too many wait already."""
+        if self._waiting >= self._most:
+            raise ApiError(503, "unavailable", "too many of these are asked for at once; ask again in a moment")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+        finally:
+            self._waiting -= 1
+
+
 class Answering:
     """Makes aiohttp handlers of routes."""
 

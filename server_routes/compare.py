@@ -14,11 +14,12 @@ from ..telemetry.models.why import Why
 from ..telemetry.record.reading import Reading
 from ..telemetry.why.comparing import compared
 from ..telemetry.why.explaining import why
-from .answering import on_thread
+from .answering import OneThread, on_thread
 from .parameters import RunNumber, Two
 from .route import Call, Route, answer
 from .sides import known, side_of
 
+_COMPARING = OneThread("run-recorder-compare", most_waiting=8)
 EARLIER = 100
 """So many earlier successes of a workflow are looked through for those that are comparable."""
 
@@ -32,7 +33,7 @@ async def compare(call: Call) -> web.StreamResponse:
         one, other = (known(recording.reading, *one) for one in ((two.a, two.a_run), (two.b, two.b_run)))
         return compared(one, other, recording.host.roots())
 
-    return answer(await on_thread(made))
+    return answer(await _COMPARING.run(made))
 
 
 async def get_why(call: Call) -> web.StreamResponse:

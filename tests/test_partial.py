@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .graphs import Graph, saved
+from .graphs import Graph, saved, slow_then_saved
 from .hosts import Host, cli
 from .test_events import Listener
 from .test_runner import Queued
@@ -278,6 +278,20 @@ def test_a_missing_class_and_a_graph_without_outputs_are_refused_too(
     assert "sk-0123" not in json.dumps(record)
 
 
+def test_words_in_the_place_of_a_choice_are_kept_nowhere(picky: Host) -> None:
+    words = "private words of Alice sk-abcdefghijklmnop1234567890"
+    graph = saved("words/good")
+    given = {"text": "", "seed": 1, "number": 1.0, "choice": words, "switch": False, "source": ["1", 0]}
+    graph.save(graph.add("ProbeSettings", **given), "words/bad")
+    graph.add("ProbeSettings", **given)
+    record = picky.run(graph)
+    told = picky.get(f"/telemetry/prompts/{record['prompt_id']}/settings")[1]
+    assert "Alice" not in json.dumps(told)
+    assert {"number", "switch"} == set(
+        next(one["inputs"] for one in told["items"] if one["class_type"] == "ProbeSettings")
+    )
+
+
 def test_without_an_id_of_the_client_s_it_is_found_by_its_time(picky: Host) -> None:
     assert picky.post(all_refused("nameless"), client_id="nameless")[0] == 400
     newest = picky.until(lambda: picky.get("/telemetry/prompts?status=refused&limit=1")[1]["items"])[0]
@@ -292,6 +306,23 @@ def test_an_id_that_is_posted_again_once_it_is_good_is_a_run_of_its_own(picky: H
     record = picky.wait(prompt_id)
     assert (record["status"], record["run_number"]) == ("success", 2)
     assert picky.record(prompt_id, run=1)["status"] == "refused"
+
+
+def test_one_that_waits_is_not_ended_by_a_graph_that_is_refused_under_its_id(picky: Host) -> None:
+    prompt_id = str(uuid.uuid4())
+    listener = Listener(picky)
+    try:
+        picky.queue(slow_then_saved("waits/a", 30.0), prompt_id=prompt_id)
+        picky.until_running(prompt_id)
+        assert picky.post(all_refused("waits"), prompt_id=prompt_id)[0] == 400
+        picky.until(lambda: any("posted again" in note for note in picky.record(prompt_id)["notes"]))
+        assert picky.record(prompt_id)["status"] == "running"
+        picky.interrupt()
+        told = listener.until("prompt.finished", prompt_id)
+    finally:
+        listener.stop()
+    assert [one["status"] for one in told if one["event"] == "prompt.finished"] == ["interrupted"]
+    assert picky.record(prompt_id)["run_number"] == 1
 
 
 def test_the_counter_counts_it(picky: Host) -> None:

@@ -198,7 +198,8 @@ class Session:
     def witness(self) -> Witness:
         """What was seen of the prompt's conditions so far."""
         with self._lock:
-            return replace(self._witness)
+            held = self._witness.throttled_seconds
+            return replace(self._witness, throttled_seconds=None if held is None else dict(held))
 
     def models_seen(self) -> list[frozenset[int]]:
         """Marks of what was loaded, each time that it was something else than before."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from .base import Model
 from .text import natural_key
@@ -41,8 +42,9 @@ def settings_id(settings: Mapping[str, NodeSettings]) -> str:
 
 def settings_list(key: str | None, settings: Mapping[str, NodeSettings] | None) -> SettingsList:
     """As they are served."""
-    items = [
-        SettingsOfNode(node_id=node_id, class_type=class_type, inputs=inputs)
-        for node_id, (class_type, inputs) in sorted((settings or {}).items(), key=lambda item: natural_key(item[0]))
-    ]
+    items = []
+    for node_id, node in sorted((settings or {}).items(), key=lambda item: natural_key(item[0])):
+        with contextlib.suppress(ValueError, TypeError, ValidationError):  # a damaged row
+            class_type, inputs = node
+            items.append(SettingsOfNode(node_id=node_id, class_type=class_type, inputs=inputs))
     return SettingsList(settings_id=key if settings is not None else None, items=items)

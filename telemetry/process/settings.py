@@ -21,6 +21,8 @@ GPU_SOURCES = ("nvml", "amdsmi", "sysfs", "torch", "psutil")
 NO_SOURCE = "none"
 DEFAULT_PROMPTS = 1_000_000
 MOST = 2**62
+SPACES = " \t\r\n\f\v"
+"""What is left out around a value. Other signs that show nothing are part of it."""
 MOST_DAYS = 1_000_000
 """More than any calendar has of past."""
 
@@ -35,7 +37,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _without_blanks(cls, given: dict[str, Any]) -> dict[str, Any]:
-        stripped = {name: one.strip() if isinstance(one, str) else one for name, one in given.items()}
+        stripped = {name: one.strip(SPACES) if isinstance(one, str) else one for name, one in given.items()}
         return {name: one for name, one in stripped.items() if one != ""}
 
 

@@ -26,8 +26,8 @@ MAX_NODES, MAX_INPUTS, MAX_CHOICE = 5000, 200, 300
 LARGEST = 2**53
 """Larger whole numbers are no settings, and not every reader of JSON can tell them apart."""
 
-IsChoice = Callable[[str, str], bool]
-"""Whether an input (by class and name) is a choice from a list; only the host can tell."""
+IsChoice = Callable[[str, str, str], bool]
+"""Whether an input (by class and name) is a choice from a list of which a value is one; only the host can tell."""
 
 
 def fingerprints(graph: Graph, is_choice: IsChoice) -> tuple[str, str]:
@@ -145,7 +145,7 @@ def _node_digests(node: _Node, is_choice: IsChoice, digests: Mapping[str, Digest
 def _setting(class_type: str, name: str, value: object, is_choice: IsChoice) -> Setting | None:
     """What of an input's value counts as a setting; null for nothing."""
     if isinstance(value, str):
-        return value if "seed" not in name.lower() and is_choice(class_type, name) else None
+        return value if "seed" not in name.lower() and is_choice(class_type, name, value) else None
     if not isinstance(value, (bool, int, float)) or "seed" in name.lower():
         return None
     if isinstance(value, float):

@@ -31,7 +31,7 @@ class HostProcess:
     worker_alive: Callable[[], bool | None]
     """Whether the thread that runs prompts lives; null where that is not known."""
     is_choice: IsChoice
-    """Whether an input of a class of nodes is a choice from a list."""
+    """Whether an input of a class of nodes is a choice from a list, and a value one of it."""
     port: Callable[[], int | None]
     """The port that its server listens on; null until it does."""
     environment: Callable[[], Environment]

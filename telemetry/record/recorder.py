@@ -19,7 +19,6 @@ from ..process.redact import redact
 from .conditions import Sequence
 from .events import (
     Event,
-    Graph,
     HostState,
     MarkerRun,
     NodeFinished,
@@ -49,6 +48,7 @@ UNTOLD_NODES = "ComfyUI did not tell which nodes ran"
 UNTOLD_QUEUED = "ComfyUI did not tell when this prompt was queued"
 UNTOLD_START = "ComfyUI did not tell when this prompt started"
 WORKER_DIED = "ComfyUI's worker thread ended while this node ran; no prompt will run until ComfyUI is restarted"
+REFUSED_AGAIN = "while it waited or ran it was posted again, with a graph that ComfyUI refused"
 STOPPED = "ComfyUI was stopped before this prompt ended"
 QUEUE_REFUSED = "ComfyUI's queue refused this prompt"
 VANISHED = (
@@ -92,9 +92,8 @@ class Recorder:
         of_id = self.runs.of(prompt_id)
         if run_number is not None:
             return next((run for run in of_id if run.record.run_number == run_number), None)
-        running = [run for run in of_id if run.record.status == "running"]
-        newest = running or of_id
-        return newest[-1] if newest else None
+        found = [run for run in of_id if run.record.status == "running"] or of_id
+        return found[-1] if found else None
 
     def running(self, prompt_id: str | None = None) -> OpenPrompt | None:
         """The run that ComfyUI is at, whose end it has not told."""
@@ -143,19 +142,24 @@ class Recorder:
             self._queued_untold(event.as_queued, UNTOLD_QUEUED)
 
     def _refused(self, event: PromptRefused) -> None:
+        waits = self.find(event.prompt_id)
+        if waits is not None:  # by its id alone the end of this one would be taken for its end
+            waits.record.note(REFUSED_AGAIN)
+            self.runs.touch(waits)
+            return
         run = self._queued(event.as_queued)
         run.record.error = error_of_refusal(event.error or {}, event.as_queued.graph, self._redact)
         run.told.status = "refused"
         self._end(run, "refused", event.as_queued.at)
 
     def _unqueued(self, event: PromptUnqueued) -> None:
-        for run in self.runs.of(event.prompt_id):
-            if run.graph is event.graph and run.started is None:
-                if run.final is None:
-                    if event.how in _WHY_UNQUEUED:
-                        run.record.note(_WHY_UNQUEUED[event.how])
-                    self._end(run, "cancelled", event.at)
-                return
+        of_id = self.runs.of(event.prompt_id)
+        run = next((one for one in of_id if one.graph is event.graph and one.started is None), None)
+        if run is None or run.final is not None:
+            return
+        if event.how in _WHY_UNQUEUED:
+            run.record.note(_WHY_UNQUEUED[event.how])
+        self._end(run, "cancelled", event.at)
 
     # ------------------------------------------------------------ start and end
 
@@ -166,9 +170,7 @@ class Recorder:
         if run is None and event.found is not None:
             run = self._queued_untold(event.found, UNTOLD_QUEUED)
         if run is None:
-            nothing: Graph = {}
-            unseen = PromptQueued(event.prompt_id, event.at, None, nothing, frozenset(), None)
-            run = self._queued_untold(unseen, UNSEEN)
+            run = self._queued_untold(PromptQueued(event.prompt_id, event.at, None, {}, frozenset(), None), UNSEEN)
         run.session = event.session
         self._begin(run, event.at, event.state)
 

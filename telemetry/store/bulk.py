@@ -37,9 +37,15 @@ def insert_many(connection: Connection, table: Table, columns: tuple[str, ...], 
 
 
 def insert_new(connection: Connection, table: Table, row: Mapping[str, object]) -> None:
-    """Insert a row, unless another server has done so just now."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(dialect.insert(table).values(dict(row)).on_conflict_do_nothing())
+    """Insert a row by its `id`, unless it is there.
+
+    With PostgreSQL the row is locked: another server that is about to delete it waits, and then sees who needs it.
+    """
+    if connection.dialect.name == "postgresql":
+        made = postgresql.insert(table).values(dict(row))
+        connection.execute(made.on_conflict_do_update(index_elements=["id"], set_={"id": made.excluded.id}))
+    else:
+        connection.execute(sqlite.insert(table).values(dict(row)).on_conflict_do_nothing())
 
 
 @functools.lru_cache(maxsize=32)

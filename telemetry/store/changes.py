@@ -71,7 +71,8 @@ def save_change(connection: Connection, change: Change, numbers: Mapping[str, in
 
 def _save_settings(connection: Connection, key: str, data: Mapping[str, NodeSettings]) -> None:
     """Keep them, unless they are there."""
-    if connection.execute(select(settings.c.id).where(settings.c.id == key)).first() is None:
+    known = connection.dialect.name == "sqlite" and connection.execute(_KNOWN_SETTINGS, {"the_id": key}).first()
+    if not known:
         insert_new(connection, settings, {"id": key, "data": data})
 
 
@@ -80,6 +81,7 @@ def _save_curve(connection: Connection, pk: int, data: bytes) -> None:
         connection.execute(insert(samples), {"prompt_pk": pk, "data": data})
 
 
+_KNOWN_SETTINGS = select(settings.c.id).where(settings.c.id == bindparam("the_id"))
 _UPDATE_PROMPT = update(prompts).where(prompts.c.pk == bindparam("the_pk"))
 _UPDATE_SAMPLES = update(samples).where(samples.c.prompt_pk == bindparam("the_pk")).values(data=bindparam("new_data"))
 _UPDATE_NODE = (

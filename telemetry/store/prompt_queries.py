@@ -81,7 +81,8 @@ class PromptQueries:
     def settings(self, settings_id: str) -> dict[str, NodeSettings] | None:
         """The settings with an id, by node; null where they are not kept."""
         with self._connections.reading() as connection:
-            return connection.execute(select(settings.c.data).where(settings.c.id == settings_id)).scalar()
+            found = connection.execute(select(settings.c.data).where(settings.c.id == settings_id)).scalar()
+        return found if isinstance(found, dict) else None
 
     def export(self, batch: int = 200) -> Iterator[tuple[PromptRecord, list[NodeRecord]]]:
         """Every prompt with its nodes, oldest first."""

@@ -19,9 +19,9 @@ from ..models.conditions import Conditions
 from ..models.environment import Environment
 from ..models.node import Node
 from ..models.prompt import Prompt
-from ..models.settings import SettingsList
+from ..models.settings import SettingsList, SettingsOfNode
 from ..models.text import natural_key
-from .pictures import difference, pairs
+from .pictures import differences
 
 OF_THE_PROMPT = ("duration_seconds", "queue_wait_seconds")
 OF_THE_DEVICE = (
@@ -66,7 +66,7 @@ def compared(one: Side, other: Side, roots: Mapping[str, Path]) -> Comparison:
         conditions=list(_differing(_conditions(before.prompt), _conditions(after.prompt))),
         figures=list(_figures(before.prompt, after.prompt)),
         nodes=_nodes(before.nodes, after.nodes),
-        pictures=[difference(*two, roots) for two in pairs(before.prompt.outputs, after.prompt.outputs)],
+        pictures=differences(before.prompt.outputs, after.prompt.outputs, roots),
         notes=list(_notes(before, after)),
     )
 
@@ -92,18 +92,27 @@ def _settings(before: SettingsList | None, after: SettingsList | None) -> Iterat
     for node_id in sorted(one.keys() | other.keys(), key=natural_key):
         mine, theirs = one.get(node_id), other.get(node_id)
         if mine is not None and theirs is not None and mine.class_type != theirs.class_type:
-            theirs = None  # another node stands in its place
-        known = mine or theirs
-        had, has = (item.inputs if item is not None else {} for item in (mine, theirs))
-        for name in sorted(had.keys() | has.keys()):
-            if known is not None and not _equal(had.get(name), has.get(name)):
-                yield SettingDifference(
-                    node_id=node_id,
-                    class_type=known.class_type,
-                    input=name,
-                    before=had.get(name),
-                    after=has.get(name),
-                )
+            yield from _setting_differences(mine, None)  # another node stands in its place
+            yield from _setting_differences(None, theirs)
+        else:
+            yield from _setting_differences(mine, theirs)
+
+
+def _setting_differences(mine: SettingsOfNode | None, theirs: SettingsOfNode | None) -> Iterator[SettingDifference]:
+    """Of one node, which one of the two may not have."""
+    known = mine or theirs
+    if known is None:
+        return
+    had, has = (item.inputs if item is not None else {} for item in (mine, theirs))
+    for name in sorted(had.keys() | has.keys()):
+        if not _equal(had.get(name), has.get(name)):
+            yield SettingDifference(
+                node_id=known.node_id,
+                class_type=known.class_type,
+                input=name,
+                before=had.get(name),
+                after=has.get(name),
+            )
 
 
 def _equal(one: object, other: object) -> bool:

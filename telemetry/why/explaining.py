@@ -69,7 +69,7 @@ def _explain(
     excess = took - middle if took is not None and middle is not None else None
     if found.verdict != "hungrier":
         found.nodes = _shares(now.nodes, [nodes_of(run) for run in against[:NODES_OF]], excess)
-    case = Case(now, against, side_of((wider or against)[0]), excess, found.nodes)
+    case = Case(now, against, side_of(against[0]), excess, found.nodes)
     if len(like) < LEAST_RUNS and not _is_more(found.usual, excess, middle):
         found.reasons = list(waited(case))
         return

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 _UNITS = {"bytes": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-_SIZE = r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>bytes|[KMGT]i?B|B)\b"
+_SIZE = r"(?<![0-9.])(?P<number>[0-9]{1,15}(?:\.[0-9]{1,10})?)\s{0,3}(?P<unit>bytes|[KMGT]i?B|B)\b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def _asked(message: str) -> int | None:
 
 def _others(message: str) -> int | None:
     """The sum over what it says of other processes; null where it names none."""
-    found = re.finditer(rf"Process \d+ has {_SIZE} memory in use", message, re.IGNORECASE)
+    found = re.finditer(rf"Process \d{{1,10}} has {_SIZE} memory in use", message, re.IGNORECASE)
     sizes = [_bytes(one) for one in found]
     return sum(sizes) if sizes else None
 

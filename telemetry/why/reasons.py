@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from ..models.conditions import Conditions
 from ..models.prompt import Prompt
@@ -46,10 +47,6 @@ class Case:
         told = [getattr(run.conditions, name, None) for run in self.like]
         return [one for one in told if one is not None]
 
-    def share(self, part: float = 1.0) -> float | None:
-        """A part of the excess, in seconds; null where there is none."""
-        return round(part * self.excess_seconds, 3) if self.excess_seconds and self.excess_seconds > 0 else None
-
 
 def reasons(case: Case) -> list[Reason]:
     """The surest first, and of those the one that explains most."""
@@ -82,7 +79,7 @@ def _cold(case: Case) -> Iterator[Reason]:
         return
     text = f"{told.loaded or 'some'} models had to be loaded, which its like mostly had in memory"
     evidence = {"warm": (True, False), "loaded": (_median(case.before("loaded")), told.loaded)}
-    yield _reason("cold", text, evidence, 0.8, case.share())
+    yield _reason("cold", text, evidence, 0.8)
 
 
 def _reload(case: Case) -> Iterator[Reason]:
@@ -96,7 +93,7 @@ def _reload(case: Case) -> Iterator[Reason]:
     if not all(loads) or not names[0] or any(one != names[0] for one in names):
         return
     text = f"the same models ({', '.join(names[0][:MOST_NAMED])}) were loaded anew in each of the last {len(row)} runs"
-    yield _reason("reload", text, {"loaded": (_median(case.before("loaded")), told.loaded)}, 0.9, case.share())
+    yield _reason("reload", text, {"loaded": (_median(case.before("loaded")), told.loaded)}, 0.4)
 
 
 def _names(prompt: Prompt) -> list[str]:
@@ -109,7 +106,7 @@ def _spill(case: Case) -> Iterator[Reason]:
     if now is None or before is None or now - before < LEAST_BYTES:
         return
     text = f"{size_of(now)} of its models did not fit on the card, and came from the host's memory as it went"
-    yield _reason("spill", text, {"offloaded_bytes": (before, now)}, 0.8, case.share(), now - before)
+    yield _reason("spill", text, {"offloaded_bytes": (before, now)}, 0.8, None, now - before)
 
 
 def _offloaded(prompt: Prompt) -> int | None:
@@ -124,7 +121,7 @@ def _others(case: Case) -> Iterator[Reason]:
     if now is None or before is None or now - before < LEAST_BYTES:
         return
     text = f"other processes held {size_of(now)} of the card, where they held {size_of(before)} before"
-    yield _reason("others", text, {"vram_others_bytes": (before, now)}, 0.7, case.share(), now - before)
+    yield _reason("others", text, {"vram_others_bytes": (before, now)}, 0.7, None, now - before)
 
 
 def _throttled(case: Case) -> Iterator[Reason]:
@@ -135,7 +132,7 @@ def _throttled(case: Case) -> Iterator[Reason]:
         return
     why = max(told or {}, key=lambda name: (told or {})[name])
     text = f"the card's clock was held down for {seconds_of(held)} of {seconds_of(took)} by its {why.replace('_', ' ')}"
-    yield _reason("throttled", text, {f"throttled_seconds.{why}": (before, held)}, 0.8, case.share())
+    yield _reason("throttled", text, {f"throttled_seconds.{why}": (before, held)}, 0.8)
 
 
 def _held(prompt: Prompt) -> float | None:
@@ -154,7 +151,7 @@ def _more_work(case: Case) -> Iterator[Reason]:
     more.sort(key=lambda one: one.input not in MORE_WORK)
     named = [f"{one.input} of node {one.node_id} ({one.class_type}) {one.before} to {one.after}" for one in more]
     evidence = {f"{one.node_id}.{one.input}": (one.before, one.after) for one in more}
-    yield _reason("more_work", f"settings ask for more: {_listed(named)}", evidence, 0.7 if sure else 0.4, case.share())
+    yield _reason("more_work", f"settings ask for more: {_listed(named)}", evidence, 0.7 if sure else 0.4)
 
 
 def _is_number(value: Setting | None) -> bool:
@@ -187,7 +184,7 @@ def _environment(case: Case) -> Iterator[Reason]:
     one_thing = "which is all that changed" if len(changed) == 1 else f"{len(changed)} things changed at once"
     text = f"since the run before the environment changed ({one_thing}): {_listed(named)}"
     evidence = {one.what: (one.before, one.after) for one in changed}
-    yield _reason("environment", text, evidence, 0.5 if len(changed) == 1 else 0.3, case.share())
+    yield _reason("environment", text, evidence, 0.5 if len(changed) == 1 else 0.3)
 
 
 def _word(value: object) -> str:
@@ -199,7 +196,9 @@ def _drift(case: Case) -> Iterator[Reason]:
     row = [run for run in (case.now.prompt, *case.like) if run.instance.id == case.now.prompt.instance.id]
     sizes = [run.system.process_rss_peak_bytes for run in row if run.system is not None][::-1]
     known = [size for size in sizes if size is not None]
-    if len(known) < DRIFT_RUNS or known != sorted(known) or known[-1] - known[0] < LEAST_BYTES:
+    steps = [after - before for before, after in pairwise(known)]
+    grown = sum(steps)
+    if len(known) < DRIFT_RUNS or min(steps) <= 0 or grown < LEAST_BYTES or max(steps) > grown / 2:
         return
     each = (known[-1] - known[0]) / (len(known) - 1)
     text = f"ComfyUI's process has grown in each of {len(known)} runs, by {size_of(each)} a run"

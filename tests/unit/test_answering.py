@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
-from run_recorder.server_routes.answering import Answering
-from run_recorder.server_routes.route import Route, not_found
+from run_recorder.server_routes.answering import Answering, OneThread, on_thread
+from run_recorder.server_routes.route import ApiError, Route, not_found
 from run_recorder.telemetry.process.problems import Problems
 from run_recorder.telemetry.process.settings import ServerSettings
 from run_recorder.telemetry.record.errors import NotReadyError
@@ -111,3 +111,27 @@ def test_routes_have_a_problem_each(asked: Asked) -> None:
 def test_an_answer_that_is_an_error_is_no_fault(asked: Asked) -> None:
     assert asked.ask(not_found("nothing"))[0] == 404
     assert not asked.problems.all()
+
+
+def test_what_takes_long_waits_for_its_turn_and_a_few_may_wait() -> None:
+    one_thread = OneThread("test", most_waiting=2)
+    free, threads = threading.Event(), []
+
+    def work() -> str:
+        threads.append(threading.current_thread().name)
+        assert free.wait(10)
+        return "done"
+
+    async def ask() -> list[str]:
+        asked = [asyncio.ensure_future(one_thread.run(work)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(ApiError) as raised:
+            await one_thread.run(work)
+        assert (raised.value.status, raised.value.answer.error.type) == (503, "unavailable")
+        assert await on_thread(lambda: "at once") == "at once", "other routes don't wait for it"
+        free.set()
+        told = await asyncio.gather(*asked)
+        return [*told, await one_thread.run(work)]
+
+    assert asyncio.run(ask()) == ["done"] * 3
+    assert len(set(threads)) == 1

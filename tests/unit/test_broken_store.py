@@ -35,7 +35,7 @@ def recording(tmp_path: Path) -> Iterator[Recording]:
         private_folder=tmp_path / "private",
         roots=lambda: roots,
         worker_alive=lambda: True,
-        is_choice=lambda _class, _name: False,
+        is_choice=lambda *_: False,
         port=lambda: 8188,
         environment=lambda: Environment(id="e"),
     )

@@ -1,6 +1,9 @@
 """Two prompts beside each other: what differs is told, what is the same is not, and what can't be told is said."""
 
 import random
+import struct
+import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +88,7 @@ def test_settings_differ_node_by_node() -> None:
     }
     assert differing(before, after) == [
         ("2", "B", "y", 1, None),
+        ("2", "C", "y", None, 1),
         ("3", "Sampler", "name", None, "euler"),
         ("3", "Sampler", "steps", 20, 30),
         ("10", "A", "x", 1, None),
@@ -246,7 +250,8 @@ class Pictures:
         )
 
     def differ(self, one: Output, other: Output) -> Any:
-        return pictures.difference(one, other, self.roots)
+        (found,) = pictures.differences([one], [other], self.roots)
+        return found
 
 
 @pytest.fixture
@@ -304,6 +309,62 @@ def test_sixteen_bits_are_compared_to_the_last(shots: Pictures) -> None:
     assert "not by how much" in found.note
     found = shots.differ(shots.save("a.png", one), shots.save("d.png", noise(size=(4, 4))))
     assert (found.identical, "mode" in found.note) == (None, True)
+
+
+def png(color_type: int, low: int) -> bytes:
+    """A picture of 4 x 4 pixels with 16 bits a channel, each 0x80 and then `low`."""
+    channels = {2: 3, 4: 2, 6: 4}[color_type]
+    rows = (b"\0" + bytes((0x80, low)) * channels * 4) * 4
+    made = b"\x89PNG\r\n\x1a\n"
+    for name, data in (
+        (b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, color_type, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ):
+        made += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    return made
+
+
+@pytest.mark.parametrize("color_type", [2, 4, 6])
+def test_of_sixteen_bits_in_colour_nothing_is_said_that_can_t_be_seen(
+    shots: Pictures, tmp_path: Path, color_type: int
+) -> None:
+    for name, low in (("a.png", 0), ("b.png", 0xFF)):
+        (tmp_path / name).write_bytes(png(color_type, low))
+    found = shots.differ(shots.output("a.png"), shots.output("b.png"))
+    assert (found.identical, "16 bits a channel" in found.note) == (None, True)
+
+
+def test_nothing_of_python_s_or_pillow_s_own_state_is_touched(shots: Pictures) -> None:
+    before = list(warnings.filters)
+    during: list[Any] = []
+    honest = pictures._compare
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "_compare", lambda *given: (during.extend(warnings.filters), honest(*given)))
+        shots.differ(shots.save("a.png", noise()), shots.save("b.png", noise()))
+    assert before == during == list(warnings.filters)
+
+
+def test_a_file_of_another_kind_is_not_opened_whatever_it_is_called(shots: Pictures, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    noise().save(tmp_path / "b.png", format="TGA")
+    found = shots.differ(shots.output("a.png"), shots.output("b.png"))
+    assert found.note == "a picture can't be read (UnidentifiedImageError)"
+
+
+def test_after_so_many_pixels_no_more_are_decoded(shots: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MOST_ALTOGETHER", 800)
+    outputs = [shots.save(f"{number}.png", noise()) for number in range(4)]
+    told = pictures.differences(outputs, outputs, shots.roots)
+    assert [one.identical for one in told] == [True, True, None, None]
+    assert told[-1].note == "after 800 pixels no more are compared"
+
+
+def test_strips_add_up(shots: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = shots.save("a.png", noise()), shots.save("b.png", noise(seed=2))
+    whole = shots.differ(one, other)
+    monkeypatch.setattr(pictures, "STRIP", 45)
+    assert shots.differ(one, other) == whole
 
 
 def test_of_moving_pictures_the_same_first_frame_says_nothing(shots: Pictures) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from run_recorder.comfyui_host.conditions import MOST_MODELS, host_state
+from run_recorder.comfyui_host.torch import Torch
 from run_recorder.telemetry.gpu.merging import Snapshot
 from run_recorder.telemetry.gpu.reading import DeviceReading, SystemReading
 from run_recorder.telemetry.gpu.session import Session
@@ -84,8 +85,19 @@ def test_all_is_told_where_all_is_there(modules: Modules) -> None:
         allow_tf32=False,
         deterministic=False,
         float32_matmul_precision="highest",
-        models=(ModelState(id(flux.model), "Flux", 4, 6, 2),),
+        models=(ModelState(id(flux.model.model), "Flux", 4, 6, 2),),
     )
+
+
+def test_clones_of_a_model_share_its_weights_and_are_the_same_model(modules: Modules) -> None:
+    one, clone = loaded(), loaded()
+    clone.model.model = one.model.model
+    marks = []
+    for entry in (one, clone):
+        modules(managing(entry))
+        marks.append([model.mark for model in host_state().models or ()])
+        assert Torch().loaded_models() == frozenset(marks[-1])
+    assert marks[0] == marks[1]
 
 
 def test_without_torch_and_models_nothing_is_told(modules: Modules) -> None:

@@ -13,8 +13,8 @@ from .support import node
 Graph = dict[str, Any]
 
 
-def is_choice(class_type: str, name: str) -> bool:
-    return (class_type, name) in {("Sampler", "sampler_name"), ("Load", "ckpt_name")}
+def is_choice(class_type: str, name: str, value: str) -> bool:
+    return (class_type, name) in {("Sampler", "sampler_name"), ("Load", "ckpt_name")} and "private" not in value
 
 
 def settings(graph: Graph) -> str:
@@ -159,6 +159,12 @@ def test_settings_are_numbers_switches_and_choices_by_node_and_never_text_or_see
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), LARGEST + 1, -LARGEST - 1, None, [1], {"a": 1}, "text"])
 def test_what_is_no_setting_is_not_kept(value: Any) -> None:
     assert "steps" not in settings_of(changed("3", "steps", value), is_choice)["3"][1]
+
+
+def test_what_is_no_value_of_the_list_is_text() -> None:
+    private = changed("3", "sampler_name", "private words")
+    assert "private" not in str(settings_of(private, is_choice))
+    assert settings(private) == settings(changed("3", "sampler_name", "other private words"))
 
 
 def test_a_graph_of_another_form_has_the_settings_that_can_be_read() -> None:

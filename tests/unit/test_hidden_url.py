@@ -67,7 +67,7 @@ def test_neither_health_nor_the_log_says_the_password(
             tmp_path / "private",
             roots=lambda: roots,
             worker_alive=lambda: True,
-            is_choice=lambda _class, _name: False,
+            is_choice=lambda *_: False,
             port=lambda: 8188,
             environment=lambda: Environment(id="env", devices=["cpu"]),
             settings=ServerSettings(RUN_RECORDER_DATABASE_URL=url),

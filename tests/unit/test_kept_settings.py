@@ -7,8 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from run_recorder.comfyui_host import process
+from run_recorder.comfyui_host import choices as choices_module
 from run_recorder.telemetry.models.record import PromptRecord
+from run_recorder.telemetry.models.settings import settings_list
 from run_recorder.telemetry.process.settings import ServerSettings
 from run_recorder.telemetry.record.kept_ends import Kept
 from run_recorder.telemetry.record.spool import Spool, read_spool
@@ -81,24 +82,49 @@ def test_they_outlive_a_stay_in_the_spool(tmp_path: Path) -> None:
     assert (found.record.settings_id, found.record.settings) == ("s", {"3": ["Sampler", {"steps": 20, "tiled": True}]})
 
 
+@pytest.mark.parametrize("data", ["text", 5, [], {"1": 5}, {"1": ["X", None]}, {"1": ["X"]}, {"1": ["X", {"a": [1]}]}])
+def test_a_damaged_row_of_settings_costs_what_can_t_be_read(store: Store, data: Any) -> None:
+    store.save([Change(record("p"))])
+    with store.connections.writing() as connection:
+        connection.execute(settings.update().values(data=data))
+    kept = store.prompts.settings("s")
+    assert kept is None or settings_list("s", kept).items == []
+
+
 # ---------------------------------------------------------------- which inputs are choices
 
 
+class Class:
+    """A class of nodes with one input, declared as a test says, in a ComfyUI whose input folder holds `cat.png`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.declared: Any = None
+        self.asked = 0
+        self.now = 0.0
+        self.roots = {name: folder / name for name in ("output", "temp", "input")}
+        for root in self.roots.values():
+            root.mkdir()
+        self.add("cat.png")
+        self.choices = choices_module.Choices(clock=lambda: self.now)
+
+    def add(self, name: str) -> None:
+        (self.roots["input"] / name).write_bytes(b"x")
+
+    def INPUT_TYPES(self) -> Any:
+        self.asked += 1
+        return {"required": {"it": self.declared}}
+
+    def takes(self, value: str, declared: Any = None) -> bool:
+        self.declared = self.declared if declared is None else declared
+        return self.choices.is_choice("A", "it", value)
+
+
 @pytest.fixture
-def is_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Whether an input that a class declares so is a choice; the input folder holds `cat.png`."""
-    roots = {name: tmp_path / name for name in ("output", "temp", "input")}
-    for root in roots.values():
-        root.mkdir()
-    (roots["input"] / "cat.png").write_bytes(b"x")
-    monkeypatch.setattr(process, "roots", lambda: roots)
-
-    def asked(declared: Any) -> bool:
-        made = SimpleNamespace(INPUT_TYPES=lambda: {"required": {"it": declared}})
-        monkeypatch.setitem(sys.modules, "nodes", SimpleNamespace(NODE_CLASS_MAPPINGS={"A": made}))  # type: ignore[arg-type]
-        return process.Choices().is_choice("A", "it")
-
-    return asked
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Class:
+    found = Class(tmp_path)
+    monkeypatch.setattr(choices_module, "roots", lambda: found.roots)
+    monkeypatch.setitem(sys.modules, "nodes", SimpleNamespace(NODE_CLASS_MAPPINGS={"A": found}))  # type: ignore[arg-type]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -108,21 +134,49 @@ def is_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         ((("euler", "dpm"), {"default": "dpm"}), True),
         (("COMBO", {"options": ["euler", "dpm"]}), True),
         ((["euler"], {"image_upload": False}), True),
+        ((["dpm"],), False),
         (("COMBO", {}), False),
         (("COMBO", {"options": "euler"}), False),
         (([],), False),
         ("COMBO", False),
-        (("STRING", {"options": ["a"]}), False),
+        (("STRING", {"options": ["euler"]}), False),
         (("INT",), False),
-        ((["a.png"], {"image_upload": True}), False),
-        ((["a.mp4"], {"video_upload": True}), False),
-        (("COMBO", {"options": ["a"], "remote": {"route": "/internal/files/output"}}), False),
-        ((["cat.png", "dog.png"],), False),
-        ((["none", "cat.png"],), False),
-        ((["x\0y", "a" * 5000],), True),
+        ((["euler"], {"image_upload": True}), False),
+        ((["euler"], {"video_upload": True}), False),
+        (("COMBO", {"options": ["euler"], "remote": {"route": "/internal/files/output"}}), False),
+        ((["euler", "cat.png"],), False),
+        ((["x\0y", "a" * 5000, 5, None, "euler"],), True),
         ((), False),
         (None, False),
     ],
 )
-def test_a_list_of_files_is_no_choice(is_choice: Any, declared: Any, told: bool) -> None:
-    assert is_choice(declared) is told
+def test_a_value_of_a_list_is_a_choice_and_a_list_of_files_is_none(made: Class, declared: Any, told: bool) -> None:
+    assert made.takes("euler", declared) is told
+
+
+def test_what_is_not_in_the_list_is_somebody_s_words(made: Class) -> None:
+    assert not made.takes("my private words", (["euler"],))
+    assert not made.takes("x\0y" * 5000, (["euler"],))
+
+
+def test_a_file_is_no_choice_however_far_back_in_the_list_and_whenever_it_came(made: Class) -> None:
+    assert not made.takes("cat.png", ([*(f"model-{number}" for number in range(50)), "cat.png"],))
+    made.now += 60
+    assert made.takes("None", (["None", "passport.png"],))
+    made.add("passport.png")
+    assert not made.takes("passport.png")
+
+
+def test_a_list_that_has_grown_is_asked_for_again_and_not_each_time(made: Class) -> None:
+    assert not made.takes("new.safetensors", (["old.safetensors"],))
+    made.declared = (["old.safetensors", "new.safetensors"],)
+    assert not made.takes("new.safetensors"), "not so soon"
+    assert made.asked == 1
+    made.now += 60
+    assert made.takes("new.safetensors") and made.takes("old.safetensors")
+    assert made.asked == 2
+
+
+def test_a_class_that_raises_has_no_choices(made: Class, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(made, "INPUT_TYPES", lambda: 1 / 0)
+    assert not made.takes("euler", (["euler"],))

@@ -34,7 +34,7 @@ def comfyui(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) 
             private_folder=tmp_path / "private",
             roots=lambda: roots,
             worker_alive=lambda: True,
-            is_choice=lambda _class, _name: False,
+            is_choice=lambda *_: False,
             port=lambda: 8188,
             environment=lambda: Environment(id="env", devices=["cpu"]),
             settings=ServerSettings(RUN_RECORDER_DATABASE_URL=database_url),

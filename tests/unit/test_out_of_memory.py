@@ -108,6 +108,13 @@ def test_another_error_is_another_error(kind: str | None, message: str) -> None:
     assert out_of_memory(kind, message) is None
 
 
+@pytest.mark.parametrize("number", ["9" * 400, "9" * 16, "1.2.3", "9" * 5 + "." + "9" * 50])
+def test_an_absurd_number_is_none(number: str) -> None:
+    found = out_of_memory("torch.OutOfMemoryError", f"CUDA out of memory. Tried to allocate {number} GiB.")
+    assert found is not None and (found.asked_bytes is None or found.asked_bytes < 2**80)
+
+
 def test_a_long_message_is_read_soon() -> None:
     assert out_of_memory("RuntimeError", "Process 1 has 1 " * 100_000) is None
     assert out_of_memory("torch.OutOfMemoryError", "tried to allocate 9 " * 100_000) == OutOfMemory()
+    assert out_of_memory("torch.OutOfMemoryError", "9" * 1_000_000) == OutOfMemory()

@@ -66,7 +66,7 @@ def host(folder: Path, **changes: Any) -> HostProcess:
         private_folder=folder / "private",
         roots=lambda: roots,
         worker_alive=lambda: True,
-        is_choice=lambda _class, _name: False,
+        is_choice=lambda *_: False,
         port=lambda: 8188,
         environment=lambda: Environment(id="env", devices=["cpu"]),
     )

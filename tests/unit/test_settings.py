@@ -71,6 +71,12 @@ def test_what_is_accepted_is_taken_from_the_environment(
     assert (getattr(settings, name.lower()), wrong) == (taken, [])
 
 
+@pytest.mark.parametrize("token", ["\u00a0", "\u3000", "\x1f", " \u00a0 "])
+def test_a_token_of_signs_that_show_nothing_is_none_that_opens_everything(token: str) -> None:
+    settings, (wrong,) = server_settings(RUN_RECORDER_TOKEN=token)
+    assert wrong.name == "RUN_RECORDER_TOKEN" and settings.token
+
+
 WRONG = {
     "GPU_SOURCES": (["crystal", "nvml,crystal", "none,nvml"], "nvml, amdsmi, sysfs, torch, psutil"),
     "KEEP_BYTES": (["0.9", "1e19", "-1", "1e999", "9" * 5000], "a whole number, 0 or more; 0 keeps all"),

@@ -218,7 +218,7 @@ def test_a_first_run_loads_its_models() -> None:
     found = Past(steady()).explains(prompt(25.0, at=99, conditions=cold), nodes(15.0, 9.0, 1.0))
     assert (found.verdict, kinds(found)) == ("too few runs", ["cold"])
     assert found.reasons[0].evidence == {"warm": (True, False), "loaded": (0, 2)}
-    assert found.reasons[0].share_seconds == pytest.approx(15, abs=0.3)
+    assert found.reasons[0].share_seconds is None, "how much of it is not measured"
     assert kinds(Past(steady()).explains(prompt(10.0, at=99, conditions=cold))) == [], "it took no longer"
 
 
@@ -228,7 +228,7 @@ def test_models_that_come_anew_in_each_run_are_a_reload() -> None:
     slow = [prompt(25.0, at=100 + number, conditions=again) for number in range(4)]
     found = Past([*steady(), *slow]).explains(prompt(25.0, at=199, conditions=again))
     assert found.verdict == "too few runs"
-    assert kinds(found)[:1] == ["reload"] and "cold" not in kinds(found)
+    assert "reload" in kinds(found) and "cold" not in kinds(found)
     other = conditions(warm=False, loaded=2, models=[LoadedModel(name="Other")])
     assert "reload" not in kinds(Past([*steady(), *slow]).explains(prompt(25.0, at=199, conditions=other)))
 
@@ -273,6 +273,18 @@ def test_settings_that_ask_for_more() -> None:
     assert kinds(past.explains(prompt(15.0, at=99, settings_fingerprint="2:t"), settings=less)) == []
 
 
+def test_what_its_like_has_too_is_no_reason() -> None:
+    other = prompt(5.0, at=50, settings_fingerprint="2:other", environment_id="other")
+    past = Past([*steady(), other], settings={"3": ("Sampler", {"steps": 20})}, environment=Environment(id="e"))
+    sides = {"settings": {"3": ("Sampler", {"steps": 20})}, "environment": Environment(id="e")}
+    asked: list[str] = []
+    honest = past.side
+    past.side = lambda run: asked.append(run.prompt_id) or honest(run)  # type: ignore[method-assign, func-returns-value]
+    found = past.explains(prompt(20.0, at=99), nodes(1.0, 18.0, 1.0), **sides)
+    assert (found.verdict, kinds(found)) == ("slower", ["node"])
+    assert other.prompt_id not in asked
+
+
 def test_nodes_that_were_cached_before() -> None:
     past = Past(steady(node_executed=1, node_cached=2), nodes(None, None, 1.0))
     found = past.explains(prompt(19.0, at=99), nodes(1.0, 8.0, 1.0))
@@ -299,6 +311,10 @@ def test_a_process_that_grows_from_run_to_run() -> None:
     assert kinds(found) == ["drift"]
     assert found.reasons[0].evidence == {"process_rss_peak_bytes": (2 * GIB, 11 * GIB)}
     assert "drift" not in kinds(Past(growing).explains(prompt(15.0, at=99, rss=GIB)))
+    jumped = [prompt(10.0, at=number) for number in range(8)]
+    assert "drift" not in kinds(Past(jumped).explains(prompt(15.0, at=99, rss=4 * GIB))), "one jump is no growth"
+    mostly = [prompt(10.0, at=number, rss=2 * GIB + number) for number in range(8)]
+    assert "drift" not in kinds(Past(mostly).explains(prompt(15.0, at=99, rss=4 * GIB)))
     elsewhere = prompt(15.0, at=99, rss=11 * GIB, instance="another process")
     assert "drift" not in kinds(Past(growing).explains(elsewhere))
 
