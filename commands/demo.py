@@ -64,7 +64,9 @@ def _alone_in(base: Path) -> Iterator[None]:
     try:
         base.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        fail("invalid_parameter", f"--dir: {base} is no folder")
+        fail("io", f"--dir: {base} is no folder", FAILED)
+    if (base / LOCK).is_symlink():  # to take the lock would empty what it leads to
+        fail("io", f"--dir: {base / LOCK} is a link", FAILED)
     lock = FileLock(base / LOCK)
     try:
         lock.acquire(timeout=0)

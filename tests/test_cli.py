@@ -267,7 +267,11 @@ def test_the_demo_goes_on_until_it_is_interrupted(tmp_path: Path) -> None:
 def test_a_demo_in_the_place_of_a_file_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine", "utf-8")
     done = cli("demo", "--once", "--dir", tmp_path / "file")
-    assert (done.returncode, "is no folder" in done.stderr) == (2, True)
+    assert (done.returncode, "is no folder" in done.stderr) == (1, True)
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "demo.lock").symlink_to(tmp_path / "file")
+    done = cli("demo", "--once", "--dir", tmp_path / "base")
+    assert (done.returncode, "is a link" in done.stderr) == (1, True)
     assert (tmp_path / "file").read_text("utf-8") == "mine"
 
 
