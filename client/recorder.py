@@ -46,6 +46,12 @@ def why(prompt_id: str, run: int | None = None) -> Request:
     return get("record", *PROMPTS, prompt_id, "why", query={"run": run})
 
 
+def report(prompt_id: str, run: int | None = None, model_names: bool = False) -> Request:
+    """A prompt's report, as Markdown."""
+    query = {"run": run, "model_names": "true" if model_names else None}
+    return get("record", *PROMPTS, prompt_id, "report", query=query)
+
+
 def compare(one: str, other: str, one_run: int | None = None, other_run: int | None = None) -> Request:
     """Two prompts beside each other, the older one first."""
     return get("record", "telemetry", "compare", query={"a": one, "b": other, "a_run": one_run, "b_run": other_run})

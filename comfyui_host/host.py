@@ -117,6 +117,7 @@ def process_of(host: Host) -> HostProcess:
         waiting=lambda prompt_id: host.queue.waiting(prompt_id),
         in_history=lambda prompt_id, number: host.queue.in_history(prompt_id, number),
         is_choice=lambda class_type, name, value: host.is_choice(class_type, name, value),
+        pack_of=process.pack_of,
         port=process.port,
         environment=process.environment,
         settings=host.settings,

@@ -144,3 +144,13 @@ def show_text(unique_id: object, text: str) -> None:
     send = getattr(server(), "send_progress_text", None)
     if send is not None:
         send(text, executing(unique_id)[1], server().client_id)
+
+
+def pack_of(class_type: str) -> str | None:
+    """The folder of the node pack that a class is of; `ComfyUI` for its own, null for one that is not there."""
+    found = getattr(sys.modules.get("nodes"), "NODE_CLASS_MAPPINGS", {}).get(class_type)
+    if found is None:
+        return None
+    module = getattr(found, "RELATIVE_PYTHON_MODULE", None)
+    parent, _, name = module.partition(".") if isinstance(module, str) else ("", "", "")
+    return clean(name, 200) if parent == "custom_nodes" and name else "ComfyUI"

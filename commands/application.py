@@ -10,7 +10,7 @@ from ..client.errors import ServerError
 from ..telemetry.files.guarded_files import reason_of
 from ..telemetry.process.token import TokenError
 from ..telemetry.version import VERSION
-from . import compare, db, demo, gpu, mark, node, preflight, prompts, queue, run, sentinel, validate, why
+from . import compare, db, demo, gpu, mark, node, preflight, prompts, queue, report, run, sentinel, validate, why
 from .output import BAD_USE, DONE, FAILED, INTERRUPTED, CommandError, print_json
 from .terminal import be_ready, say, show_faults, tell_lines
 
@@ -32,6 +32,7 @@ app.command("queue")(queue.queue)
 app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.command("why")(why.why)
+app.command("report")(report.report)
 app.add_typer(sentinel.app, name="sentinel")
 app.add_typer(node.app, name="node")
 app.add_typer(db.app, name="db")

@@ -8,14 +8,16 @@ from aiohttp import web
 
 from ..telemetry.models.comparison import Comparison
 from ..telemetry.models.listing import Filter
+from ..telemetry.models.node import Node
 from ..telemetry.models.prompt import Prompt
 from ..telemetry.models.times import parse
 from ..telemetry.models.why import Why
 from ..telemetry.record.reading import Reading
-from ..telemetry.why.comparing import compared
+from ..telemetry.why.comparing import Side, compared
 from ..telemetry.why.explaining import why
+from ..telemetry.why.report import report
 from .answering import OneThread, on_thread
-from .parameters import RunNumber, Two
+from .parameters import Report, RunNumber, Two
 from .route import Call, Route, answer
 from .sides import known, side_of
 
@@ -42,15 +44,30 @@ async def get_why(call: Call) -> web.StreamResponse:
 
     def made() -> Why:
         now = known(reading, call.path["prompt_id"], call.query.run)
-        earlier = _earlier(reading, now.prompt)
-        return why(
-            now,
-            earlier,
-            lambda run: side_of(reading, run),
-            lambda run: reading.nodes(run.prompt_id, run.run_number) or [],
-        )
+        return _why(reading, now, _earlier(reading, now.prompt))
 
     return answer(await on_thread(made))
+
+
+async def get_report(call: Call) -> web.StreamResponse:
+    """A prompt's report for a bug tracker, as Markdown."""
+    recording, reading = call.host.recording, call.host.recording.reading
+
+    def made() -> str:
+        now = known(reading, call.path["prompt_id"], call.query.run)
+        earlier = _earlier(reading, now.prompt)
+        told = _why(reading, now, earlier)
+        last = side_of(reading, earlier[0]) if earlier else None
+        return report(now, told, last, recording.host.pack_of, with_names=call.query.model_names)
+
+    return web.Response(text=await on_thread(made), content_type="text/markdown", charset="utf-8")
+
+
+def _why(reading: Reading, now: Side, earlier: Sequence[Prompt]) -> Why:
+    def nodes_of(run: Prompt) -> Sequence[Node]:
+        return reading.nodes(run.prompt_id, run.run_number) or []
+
+    return why(now, earlier, lambda run: side_of(reading, run), nodes_of)
 
 
 def _earlier(reading: Reading, prompt: Prompt) -> Sequence[Prompt]:
@@ -69,4 +86,14 @@ def _earlier(reading: Reading, prompt: Prompt) -> Sequence[Prompt]:
 ROUTES = (
     Route("GET", "/compare", "Two prompts beside each other", compare, Two, {200: Comparison}, (404,)),
     Route("GET", "/prompts/{prompt_id}/why", "One prompt against its like", get_why, RunNumber, {200: Why}, (404,)),
+    Route(
+        "GET",
+        "/prompts/{prompt_id}/report",
+        "A prompt's report for a bug tracker",
+        get_report,
+        Report,
+        {200: None},
+        (404,),
+        media_types=("text/markdown",),
+    ),
 )

@@ -116,6 +116,12 @@ class Listing(Parameters):
         )
 
 
+class Report(RunNumber):
+    """What a report may tell."""
+
+    model_names: bool = Field(False, description="Names of models and other choices as they are; else `<model 1>`.")
+
+
 class Two(Parameters):
     """Which two prompts."""
 

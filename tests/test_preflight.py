@@ -183,7 +183,9 @@ def test_the_language_model_is_checked_where_one_is_set(tmp_path: Path) -> None:
         assert server.stdout is not None
         port = server.stdout.readline().strip()
         checked = preflight_module._llm(
-            preflight_module.LlmSettings(url=f"http://127.0.0.1:{port}/v1/chat/completions")
+            preflight_module.LlmSettings.from_environment(
+                LOCAL_STORY_PROVIDER_URL=f"http://127.0.0.1:{port}/v1/chat/completions"
+            )
         )
         found = asyncio.run(checked)
         server.kill()

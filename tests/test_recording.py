@@ -487,10 +487,12 @@ def test_the_settings_of_a_prompt_are_told_while_it_runs_and_after(host: Host, f
     graph.add("PreviewAny", source=[settings, 0])
     prompt_id = host.queue(graph)
     host.until_running(prompt_id)
-    told = [host.get(f"/telemetry/prompts/{prompt_id}/settings")[1]]
+    path = f"/telemetry/prompts/{prompt_id}/settings"
+    host.until(lambda: host.get(path)[1]["settings_id"])  # they are read once its queueing is saved
+    told = [host.get(path)[1]]
     host.interrupt()
     record = host.wait(prompt_id)
-    told.append(host.get(f"/telemetry/prompts/{prompt_id}/settings?run=1")[1])
+    told.append(host.get(f"{path}?run=1")[1])
     assert told[0] == told[1]
     by_node = {one["node_id"]: one for one in told[1]["items"]}
     assert by_node[settings] == {

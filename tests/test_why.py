@@ -85,3 +85,25 @@ def test_it_is_answered_soon(host: Host, six: list[str], figures: list[str]) -> 
     for _ in range(5):
         why(host, six[5])
     figures.append(f"why: {(time.perf_counter() - began) / 5 * 1000:.1f} ms")
+
+
+def test_a_report_is_markdown_with_nothing_private_in_it(host: Host, folder: str) -> None:
+    words = f"private{uuid.uuid4().hex[:8]}"
+    graph = failing(f"{folder}/{words}", f"it broke at /home/{words}/x with token=sk-{words}0123456789abcdef")
+    graph.add("ProbeString", text=words, title=words)
+    extra = {"extra_pnginfo": {"workflow": {"name": words}}}
+    prompt_id = host.run(graph, client_id=words, extra_data=extra)["prompt_id"]
+    host.until(lambda: host.record(prompt_id)["environment_id"], 20)
+    reply = host.request("GET", f"/telemetry/prompts/{prompt_id}/report")
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "text/markdown; charset=utf-8")
+    text = reply.body if isinstance(reply.body, str) else reply.body.decode()
+    assert words not in text and str(host.base) not in text
+    for part in ("## Error", "`probe_pack", "## Environment", "## Conditions", "| `fail` | `ProbeFail` |"):
+        assert part in text, text
+    assert len(text.splitlines()) < 60
+    shown = cli("report", prompt_id[:13], "--comfyui", host.url)
+    assert (shown.returncode, shown.stdout.split()) == (0, text.split())
+    assert (
+        json.loads(cli("report", prompt_id, "--json", "--comfyui", host.url).stdout)["report"].split() == text.split()
+    )
+    assert host.get(f"/telemetry/prompts/{uuid.uuid4()}/report")[0] == 404

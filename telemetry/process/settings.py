@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     environment.
     """
 
-    model_config = SettingsConfigDict(case_sensitive=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(case_sensitive=True, extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -38,6 +38,8 @@ class HostProcess:
     """What its prompts run on. Reads files, so it may take its time; may raise."""
     settings: ServerSettings = field(default_factory=lambda: server_settings()[0])
     """What the environment says."""
+    pack_of: Callable[[str], str | None] = _nothing_is_known
+    """Which node pack a class is of, by its folder's name; `ComfyUI` for its own, null for an unknown one."""
     queued_ids: Callable[[], frozenset[str] | None] = _nothing_is_known
     """The ids of the prompts that ComfyUI's queue holds or runs; null where it can't be asked."""
     waiting: Callable[[str], list[PromptMet]] = _none_waits
