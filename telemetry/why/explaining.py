@@ -12,7 +12,7 @@ from ..models.why import NodeShare, Usual, Why
 from .comparing import Side
 from .failures import failures
 from .reasons import Case, reasons, waited
-from .usual import LEAST_RUNS, MOST_RUNS, comparable, device_of, is_like, peak_of, usual, verdict_of
+from .usual import LEAST_RUNS, MOST_RUNS, comparable, device_of, is_like, median_of, peak_of, usual, verdict_of
 
 NODES_OF = 10
 """Of so many runs the nodes are read."""
@@ -64,7 +64,7 @@ def _explain(
     if not against:
         found.reasons = list(waited(Case(now, [], None, None)))
         return
-    middle = _middle([run.duration_seconds for run in against])
+    middle = median_of(run.duration_seconds for run in against)
     took = now.prompt.duration_seconds
     excess = took - middle if took is not None and middle is not None else None
     if found.verdict != "hungrier":
@@ -108,11 +108,6 @@ def _shares(nodes: Sequence[Node], runs: Sequence[Sequence[Node]], excess: float
                 )
             )
     return sorted(shares, key=lambda one: -abs(one.share_seconds))[:MOST_NODES]
-
-
-def _middle(values: Sequence[float | None]) -> float | None:
-    known = [one for one in values if one is not None]
-    return statistics.median(known) if known else None
 
 
 def _notes(prompt: Prompt, like: Sequence[Prompt], runs: Sequence[Prompt]) -> list[str]:

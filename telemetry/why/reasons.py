@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -12,8 +11,8 @@ from ..models.prompt import Prompt
 from ..models.settings import Setting
 from ..models.why import Evidence, NodeShare, Reason
 from .comparing import Side, compared
-from .usual import LEAST_BYTES
-from .words import seconds_of, size_of
+from .usual import LEAST_BYTES, median_of
+from .words import seconds_of, size_of, word_of
 
 MOST_NAMED = 5
 """Changes that a sentence names; the evidence has them all."""
@@ -65,7 +64,7 @@ def waited(case: Case) -> Iterator[Reason]:
     wait, took = prompt.queue_wait_seconds, prompt.duration_seconds
     if wait is None or took is None or wait <= took or wait < 1:
         return
-    before = _median(run.queue_wait_seconds for run in case.like)
+    before = median_of(run.queue_wait_seconds for run in case.like)
     if before is None or wait > 3 * before:
         text = f"it waited {seconds_of(wait)} in the queue, and ran for {seconds_of(took)}"
         yield Reason(
@@ -78,7 +77,7 @@ def _cold(case: Case) -> Iterator[Reason]:
     if told.warm is not False or not warm or sum(warm) < MOST_OF_IT * len(warm):
         return
     text = f"{told.loaded or 'some'} models had to be loaded, which its like mostly had in memory"
-    evidence = {"warm": (True, False), "loaded": (_median(case.before("loaded")), told.loaded)}
+    evidence = {"warm": (True, False), "loaded": (median_of(case.before("loaded")), told.loaded)}
     yield _reason("cold", text, evidence, 0.8)
 
 
@@ -93,7 +92,7 @@ def _reload(case: Case) -> Iterator[Reason]:
     if not all(loads) or not names[0] or any(one != names[0] for one in names):
         return
     text = f"the same models ({', '.join(names[0][:MOST_NAMED])}) were loaded anew in each of the last {len(row)} runs"
-    yield _reason("reload", text, {"loaded": (_median(case.before("loaded")), told.loaded)}, 0.4)
+    yield _reason("reload", text, {"loaded": (median_of(case.before("loaded")), told.loaded)}, 0.4)
 
 
 def _names(prompt: Prompt) -> list[str]:
@@ -102,7 +101,7 @@ def _names(prompt: Prompt) -> list[str]:
 
 
 def _spill(case: Case) -> Iterator[Reason]:
-    now, before = _offloaded(case.now.prompt), _median(_offloaded(run) for run in case.like)
+    now, before = _offloaded(case.now.prompt), median_of(_offloaded(run) for run in case.like)
     if now is None or before is None or now - before < LEAST_BYTES:
         return
     text = f"{size_of(now)} of its models did not fit on the card, and came from the host's memory as it went"
@@ -117,7 +116,7 @@ def _offloaded(prompt: Prompt) -> int | None:
 
 
 def _others(case: Case) -> Iterator[Reason]:
-    now, before = case.conditions.vram_others_bytes, _median(case.before("vram_others_bytes"))
+    now, before = case.conditions.vram_others_bytes, median_of(case.before("vram_others_bytes"))
     if now is None or before is None or now - before < LEAST_BYTES:
         return
     text = f"other processes held {size_of(now)} of the card, where they held {size_of(before)} before"
@@ -127,7 +126,7 @@ def _others(case: Case) -> Iterator[Reason]:
 def _throttled(case: Case) -> Iterator[Reason]:
     told, took = case.conditions.throttled_seconds, case.now.prompt.duration_seconds
     held = max(told.values(), default=0.0) if told else 0.0
-    before = _median(_held(run) for run in case.like)
+    before = median_of(_held(run) for run in case.like)
     if not took or held < max(1.0, LEAST_THROTTLED * took) or held < 2 * (before or 0):
         return
     why = max(told or {}, key=lambda name: (told or {})[name])
@@ -165,7 +164,7 @@ def _cache(case: Case) -> Iterator[Reason]:
     cached = {(node.node_id, node.class_type) for node in case.last.nodes if node.cached}
     ran = [node for node in case.now.nodes if not node.cached and (node.node_id, node.class_type) in cached]
     took = sum(node.duration_seconds or 0 for node in ran)
-    before = _median(run.node_counts.cached for run in case.like)
+    before = median_of(run.node_counts.cached for run in case.like)
     if not ran or before is None or case.now.prompt.node_counts.cached >= before:
         return
     named = [f"{node.node_id} ({node.class_type})" for node in ran]
@@ -180,15 +179,11 @@ def _environment(case: Case) -> Iterator[Reason]:
     changed = compared(case.last, case.now, {}).environment
     if not changed:
         return
-    named = [f"{one.what} {_word(one.before)} to {_word(one.after)}" for one in changed]
+    named = [f"{one.what} {word_of(one.before)} to {word_of(one.after)}" for one in changed]
     one_thing = "which is all that changed" if len(changed) == 1 else f"{len(changed)} things changed at once"
     text = f"since the run before the environment changed ({one_thing}): {_listed(named)}"
     evidence = {one.what: (one.before, one.after) for one in changed}
     yield _reason("environment", text, evidence, 0.5 if len(changed) == 1 else 0.3)
-
-
-def _word(value: object) -> str:
-    return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _drift(case: Case) -> Iterator[Reason]:
@@ -240,11 +235,6 @@ def _reason(
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + more
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    known = [one for one in values if one is not None]
-    return statistics.median(known) if known else None
 
 
 _LOOKS: tuple[Callable[[Case], Iterable[Reason]], ...] = (

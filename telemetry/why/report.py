@@ -16,7 +16,7 @@ from ..models.node import Node
 from ..models.prompt import Prompt, PromptError
 from ..models.why import Why
 from .comparing import WHERE_IT_LISTENS, Side, compared
-from .words import seconds_of, size_of
+from .words import seconds_of, size_of, word_of
 
 MOST_NODES, MOST_CHANGES, MOST_PACKS = 20, 10, 60
 MOST_OF_A_MESSAGE = 1200
@@ -210,8 +210,4 @@ def _changed(found: Comparison, names: Names) -> Iterator[str]:
 
 
 def _listed(differences: Sequence[Difference]) -> Iterable[str]:
-    return [f"- {code(one.what)}: {code(_value(one.before))} → {code(_value(one.after))}" for one in differences]
-
-
-def _value(value: object) -> str:
-    return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return [f"- {code(one.what)}: {code(word_of(one.before))} → {code(word_of(one.after))}" for one in differences]

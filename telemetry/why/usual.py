@@ -63,6 +63,12 @@ def usual(values: Sequence[float]) -> Usual | None:
     return Usual(median=statistics.median(ordered), interval=(low, high), runs=len(ordered))
 
 
+def median_of(values: Iterable[float | None]) -> float | None:
+    """Of those that are known; null where none is."""
+    known = [one for one in values if one is not None]
+    return statistics.median(known) if known else None
+
+
 def verdict_of(
     prompt: Prompt, durations: Sequence[float], peaks: Sequence[float], peak: float | None
 ) -> Verdict | None:

@@ -22,3 +22,8 @@ def seconds_of(number: float) -> str:
     if number >= 60:
         return f"{int(number) // 60} min {int(number) % 60} s"
     return f"{number:.1f} s" if number < 10 else f"{number:.0f} s"
+
+
+def word_of(value: object) -> str:
+    """A value as a sentence names it: "none" for null, a list's members with commas."""
+    return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
